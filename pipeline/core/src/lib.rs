@@ -1,0 +1,17 @@
+//! The pure heart of Tidegate: no I/O, no clock, no runtime.
+//!
+//! # Layout
+//!
+//! A line is read here in the order in which it lives:
+//!
+//! * [`manifest`]: what a pipeline is: its datasets, their columns, rules and references.
+//! * [`position`]: the identity of a line, `(source, line)`, which orders lines for ever.
+//! * [`split`]: bytes of a file to records of CSV, whatever the bytes are.
+//! * [`record`]: a line with its position as it travels on a topic, and batches of them.
+//! * [`validate`]: the pure function from a line to accepted, or to all the reasons against it.
+//! * [`dead_letter`]: a line that is not in its table, and why.
+//! * [`ledger`]: what became of every line of a source.
+//! * [`contract`]: what the engine asks of the world outside: a source, a registry, a sink.
+
+pub mod position;
+pub mod record;

@@ -1,0 +1,210 @@
+//! Records as they travel on topics.
+//!
+//! A topic carries [`Record`]s: a key and a value. The value of a record on a raw or an accepted topic is
+//! a CSV row, `attempt,source,line,` and then the line itself; [`Line`] reads and writes it. Records
+//! move in [`Batch`]es, one buffer each, so that nothing is allocated per row.
+
+use crate::position::Position;
+
+/// One record: bytes under a key. Records of one key keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The key of the row, as it stands in the line; empty if the line has none.
+    pub key: &'a [u8],
+    /// The payload.
+    pub value: &'a [u8],
+}
+
+/// Records in one buffer: for each, the lengths of key and value (u32, little endian), key, value.
+///
+/// The same bytes are the batch in memory and in a segment of the embedded log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+/// The bytes of a batch do not divide into as many records as it claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the batch is malformed")]
+pub struct MalformedBatch;
+
+const LENGTHS: usize = 8;
+
+impl Batch {
+    /// An empty batch with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), count: 0 }
+    }
+
+    /// Takes bytes that [`Batch::as_bytes`] gave; checks that they are whole.
+    pub fn from_bytes(bytes: Vec<u8>, count: u32) -> Result<Self, MalformedBatch> {
+        let batch = Self { bytes, count };
+        let mut rest = &batch.bytes[..];
+        for _ in 0..count {
+            let (_, after) = split_record(rest).ok_or(MalformedBatch)?;
+            rest = after;
+        }
+        if rest.is_empty() { Ok(batch) } else { Err(MalformedBatch) }
+    }
+
+    /// Appends a record.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.push_with(key, |bytes| bytes.extend_from_slice(value));
+    }
+
+    /// Appends a record whose value `write` appends to the buffer it is given.
+    ///
+    /// # Panics
+    ///
+    /// If a key or value is longer than 4 GiB, which `max_record_bytes` rules out.
+    pub fn push_with(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTHS]);
+        self.bytes.extend_from_slice(key);
+        let value_start = self.bytes.len();
+        write(&mut self.bytes);
+        let value_len = u32::try_from(self.bytes.len() - value_start).expect("a value is within 4 GiB");
+        let key_len = u32::try_from(key.len()).expect("a key is within 4 GiB");
+        self.bytes[start..start + 4].copy_from_slice(&key_len.to_le_bytes());
+        self.bytes[start + 4..start + 8].copy_from_slice(&value_len.to_le_bytes());
+        self.count += 1;
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (record, after) = split_record(rest)?;
+            rest = after;
+            Some(record)
+        })
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The records as they are stored; see [`Batch`].
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Drops all records and keeps the buffer.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
+    /// Drops the first `records`.
+    pub fn skip_front(&mut self, records: usize) {
+        let mut rest = &self.bytes[..];
+        for _ in 0..records.min(self.len()) {
+            match split_record(rest) {
+                Some((_, after)) => rest = after,
+                None => break,
+            }
+        }
+        let dropped = self.bytes.len() - rest.len();
+        self.bytes.drain(..dropped);
+        self.count -= records.min(self.len()) as u32;
+    }
+}
+
+fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (lengths, rest) = bytes.split_first_chunk::<LENGTHS>()?;
+    let key_len = u32::from_le_bytes([lengths[0], lengths[1], lengths[2], lengths[3]]) as usize;
+    let value_len = u32::from_le_bytes([lengths[4], lengths[5], lengths[6], lengths[7]]) as usize;
+    let (key, rest) = rest.split_at_checked(key_len)?;
+    let (value, rest) = rest.split_at_checked(value_len)?;
+    Some((Record { key, value }, rest))
+}
+
+/// A line with its position: the value of a record on a raw or an accepted topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// 0, or the number of replays, so that a late duplicate is not taken for an edited line.
+    pub attempt: u32,
+    /// Where the line came from.
+    pub position: Position,
+    /// The line, without its line ending.
+    pub text: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// Reads `attempt,source,line,text`. `None` if the value is not of this form.
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let (attempt, rest) = parse_number(value)?;
+        let (source, rest) = parse_number(rest)?;
+        let (line, text) = parse_number(rest)?;
+        Some(Self { attempt: u32::try_from(attempt).ok()?, position: Position { source, line }, text })
+    }
+
+    /// Writes `attempt,source,line,text`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut buffer = itoa::Buffer::new();
+        out.extend_from_slice(buffer.format(self.attempt).as_bytes());
+        out.push(b',');
+        self.write_without_attempt(out);
+    }
+
+    /// Writes `source,line,text`: a row for `copy`.
+    pub fn write_without_attempt(&self, out: &mut Vec<u8>) {
+        let mut buffer = itoa::Buffer::new();
+        out.extend_from_slice(buffer.format(self.position.source).as_bytes());
+        out.push(b',');
+        out.extend_from_slice(buffer.format(self.position.line).as_bytes());
+        out.push(b',');
+        out.extend_from_slice(self.text);
+    }
+}
+
+/// A number up to the next comma, and what follows the comma.
+fn parse_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0u64;
+    for (i, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
+            b',' if i > 0 => return Some((number, &bytes[i + 1..])),
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_its_records() {
+        let mut batch = Batch::default();
+        batch.push(b"k", b"value");
+        batch.push(b"", b"");
+        let again = Batch::from_bytes(batch.as_bytes().to_vec(), 2).unwrap();
+        let records: Vec<_> = again.iter().map(|r| (r.key.to_vec(), r.value.to_vec())).collect();
+        assert_eq!(records, [(b"k".to_vec(), b"value".to_vec()), (vec![], vec![])]);
+        assert_eq!(Batch::from_bytes(batch.as_bytes().to_vec(), 3), Err(MalformedBatch));
+        assert_eq!(Batch::from_bytes(batch.as_bytes().to_vec(), 1), Err(MalformedBatch));
+        batch.skip_front(1);
+        assert_eq!((batch.len(), batch.as_bytes().len()), (1, LENGTHS));
+    }
+
+    #[test]
+    fn a_line_is_written_and_read() {
+        let line = Line { attempt: 2, position: Position::new(3, 117), text: b"1,\"a,b\"," };
+        let mut value = Vec::new();
+        line.write(&mut value);
+        assert_eq!(value, b"2,3,117,1,\"a,b\",");
+        assert_eq!(Line::parse(&value), Some(line));
+        for malformed in [&b"2,3,x,"[..], b"2,3", b",,,", b"0,99999999999999999999,1,"] {
+            assert_eq!(Line::parse(malformed), None);
+        }
+    }
+}
