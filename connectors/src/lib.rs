@@ -1,1 +1,3 @@
-//! x
+//! Everything of Tidegate that touches the outside: files in, Postgres out.
+
+pub mod postgres;

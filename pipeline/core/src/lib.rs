@@ -9,9 +9,17 @@
 //! * [`split`]: bytes of a file to records of CSV, whatever the bytes are.
 //! * [`record`]: a line with its position as it travels on a topic, and batches of them.
 //! * [`validate`]: the pure function from a line to accepted, or to all the reasons against it.
+//! * [`references`]: which keys are known, the state of the transform.
 //! * [`dead_letter`]: a line that is not in its table, and why.
 //! * [`ledger`]: what became of every line of a source.
 //! * [`contract`]: what the engine asks of the world outside: a source, a registry, a sink.
 
+pub mod manifest;
 pub mod position;
+pub mod split;
 pub mod record;
+pub mod validate;
+pub mod references;
+pub mod dead_letter;
+pub mod ledger;
+pub mod contract;

@@ -143,7 +143,8 @@ impl<'a> Line<'a> {
         let (attempt, rest) = parse_number(value)?;
         let (source, rest) = parse_number(rest)?;
         let (line, text) = parse_number(rest)?;
-        Some(Self { attempt: u32::try_from(attempt).ok()?, position: Position { source, line }, text })
+        let position = Position { source, line };
+        (line > 0).then_some(Self { attempt: u32::try_from(attempt).ok()?, position, text })
     }
 
     /// Writes `attempt,source,line,text`.

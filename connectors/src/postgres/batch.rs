@@ -1,0 +1,187 @@
+//! A delivery as the sink works on it: per dataset, rows ready for `copy`; and the dead letters.
+
+use bytes::Bytes;
+use tidegate_core::contract::Delivery;
+use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
+use tidegate_core::ledger::Fate;
+use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
+use tidegate_core::record::Line;
+use tidegate_core::validate::{Scratch, Validator};
+use tracing::warn;
+
+/// All lines of a delivery, or of a round of healing.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// By dataset.
+    pub(super) rows: Vec<Rows>,
+    /// Dead letters as they came; rows that were one point here.
+    pub(super) letters: Vec<Letter>,
+}
+
+/// Rows of one dataset.
+#[derive(Default)]
+pub(super) struct Rows {
+    /// For each row `source,line,` and the canonical line, each ended by a line feed: what `copy` reads.
+    pub(super) text: Bytes,
+    /// The rows, in the order in which they came.
+    pub(super) lines: Vec<Row>,
+}
+
+/// Where a row stands in [`Rows::text`].
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub(super) position: Position,
+    pub(super) attempt: u32,
+    /// The index of the dead letter that the row was, if it was one.
+    pub(super) letter: Option<u32>,
+    start: u32,
+    canonical: u32,
+    end: u32,
+}
+
+impl Rows {
+    /// `source,line,` and the canonical line, ended by a line feed.
+    pub(super) fn copy_text(&self, row: &Row) -> Bytes {
+        self.text.slice(row.start as usize..row.end as usize)
+    }
+
+    /// The canonical line.
+    pub(super) fn canonical(&self, row: &Row) -> &[u8] {
+        &self.text[row.canonical as usize..row.end as usize - 1]
+    }
+}
+
+/// A dead letter on its way into its table.
+pub(super) struct Letter {
+    pub(super) dataset: usize,
+    pub(super) position: Position,
+    pub(super) attempt: u32,
+    pub(super) stage: Stage,
+    pub(super) event: Event,
+    pub(super) text: Option<String>,
+    pub(super) bytes: Option<String>,
+    pub(super) length: Option<u64>,
+    pub(super) blake3: Option<String>,
+    pub(super) reasons: Vec<Reason>,
+    /// Whether it stands in the table already, as waiting.
+    pub(super) stored: bool,
+}
+
+/// Reads deliveries.
+pub(super) struct Reader<'a> {
+    validators: &'a [Validator],
+    texts: Vec<Vec<u8>>,
+    batch: Batch,
+    scratch: Scratch,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(validators: &'a [Validator]) -> Self {
+        let batch =
+            Batch { rows: validators.iter().map(|_| Rows::default()).collect(), letters: Vec::new() };
+        let texts = validators.iter().map(|_| Vec::new()).collect();
+        Self { validators, texts, batch, scratch: Scratch::default() }
+    }
+
+    /// Takes in a delivery. What is on a topic but not Tidegate's is left out, with a warning.
+    pub(super) fn delivery(mut self, manifest: &Manifest, delivery: &Delivery) -> Batch {
+        for (dataset, records) in &delivery.rows {
+            self.texts[*dataset].reserve(records.as_bytes().len());
+            self.batch.rows[*dataset].lines.reserve(records.len());
+            for record in records.iter() {
+                match Line::parse(record.value) {
+                    Some(line) => self.row(*dataset, line, None),
+                    None => warn!(dataset = manifest.datasets[*dataset].name, "skipped a record of another's making"),
+                }
+            }
+        }
+        for record in delivery.dead_letters.iter().flat_map(|batch| batch.iter()) {
+            let parsed = DeadLetter::parse(record.value).ok();
+            let known = parsed.and_then(|letter| Some((manifest.dataset(&letter.dataset)?.0, letter)));
+            match known {
+                Some((dataset, letter)) => self.letter(Letter {
+                    dataset,
+                    position: letter.position(),
+                    attempt: letter.attempt,
+                    stage: letter.stage,
+                    event: letter.event,
+                    text: letter.text.map(String::from),
+                    bytes: letter.bytes,
+                    length: letter.length,
+                    blake3: letter.blake3,
+                    reasons: letter.reasons,
+                    stored: false,
+                }),
+                None => warn!("skipped a dead letter of another's making"),
+            }
+        }
+        self.finish()
+    }
+
+    /// Takes in a dead letter. One that waits is a row as well: its reference may exist by now.
+    pub(super) fn letter(&mut self, mut letter: Letter) {
+        let index = self.batch.letters.len() as u32;
+        let Letter { dataset, position, attempt, .. } = letter;
+        if letter.event == Event::Waiting {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            let text = letter.text.as_deref().unwrap_or_default().as_bytes();
+            match self.validators[dataset].check(text, &mut scratch) {
+                Ok(row) => self.row(dataset, Line { attempt, position, text: row.canonical }, Some(index)),
+                // The manifest has changed since the line was found good.
+                Err(reasons) => {
+                    letter.event = Event::Rejected;
+                    letter.reasons = reasons;
+                }
+            }
+            self.scratch = scratch;
+        }
+        self.batch.letters.push(letter);
+    }
+
+    fn row(&mut self, dataset: usize, line: Line<'_>, letter: Option<u32>) {
+        let text = &mut self.texts[dataset];
+        let start = text.len() as u32;
+        line.write_without_attempt(text);
+        let canonical = (text.len() - line.text.len()) as u32;
+        text.push(b'\n');
+        let end = text.len() as u32;
+        let Line { position, attempt, .. } = line;
+        self.batch.rows[dataset].lines.push(Row { position, attempt, letter, start, canonical, end });
+    }
+
+    pub(super) fn finish(mut self) -> Batch {
+        for (rows, text) in self.batch.rows.iter_mut().zip(self.texts) {
+            rows.text = Bytes::from(text);
+        }
+        self.batch
+    }
+}
+
+impl Batch {
+    /// The position of every line.
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
+        let rows = self.rows.iter().flat_map(|rows| rows.lines.iter().map(|row| row.position));
+        rows.chain(self.letters.iter().map(|letter| letter.position))
+    }
+}
+
+/// What the transaction has found out about the rows of one dataset.
+#[derive(Default)]
+pub(super) struct Verdicts {
+    /// The indexes of the rows that are to be written, or are.
+    pub(super) accepted: Vec<u32>,
+    /// The others, with the reasons and whether they wait or are rejected.
+    pub(super) set_aside: Vec<SetAside>,
+    /// How many the ledger held already.
+    pub(super) duplicates: u64,
+}
+
+/// A row that is not written.
+pub(super) struct SetAside {
+    pub(super) row: u32,
+    pub(super) fate: Fate,
+    pub(super) reasons: Vec<Reason>,
+    /// For a waiting row: the columns whose reference is missing, with the value, as a JSON object.
+    pub(super) awaits: Option<String>,
+}

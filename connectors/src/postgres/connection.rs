@@ -1,0 +1,47 @@
+//! Connections: one pool, every connection set up alike.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::{Config, NoTls};
+
+use super::Error;
+
+/// What every session is told, so that texts mean the same everywhere.
+const SESSION: &str = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off";
+const CONNECTIONS_MAX: usize = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a pool for `url`, a connection string as libpq takes it. Connects only when it is used.
+pub(super) fn pool(url: &str) -> Result<Pool, Error> {
+    let mut config = Config::from_str(url).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Error::halt(format!("the database url cannot be read: {cause}; write postgres://user@host:5432/name"))
+    })?;
+    if matches!(config.get_ssl_mode(), tokio_postgres::config::SslMode::Require) {
+        return Err(Error::halt(
+            "sslmode=require is not supported yet; connect over a socket, loopback or a tunnel",
+        ));
+    }
+    let options = match config.get_options() {
+        Some(given) => format!("{SESSION} {given}"),
+        None => SESSION.to_owned(),
+    };
+    config.options(options).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
+    if config.get_application_name().is_none() {
+        config.application_name("tidegate");
+    }
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    Pool::builder(manager)
+        .max_size(CONNECTIONS_MAX)
+        .runtime(Runtime::Tokio1)
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .wait_timeout(Some(Duration::from_secs(60)))
+        .build()
+        .map_err(|error| Error::halt(error.to_string()))
+}
+
+/// A connection of a pool.
+pub type Connection = Object;

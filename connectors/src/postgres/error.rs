@@ -1,0 +1,112 @@
+//! What Postgres's errors mean: try again, set a row aside, or stop.
+
+use deadpool_postgres::PoolError;
+use tidegate_core::contract;
+use tokio_postgres::error::SqlState;
+
+/// Why something with Postgres did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Postgres, or the way there.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// No connection was to be had.
+    #[error("{}", describe_pool(.0))]
+    Pool(#[from] PoolError),
+    /// The ledger changed while a batch was applied, so the batch must be applied anew.
+    #[error("the ledger changed under the batch")]
+    LedgerChanged,
+    /// Another process has taken over this one's partitions.
+    #[error("another process has taken this pipeline over; this one can commit nothing any more")]
+    LeaseLost,
+    /// Anything that no retry heals: what is wrong and what to do.
+    #[error("{0}")]
+    Halt(String),
+}
+
+/// The kinds of failure that the sink reacts to in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Another transaction was in the way: do the same again at once.
+    Conflict,
+    /// A row of the batch: find it and set it aside.
+    Row,
+    /// The server or the way there: wait and try again.
+    Passing,
+    /// No retry heals it.
+    Lasting,
+}
+
+impl Error {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Postgres(error) => postgres_kind(error),
+            Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
+            Self::Pool(_) => Kind::Passing,
+            Self::LedgerChanged => Kind::Conflict,
+            Self::LeaseLost | Self::Halt(_) => Kind::Lasting,
+        }
+    }
+
+    /// A lasting error with what to do.
+    pub(super) fn halt(message: impl Into<String>) -> Self {
+        Self::Halt(message.into())
+    }
+}
+
+pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
+    let Some(state) = error.code() else {
+        // No answer of the server: the connection failed, or what we sent could not be encoded.
+        let is_connection = error.is_closed() || std::error::Error::source(error).is_some_and(is_io);
+        return if is_connection { Kind::Passing } else { Kind::Lasting };
+    };
+    let conflicts =
+        [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE];
+    if conflicts.contains(state) {
+        return Kind::Conflict;
+    }
+    match &state.code()[..2] {
+        // 54: a key too long for its index, for example.
+        "22" | "23" | "54" => Kind::Row,
+        "P0" if *state == SqlState::RAISE_EXCEPTION => Kind::Row,
+        // Connection, resources, shutdown, start-up, a standby that is being promoted.
+        "08" | "53" | "57" | "58" => Kind::Passing,
+        "25" if *state == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Passing,
+        _ => Kind::Lasting,
+    }
+}
+
+fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<std::io::Error>()
+}
+
+/// Postgres's message, detail and hint, but never the row that `context` or `where` may repeat.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        return match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+    };
+    let mut text = format!("Postgres says: {} (SQLSTATE {})", db.message(), db.code().code());
+    if let Some(hint) = db.hint() {
+        text.push_str("; ");
+        text.push_str(hint);
+    }
+    text
+}
+
+fn describe_pool(error: &PoolError) -> String {
+    match error {
+        PoolError::Backend(error) => format!("cannot connect to Postgres: {}", describe(error)),
+        PoolError::Timeout(_) => "cannot connect to Postgres in time".to_owned(),
+        other => format!("cannot connect to Postgres: {other}"),
+    }
+}
+
+impl From<Error> for contract::Error {
+    fn from(error: Error) -> Self {
+        let retry = matches!(error.kind(), Kind::Passing | Kind::Conflict);
+        Self { retry, message: error.to_string() }
+    }
+}

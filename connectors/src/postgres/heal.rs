@@ -1,0 +1,90 @@
+//! Healing: waiting lines are accepted, at their own positions, once their references exist, whoever wrote
+//! them.
+
+use tidegate_core::contract::Delivery;
+use tidegate_core::dead_letter::{Event, Stage};
+use tidegate_core::position::Position;
+
+use super::batch::{Letter, Reader};
+use super::{Error, Postgres};
+
+/// How many waiting lines one transaction accepts, at most.
+const ROUND_LINES: i64 = 20_000;
+
+impl Postgres {
+    /// Accepts all waiting lines whose references exist; gives how many left the waiting set.
+    pub(super) async fn heal_all(&self) -> Result<u64, Error> {
+        let mut total = 0;
+        loop {
+            let mut healed = 0;
+            for dataset in 0..self.inner.manifest.datasets.len() {
+                healed += self.heal_dataset(dataset).await?;
+            }
+            total += healed;
+            // What was healed may be what other lines wait for.
+            if healed == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn heal_dataset(&self, dataset: usize) -> Result<u64, Error> {
+        let Some(sql) = self.ready_statement(dataset) else { return Ok(0) };
+        let name = &self.inner.manifest.datasets[dataset].name;
+        let mut after = Position::new(0, 0);
+        let mut healed = 0;
+        loop {
+            let connection = self.connection().await?;
+            let statement = connection.prepare_cached(&sql).await?;
+            let (source, line) = (after.source as i64, after.line as i64);
+            let rows = connection.query(&statement, &[name, &source, &line, &ROUND_LINES]).await?;
+            drop(connection);
+            let Some(last) = rows.last() else { return Ok(healed) };
+            after = position(last);
+            let mut reader = Reader::new(&self.inner.validators);
+            for row in &rows {
+                reader.letter(Letter {
+                    dataset,
+                    position: position(row),
+                    attempt: row.get::<_, i32>(2) as u32,
+                    stage: Stage::Sink,
+                    event: Event::Waiting,
+                    text: row.get(3),
+                    bytes: None,
+                    length: None,
+                    blake3: None,
+                    reasons: Vec::new(),
+                    stored: true,
+                });
+            }
+            healed += self.commit(&reader.finish(), &Delivery::default()).await?.settled;
+        }
+    }
+
+    /// The query for waiting lines of a dataset whose references all exist now; `None` if it has none.
+    fn ready_statement(&self, dataset: usize) -> Option<String> {
+        let manifest = &self.inner.manifest;
+        let mut conditions = String::new();
+        for column in &manifest.datasets[dataset].columns {
+            let Some(parent) = column.references else { continue };
+            let parent = &self.inner.tables[parent];
+            let name = column.name.replace('\'', "''");
+            conditions.push_str(&format!(
+                " and (awaits ->> '{name}' is null or exists (select from {} as parent where parent.{} = \
+                 (awaits ->> '{name}')::{}))",
+                parent.name, parent.key, parent.key_type
+            ));
+        }
+        (!conditions.is_empty()).then(|| {
+            format!(
+                "select source, line, attempt, text from tidegate.dead_letters \
+                 where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3){conditions} \
+                 order by source, line limit $4"
+            )
+        })
+    }
+}
+
+fn position(row: &tokio_postgres::Row) -> Position {
+    Position::new(row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64)
+}

@@ -1,0 +1,160 @@
+//! Postgres: registry, ledger and the sink; and a server of our own where none is given.
+//!
+//! # Layout
+//!
+//! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
+//! * `registry`: sources and their numbers, offsets, leases.
+//! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
+//!   (records to rows), `ledger`, `references`, `cheap` and `ordinary` (the two ways to write rows) and
+//!   `letters` (dead letters).
+//! * `heal`: waiting lines whose references came.
+//! * `views`: metric views, kept up to date by the change alone.
+//! * [`table`]: the datasets' tables. [`report`]: what the commands show.
+//! * [`private`]: a Postgres of our own, from the machine's binaries or fetched.
+
+mod error;
+mod connection;
+mod registry;
+mod sink;
+mod batch;
+mod ledger;
+mod references;
+mod cheap;
+mod ordinary;
+mod letters;
+mod heal;
+pub mod views;
+pub mod table;
+pub mod report;
+
+pub mod fetch;
+pub mod private;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+use std::sync::{Arc, OnceLock};
+
+use deadpool_postgres::Pool;
+use tidegate_core::manifest::Manifest;
+use tidegate_core::validate::Validator;
+use uuid::Uuid;
+
+pub use connection::Connection;
+pub use error::Error;
+pub use registry::{Holder, Registration, SourceKind};
+use table::TableSql;
+use views::{Maintained, View};
+
+mod migrations {
+    refinery::embed_migrations!("../sql/migrations");
+}
+
+/// The oldest server that works, as `server_version_num`: `session_replication_role` can be granted.
+pub const SERVER_VERSION_MIN: i32 = 150_000;
+
+/// A pipeline's database. Cheap to clone; connects when it is used.
+#[derive(Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    manifest: Arc<Manifest>,
+    tables: Vec<TableSql>,
+    validators: Vec<Validator>,
+    owner: Uuid,
+    views: OnceLock<Vec<Maintained>>,
+    sink: sink::State,
+}
+
+impl Postgres {
+    /// The database at `url` for the pipeline of `manifest`. `owner` is who holds leases: the identity of
+    /// the data directory.
+    ///
+    /// # Errors
+    ///
+    /// If the url cannot be read.
+    pub fn new(url: &str, manifest: Arc<Manifest>, owner: Uuid) -> Result<Self, Error> {
+        let inner = Inner {
+            pool: connection::pool(url)?,
+            tables: manifest.datasets.iter().map(TableSql::new).collect(),
+            validators: manifest.datasets.iter().map(Validator::new).collect(),
+            sink: sink::State::new(manifest.datasets.len()),
+            manifest,
+            owner,
+            views: OnceLock::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    ///
+    /// If none can be had.
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        Ok(self.inner.pool.get().await?)
+    }
+
+    /// Brings the database to where the pipeline can run: Tidegate's own schema, the pipeline's name, the
+    /// tables, the views. Does nothing where all is there.
+    ///
+    /// # Errors
+    ///
+    /// If the server is too old, the database is another pipeline's, a table does not fit, or a view
+    /// cannot be made.
+    pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        let row = connection
+            .query_one(
+                "select current_setting('server_version_num')::integer, current_setting('server_encoding')",
+                &[],
+            )
+            .await?;
+        if row.get::<_, i32>(0) < SERVER_VERSION_MIN {
+            return Err(Error::halt("the server is older than Postgres 15, the first that Tidegate supports"));
+        }
+        if row.get::<_, &str>(1) != "UTF8" {
+            return Err(Error::halt("the database's encoding is not UTF8; create one with encoding 'UTF8'"));
+        }
+        // One process at a time prepares; the lock goes with the session's end or the unlock below.
+        connection.batch_execute("select pg_advisory_lock(hashtext('tidegate.prepare'))").await?;
+        let prepared = self.prepare_locked(&mut connection, views).await;
+        connection.batch_execute("select pg_advisory_unlock(hashtext('tidegate.prepare'))").await?;
+        let maintained = prepared?;
+        self.inner.views.get_or_init(|| maintained);
+        Ok(())
+    }
+
+    async fn prepare_locked(
+        &self,
+        connection: &mut Connection,
+        views: &[View],
+    ) -> Result<Vec<Maintained>, Error> {
+        connection.batch_execute("create schema if not exists tidegate").await?;
+        migrations::migrations::runner()
+            .set_migration_table_name("tidegate.migrations")
+            .run_async(&mut ***connection)
+            .await
+            .map_err(|error| Error::halt(format!("Tidegate's schema cannot be brought up to date: {error}")))?;
+        let tx = connection.transaction().await?;
+        let name = &self.inner.manifest.pipeline;
+        tx.execute("insert into tidegate.pipeline (name) values ($1) on conflict do nothing", &[name]).await?;
+        let found: String = tx.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
+        if found != *name {
+            return Err(Error::halt(format!(
+                "the database holds the pipeline '{found}', the manifest is of '{name}'; a database holds one \
+                 pipeline: use another database"
+            )));
+        }
+        table::ensure(&tx, &self.inner.manifest).await?;
+        let maintained = views::apply(&tx, &self.inner.manifest, views).await?;
+        tx.commit().await?;
+        Ok(maintained)
+    }
+
+    fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {
+        self.inner.views.get().into_iter().flatten().filter(move |view| view.dataset == dataset)
+    }
+}

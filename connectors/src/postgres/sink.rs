@@ -1,0 +1,358 @@
+//! The sink: one delivery, one transaction.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use deadpool_postgres::Transaction;
+use tidegate_core::contract::{self, Applied, Delivery, Sink, Tally};
+use tidegate_core::dead_letter::{Event, Stage};
+use tidegate_core::ledger::Fate;
+use tracing::debug;
+
+use super::batch::{Batch, Letter, Reader, Verdicts};
+use super::error::Kind;
+use super::ledger::Draft;
+use super::letters::{NewLetters, Settled};
+use super::registry::store_offsets;
+use super::{Error, Inner, Postgres, cheap, ordinary, references};
+
+/// The name under which the sink keeps its offsets.
+pub(super) const READER: &str = "sink";
+/// How often a batch is applied anew because another transaction was in the way.
+const CONFLICTS_MAX: u32 = 20;
+/// For how many batches the ordinary way is taken, at most, after the cheap way failed.
+const DETOUR_MAX: u32 = 64;
+
+/// What the sink remembers between batches; it may be lost.
+pub(super) struct State {
+    detours: Vec<Detour>,
+}
+
+/// For one dataset: whether the cheap way failed lately.
+#[derive(Default)]
+struct Detour {
+    /// Batches still to take the ordinary way.
+    left: AtomicU32,
+    /// How many it was the last time; doubles with each failure.
+    length: AtomicU32,
+}
+
+impl State {
+    pub(super) fn new(datasets: usize) -> Self {
+        Self { detours: (0..datasets).map(|_| Detour::default()).collect() }
+    }
+}
+
+impl Detour {
+    fn is_on(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
+    }
+
+    fn begin(&self) {
+        let length = (self.length.load(Ordering::Relaxed) * 2).clamp(1, DETOUR_MAX);
+        self.length.store(length, Ordering::Relaxed);
+        self.left.store(length, Ordering::Relaxed);
+    }
+
+    /// A batch was committed, in the cheap way or not.
+    fn passed(&self, cheap: bool) {
+        if cheap {
+            self.length.store(0, Ordering::Relaxed);
+        } else {
+            let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        }
+    }
+}
+
+impl Sink for Postgres {
+    async fn apply(&self, delivery: &Delivery) -> Result<Applied, contract::Error> {
+        let inner = &self.inner;
+        let batch = Reader::new(&inner.validators).delivery(&inner.manifest, delivery);
+        let committed = self.commit(&batch, delivery).await?;
+        Ok(committed.applied)
+    }
+
+    async fn heal(&self) -> Result<u64, contract::Error> {
+        Ok(self.heal_all().await?)
+    }
+
+    async fn tidy(&self) -> Result<(), contract::Error> {
+        Ok(self.fold_views().await?)
+    }
+
+    async fn keys(
+        &self,
+        dataset: usize,
+        limit: usize,
+        mut learn: impl FnMut(&[u8]) + Send,
+    ) -> Result<bool, contract::Error> {
+        let table = &self.inner.tables[dataset];
+        let sql = format!("select {}::text from {} limit {}", table.key, table.name, limit + 1);
+        let mut connection = self.connection().await?;
+        let tx = connection.transaction().await.map_err(Error::from)?;
+        let portal = tx.bind(&sql, &[]).await.map_err(Error::from)?;
+        let mut found = 0;
+        loop {
+            let rows = tx.query_portal(&portal, 10_000).await.map_err(Error::from)?;
+            if rows.is_empty() || found > limit {
+                return Ok(found <= limit);
+            }
+            found += rows.len();
+            rows.iter().for_each(|row| learn(row.get::<_, &str>(0).as_bytes()));
+        }
+    }
+}
+
+/// What one transaction did.
+pub(super) struct Committed {
+    pub(super) applied: Applied,
+    /// How many dead letters left the waiting set.
+    pub(super) settled: u64,
+}
+
+impl Postgres {
+    /// Applies a batch, again and again while another transaction is in its way.
+    pub(super) async fn commit(&self, batch: &Batch, delivery: &Delivery) -> Result<Committed, Error> {
+        let mut conflicts = 0;
+        // Datasets whose rows failed in the cheap way.
+        let mut failed = vec![false; batch.rows.len()];
+        loop {
+            let mut attempt = Attempt { inner: &self.inner, postgres: self, batch, cheap: None };
+            let result = attempt.run(delivery, &failed).await;
+            let Err(error) = result else {
+                return result;
+            };
+            match (error.kind(), attempt.cheap) {
+                (Kind::Row, Some(dataset)) => {
+                    debug!(%error, dataset, "a batch takes the ordinary way");
+                    failed[dataset] = true;
+                    self.inner.sink.detours[dataset].begin();
+                }
+                (Kind::Conflict, _) if conflicts < CONFLICTS_MAX => conflicts += 1,
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+/// One try to apply a batch.
+struct Attempt<'a> {
+    inner: &'a Inner,
+    postgres: &'a Postgres,
+    batch: &'a Batch,
+    /// The dataset that is being written in the cheap way, to know whom a failure concerns.
+    cheap: Option<usize>,
+}
+
+impl Attempt<'_> {
+    /// The transaction, step by step as the design's section 6 numbers them.
+    async fn run(&mut self, delivery: &Delivery, failed: &[bool]) -> Result<Committed, Error> {
+        let mut connection = self.postgres.connection().await?;
+        let mut tx = connection.transaction().await?;
+        self.hold_leases(&tx, delivery).await?;
+        let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
+        let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
+        for (dataset, failed) in failed.iter().enumerate() {
+            let mut verdicts = self.undecided(dataset, &mut ledger);
+            self.check_references(&tx, dataset, &mut verdicts).await?;
+            self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
+            all_verdicts.push(verdicts);
+        }
+        let committed = self.settle(&tx, &mut ledger, &all_verdicts).await?;
+        if !delivery.consumed.is_empty() {
+            store_offsets(&tx, READER, &delivery.consumed).await?;
+        }
+        ledger.write(&tx).await?;
+        tx.commit().await?;
+        Ok(committed)
+    }
+
+    async fn hold_leases(&self, tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Error> {
+        let mut topics: Vec<&str> = delivery.consumed.iter().map(|c| c.topic.as_str()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
+        let held = tx.query(&statement, &[&topics, &self.inner.owner]).await?;
+        if held.len() == topics.len() { Ok(()) } else { Err(Error::LeaseLost) }
+    }
+
+    /// Drops what the ledger holds; the rest is accepted until a step says otherwise.
+    fn undecided(&self, dataset: usize, ledger: &mut Draft) -> Verdicts {
+        let rows = &self.batch.rows[dataset];
+        let mut verdicts = Verdicts { accepted: Vec::with_capacity(rows.lines.len()), ..Verdicts::default() };
+        for (i, row) in rows.lines.iter().enumerate() {
+            let is_stored = row.letter.is_some_and(|letter| self.batch.letters[letter as usize].stored);
+            let is_new = if is_stored { ledger.waits(row.position) } else { ledger.enter(row.position) };
+            if is_new {
+                verdicts.accepted.push(i as u32);
+            } else {
+                verdicts.duplicates += 1;
+            }
+        }
+        verdicts
+    }
+
+    async fn check_references(
+        &self,
+        tx: &Transaction<'_>,
+        dataset: usize,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Error> {
+        let Inner { manifest, tables, validators, .. } = self.inner;
+        let references = validators[dataset].references();
+        let rows = &self.batch.rows[dataset];
+        references::check(tx, manifest, tables, (dataset, references), rows, verdicts).await
+    }
+
+    async fn write_rows(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        dataset: usize,
+        failed: bool,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Error> {
+        if verdicts.accepted.is_empty() {
+            return Ok(());
+        }
+        let Inner { manifest, tables, sink, .. } = self.inner;
+        let (rows, table) = (&self.batch.rows[dataset], &tables[dataset]);
+        let definition = &manifest.datasets[dataset];
+        let detour = &sink.detours[dataset];
+        if !failed && !detour.is_on() {
+            self.cheap = Some(dataset);
+            let views: Vec<_> = self.postgres.maintained(dataset).collect();
+            let accepted = (rows, &verdicts.accepted[..]);
+            if cheap::write(tx, manifest, definition, table, accepted, &views).await? {
+                self.cheap = None;
+                detour.passed(true);
+                return Ok(());
+            }
+            self.cheap = None;
+        }
+        detour.passed(false);
+        ordinary::write(tx, definition, table, rows, verdicts).await?;
+        self.wait_for_own_rows(tx, dataset, verdicts).await
+    }
+
+    /// Of the rows that Postgres refused, those wait that reference a row of their own dataset which is not
+    /// there, for it may have been refused itself.
+    async fn wait_for_own_rows(
+        &self,
+        tx: &Transaction<'_>,
+        dataset: usize,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Error> {
+        let references = self.inner.validators[dataset].references();
+        if !references.iter().any(|reference| reference.dataset == dataset) {
+            return Ok(());
+        }
+        let refused: Vec<u32> =
+            verdicts.set_aside.iter().filter(|s| s.fate == Fate::Rejected).map(|s| s.row).collect();
+        let mut again = Verdicts { accepted: refused, ..Verdicts::default() };
+        self.check_references(tx, dataset, &mut again).await?;
+        for waiting in again.set_aside {
+            verdicts.set_aside.retain(|set_aside| set_aside.row != waiting.row);
+            verdicts.set_aside.push(waiting);
+        }
+        Ok(())
+    }
+
+    /// Gives every line its fate in the ledger and, if it is not accepted, its place among the dead letters.
+    async fn settle(
+        &self,
+        tx: &Transaction<'_>,
+        ledger: &mut Draft,
+        all_verdicts: &[Verdicts],
+    ) -> Result<Committed, Error> {
+        let manifest = &self.inner.manifest;
+        let mut tallies = vec![Tally::default(); manifest.datasets.len()];
+        let mut settled = Settled::default();
+        // Letters that sank as rows, and rows that became letters: with what they await.
+        let mut is_row = vec![false; self.batch.letters.len()];
+        let mut made: Vec<(Letter, Option<&str>)> = Vec::new();
+        for (dataset, verdicts) in all_verdicts.iter().enumerate() {
+            let rows = &self.batch.rows[dataset];
+            let tally = &mut tallies[dataset];
+            tally.accepted += verdicts.accepted.len() as u64;
+            tally.duplicates += verdicts.duplicates;
+            for row in rows.lines.iter().filter_map(|row| row.letter) {
+                is_row[row as usize] = true;
+            }
+            for row in verdicts.accepted.iter().map(|row| &rows.lines[*row as usize]) {
+                if let Some(letter) = row.letter.map(|letter| &self.batch.letters[letter as usize])
+                    && letter.stored
+                {
+                    ledger.settle(row.position, Fate::Accepted);
+                    settled.push(letter, None);
+                }
+            }
+            for aside in &verdicts.set_aside {
+                let row = &rows.lines[aside.row as usize];
+                let letter = row.letter.map(|letter| &self.batch.letters[letter as usize]);
+                tally.rejected += u64::from(aside.fate == Fate::Rejected);
+                tally.waiting += u64::from(aside.fate == Fate::Waiting);
+                match letter {
+                    Some(letter) if letter.stored => {
+                        if aside.fate == Fate::Rejected {
+                            ledger.settle(row.position, Fate::Rejected);
+                            settled.push(letter, Some(&aside.reasons));
+                        }
+                    }
+                    _ => {
+                        ledger.mark(row.position, aside.fate);
+                        let event =
+                            if aside.fate == Fate::Waiting { Event::Waiting } else { Event::Rejected };
+                        made.push((
+                            Letter {
+                                dataset,
+                                position: row.position,
+                                attempt: row.attempt,
+                                stage: letter.map_or(Stage::Sink, |letter| letter.stage),
+                                event,
+                                text: Some(match letter.and_then(|letter| letter.text.as_ref()) {
+                                    Some(exact) => exact.clone(),
+                                    None => String::from_utf8_lossy(rows.canonical(row)).into_owned(),
+                                }),
+                                bytes: None,
+                                length: None,
+                                blake3: None,
+                                reasons: aside.reasons.clone(),
+                                stored: false,
+                            },
+                            aside.awaits.as_deref(),
+                        ));
+                    }
+                }
+            }
+        }
+        let mut new = NewLetters::default();
+        for (letter, is_row) in self.batch.letters.iter().zip(is_row) {
+            if is_row {
+                continue;
+            }
+            let tally = &mut tallies[letter.dataset];
+            if ledger.enter(letter.position) {
+                ledger.mark(letter.position, Fate::Rejected);
+                tally.rejected += 1;
+                new.push(manifest, letter, None);
+            } else {
+                tally.duplicates += 1;
+            }
+        }
+        for (letter, awaits) in &made {
+            new.push(manifest, letter, *awaits);
+        }
+        let settled_count = settled.len();
+        new.insert(tx).await?;
+        settled.update(tx).await?;
+        let is_parent = |dataset: usize| manifest.datasets.iter().any(|d| references_dataset(d, dataset));
+        let may_heal = tallies
+            .iter()
+            .enumerate()
+            .any(|(dataset, tally)| tally.waiting > 0 || (tally.accepted > 0 && is_parent(dataset)));
+        Ok(Committed { applied: Applied { tallies, may_heal }, settled: settled_count })
+    }
+}
+
+fn references_dataset(child: &tidegate_core::manifest::Dataset, parent: usize) -> bool {
+    child.columns.iter().any(|column| column.references == Some(parent))
+}

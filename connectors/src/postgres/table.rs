@@ -1,0 +1,219 @@
+//! The tables of the datasets: made from the manifest where they are missing, held against it where
+//! they are there. **A table that does not fit is never altered.**
+
+use deadpool_postgres::GenericClient;
+use tidegate_core::manifest::{Dataset, Manifest, Table};
+
+use super::Error;
+
+/// Quotes an identifier.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What the sink needs to say about a dataset's table, ready for SQL.
+#[derive(Clone, Debug)]
+pub(super) struct TableSql {
+    /// The table, quoted, with its schema if the manifest names one.
+    pub(super) name: String,
+    /// Its key, quoted.
+    pub(super) key: String,
+    /// The type of its key.
+    pub(super) key_type: String,
+    /// The columns of the manifest, quoted, in its order.
+    pub(super) columns: Vec<String>,
+}
+
+impl TableSql {
+    pub(super) fn new(dataset: &Dataset) -> Self {
+        Self {
+            name: qualified(&dataset.table),
+            key: quoted(&dataset.key_column().name),
+            key_type: dataset.key_column().kind.sql(),
+            columns: dataset.columns.iter().map(|column| quoted(&column.name)).collect(),
+        }
+    }
+
+    /// `_source, _line` and the columns: the order of an accepted record.
+    pub(super) fn copy_columns(&self) -> String {
+        format!("_source, _line, {}", self.columns.join(", "))
+    }
+}
+
+fn qualified(table: &Table) -> String {
+    match &table.schema {
+        Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),
+        None => quoted(&table.name),
+    }
+}
+
+/// The statement that creates a dataset's table.
+pub fn create_statement(manifest: &Manifest, dataset: &Dataset) -> String {
+    let table = TableSql::new(dataset);
+    let mut lines = Vec::new();
+    for (column, name) in dataset.columns.iter().zip(&table.columns) {
+        let null = if column.optional { "" } else { " not null" };
+        lines.push(format!("{name} {}{null}", column.kind.sql()));
+    }
+    lines.push("_source bigint not null default -1".to_owned());
+    lines.push("_line bigint not null default -1".to_owned());
+    lines.push(format!("primary key ({})", table.key));
+    for (column, name) in dataset.columns.iter().zip(&table.columns) {
+        if let Some(parent) = column.references {
+            let parent = TableSql::new(&manifest.datasets[parent]);
+            lines.push(format!("foreign key ({name}) references {} ({})", parent.name, parent.key));
+        }
+    }
+    format!("create table {} (\n    {}\n)", table.name, lines.join(",\n    "))
+}
+
+/// Creates the tables that are missing, in the order of their references, and refuses those that do
+/// not fit.
+pub(super) async fn ensure(tx: &impl GenericClient, manifest: &Manifest) -> Result<(), Error> {
+    for dataset in &manifest.datasets {
+        match differences(tx, manifest, dataset).await? {
+            None => tx.batch_execute(&create_statement(manifest, dataset)).await?,
+            Some(found) if found.is_empty() => {}
+            Some(found) => {
+                return Err(Error::halt(format!(
+                    "the table of dataset '{}' does not fit the manifest:\n  {}\nchange the table or the \
+                     manifest; Tidegate does not alter a table that is there",
+                    dataset.name,
+                    found.join("\n  ")
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How a dataset's table differs from what the manifest needs; `None` if there is no such table.
+///
+/// # Errors
+///
+/// What Postgres says to reading its catalog.
+pub async fn differences(
+    client: &impl GenericClient,
+    manifest: &Manifest,
+    dataset: &Dataset,
+) -> Result<Option<Vec<String>>, Error> {
+    let table = TableSql::new(dataset);
+    let found = client
+        .query_one("select to_regclass($1)::oid, (select relkind::text from pg_class where oid = to_regclass($1))", &[
+            &table.name,
+        ])
+        .await?;
+    let Some(oid) = found.get::<_, Option<u32>>(0) else { return Ok(None) };
+    let mut differences = Vec::new();
+    let relkind: String = found.get(1);
+    if relkind != "r" && relkind != "p" {
+        differences.push(format!("{} is not a table", table.name));
+        return Ok(Some(differences));
+    }
+    columns(client, dataset, &table, oid, &mut differences).await?;
+    constraints(client, manifest, dataset, &table, oid, &mut differences).await?;
+    Ok(Some(differences))
+}
+
+async fn columns(
+    client: &impl GenericClient,
+    dataset: &Dataset,
+    table: &TableSql,
+    oid: u32,
+    differences: &mut Vec<String>,
+) -> Result<(), Error> {
+    let rows = client.query(include_str!("../../../sql/queries/table_columns.sql"), &[&oid]).await?;
+    let mut wanted: Vec<(&str, String, bool)> =
+        dataset.columns.iter().map(|c| (c.name.as_str(), c.kind.sql(), c.optional)).collect();
+    wanted.push(("_source", "bigint".to_owned(), false));
+    wanted.push(("_line", "bigint".to_owned(), false));
+    for (name, kind, optional) in &wanted {
+        let Some(row) = rows.iter().find(|row| row.get::<_, &str>("name") == *name) else {
+            let default = if name.starts_with('_') { " not null default -1" } else { "" };
+            differences.push(format!(
+                "column {name} is missing: alter table {} add column {} {kind}{default}",
+                table.name,
+                quoted(name)
+            ));
+            continue;
+        };
+        let found: &str = row.get("type");
+        if found != kind {
+            differences.push(format!("column {name} is {found}, the manifest says {kind}"));
+        }
+        if *optional && row.get::<_, bool>("required") {
+            differences.push(format!("column {name} is not null, the manifest says optional"));
+        }
+        if row.get::<_, bool>("computed") {
+            differences.push(format!("column {name} is generated, so no value can be written to it"));
+        }
+    }
+    for row in &rows {
+        let name: &str = row.get("name");
+        let is_extra = !wanted.iter().any(|(wanted, ..)| *wanted == name);
+        if is_extra && row.get::<_, bool>("required") && !row.get::<_, bool>("filled") {
+            differences.push(format!("column {name} is not in the manifest, not null and without a default"));
+        }
+    }
+    Ok(())
+}
+
+async fn constraints(
+    client: &impl GenericClient,
+    manifest: &Manifest,
+    dataset: &Dataset,
+    table: &TableSql,
+    oid: u32,
+    differences: &mut Vec<String>,
+) -> Result<(), Error> {
+    let key = &dataset.key_column().name;
+    let unique = client.query_one(include_str!("../../../sql/queries/table_key.sql"), &[&oid, key]).await?;
+    if !unique.get::<_, bool>(0) {
+        differences.push(format!(
+            "column {key} is no key: alter table {} add primary key ({})",
+            table.name, table.key
+        ));
+    }
+    for (column, name) in dataset.columns.iter().zip(&table.columns) {
+        let Some(parent) = column.references else { continue };
+        let parent = &manifest.datasets[parent];
+        let parent_sql = TableSql::new(parent);
+        let row = client
+            .query_one(
+                include_str!("../../../sql/queries/table_foreign_key.sql"),
+                &[&oid, &column.name, &parent_sql.name, &parent.key_column().name],
+            )
+            .await?;
+        if !row.get::<_, bool>(0) {
+            differences.push(format!(
+                "column {} has no foreign key: alter table {} add foreign key ({name}) references {} ({})",
+                column.name, table.name, parent_sql.name, parent_sql.key
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why the sink may not work the cheap way on a table; empty if it may. See `docs/guarantees.md`.
+///
+/// # Errors
+///
+/// What Postgres says to reading its catalog.
+pub async fn obstacles(
+    client: &impl GenericClient,
+    manifest: &Manifest,
+    dataset: &Dataset,
+) -> Result<Vec<String>, Error> {
+    let table = TableSql::new(dataset);
+    let references = || dataset.columns.iter().filter_map(|c| Some((c, &manifest.datasets[c.references?])));
+    let columns: Vec<&str> = references().map(|(column, _)| column.name.as_str()).collect();
+    let parents: Vec<String> = references().map(|(_, parent)| TableSql::new(parent).name).collect();
+    let keys: Vec<&str> = references().map(|(_, parent)| parent.key_column().name.as_str()).collect();
+    let rows = client
+        .query(
+            include_str!("../../../sql/queries/table_obstacles.sql"),
+            &[&table.name, &columns, &parents, &keys],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -1,0 +1,395 @@
+//! Metric views, kept up to date by the change alone, on stock Postgres.
+//!
+//! A file of `sql/views` has one or two parts. `-- store: TABLE by COLUMN, ...` heads a query that
+//! aggregates one table by expressions of its own columns into sums and counts; `-- view` heads the query
+//! that is read, over `store` and any other table or view. A file without a store is a layered view.
+//!
+//! The store is a table of changes: each statement on the table *inserts* what it adds and, negated, what
+//! it takes away; reading sums them, and [folding](super::Postgres) replaces many by few. So no writer
+//! waits for another because of a view. Other writers' changes come by statement-level triggers; the sink's
+//! cheap way, where triggers are off, inserts the change of its own rows. Never both.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use deadpool_postgres::Transaction;
+use tidegate_core::manifest::Manifest;
+
+use super::table::{TableSql, quoted};
+use super::{Error, Postgres};
+
+/// A view as its file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The name of the file and of the relation.
+    pub name: String,
+    /// The whole file.
+    pub definition: String,
+    store: Option<StoreQuery>,
+    query: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StoreQuery {
+    table: String,
+    keys: Vec<String>,
+    query: String,
+}
+
+/// A view whose store the sink keeps up to date.
+#[derive(Debug)]
+pub struct Maintained {
+    /// The index of the dataset whose table the store aggregates.
+    pub(super) dataset: usize,
+    /// The store, quoted.
+    store: String,
+    table: String,
+    query: String,
+    keys: Vec<String>,
+    /// The other columns, quoted, with their types.
+    sums: Vec<(String, String)>,
+    /// How many rows the last folding left.
+    folded: AtomicI64,
+}
+
+/// The longest name of a view, so that the names made from it are within Postgres's 63 bytes.
+const NAME_BYTES_MAX: usize = 40;
+/// So many changes are left lying before they are folded.
+const UNFOLDED_MAX: i64 = 50_000;
+
+impl View {
+    /// Reads the text of a view's file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, with its line.
+    pub fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !is_name || name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(format!("'{name}' is no name for a view: use a-z, 0-9 and _, at most {NAME_BYTES_MAX}"));
+        }
+        let (mut store, mut query) = (None::<StoreQuery>, None::<String>);
+        let mut part: Option<&mut String> = None;
+        for (i, line) in text.lines().enumerate() {
+            let fault = |message: &str| format!("line {}: {message}", i + 1);
+            if let Some(head) = line.strip_prefix("-- store:") {
+                let (table, keys) = head
+                    .split_once(" by ")
+                    .ok_or_else(|| fault("write '-- store: TABLE by COLUMN, COLUMN'"))?;
+                let keys = keys.split(',').map(|key| key.trim().to_owned()).collect();
+                let table = table.trim().to_owned();
+                part = Some(&mut store.insert(StoreQuery { table, keys, query: String::new() }).query);
+            } else if line.trim_end() == "-- view" {
+                part = Some(query.insert(String::new()));
+            } else if let Some(part) = &mut part {
+                part.push_str(line);
+                part.push('\n');
+            } else if !(line.trim().is_empty() || line.starts_with("--")) {
+                return Err(fault("a query stands before '-- store: ...' or '-- view'"));
+            }
+        }
+        let query = query.filter(|query| !query.trim().is_empty()).ok_or("the part '-- view' is missing")?;
+        Ok(Self { name: name.to_owned(), definition: text.to_owned(), store, query })
+    }
+
+    /// Whether the text of this view names another.
+    fn mentions(&self, other: &Self) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        self.query.split(|c| !is_word(c)).any(|word| word == other.name)
+    }
+
+    fn store_name(&self) -> String {
+        format!("tidegate.{}", quoted(&format!("view_{}", self.name)))
+    }
+
+    fn function_name(&self) -> String {
+        format!("tidegate.{}", quoted(&format!("view_{}_change", self.name)))
+    }
+}
+
+/// Puts each view behind those that it is made of.
+fn in_order(mut views: Vec<View>) -> Result<Vec<View>, Error> {
+    let mut ordered: Vec<View> = Vec::with_capacity(views.len());
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    while !views.is_empty() {
+        let is_ready = |view: &View| !views.iter().any(|other| other != view && view.mentions(other));
+        let Some(next) = views.iter().position(is_ready) else {
+            let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+            return Err(Error::halt(format!("the views {} are made of each other", names.join(", "))));
+        };
+        ordered.push(views.remove(next));
+    }
+    Ok(ordered)
+}
+
+/// Brings the database's views to what the files say, and gives those that the sink maintains.
+pub(super) async fn apply(
+    tx: &Transaction<'_>,
+    manifest: &Manifest,
+    views: &[View],
+) -> Result<Vec<Maintained>, Error> {
+    let wanted = in_order(views.to_vec())?;
+    let mut found = Vec::new();
+    for row in tx.query("select name, definition from tidegate.views", &[]).await? {
+        let view = View::parse(row.get(0), row.get(1)).map_err(Error::halt)?;
+        found.push(view);
+    }
+    let found = in_order(found)?;
+    if wanted != found {
+        replace(tx, manifest, &found, &wanted).await?;
+    }
+    let mut maintained = Vec::new();
+    for view in &wanted {
+        if let Some(store) = &view.store {
+            maintained.push(describe(tx, manifest, view, store).await?);
+        }
+    }
+    Ok(maintained)
+}
+
+async fn replace(
+    tx: &Transaction<'_>,
+    manifest: &Manifest,
+    found: &[View],
+    wanted: &[View],
+) -> Result<(), Error> {
+    for view in found.iter().rev() {
+        let schema = schema_of(tx, manifest, view).await?;
+        tx.batch_execute(&format!("drop view if exists {}.{}", quoted(&schema), quoted(&view.name)))
+            .await
+            .map_err(|error| of_view(view, "cannot be replaced", &error))?;
+        if view.store.is_some() && !wanted.contains(view) {
+            let (function, store) = (view.function_name(), view.store_name());
+            // The function takes its triggers along.
+            tx.batch_execute(&format!("drop function if exists {function} cascade; drop table if exists {store}"))
+                .await?;
+        }
+        tx.execute("delete from tidegate.views where name = $1", &[&view.name]).await?;
+    }
+    for view in wanted {
+        create(tx, manifest, view, !found.contains(view))
+            .await
+            .map_err(|error| match error {
+                Error::Postgres(error) => of_view(view, "cannot be made", &error),
+                other => other,
+            })?;
+    }
+    Ok(())
+}
+
+fn of_view(view: &View, what: &str, error: &tokio_postgres::Error) -> Error {
+    let place = error.as_db_error().and_then(|db| db.detail()).map(|d| format!("; {d}")).unwrap_or_default();
+    Error::halt(format!("view '{}' {what}: {}{place}", view.name, super::error::describe(error)))
+}
+
+/// The schema of the table that a view aggregates, or of the pipeline's first table.
+async fn schema_of(tx: &Transaction<'_>, manifest: &Manifest, view: &View) -> Result<String, Error> {
+    let dataset = match &view.store {
+        Some(store) => dataset_of(manifest, view, store)?,
+        None => 0,
+    };
+    let table = TableSql::new(&manifest.datasets[dataset]);
+    let sql = "select nspname::text from pg_class join pg_namespace on pg_namespace.oid = relnamespace \
+               where pg_class.oid = to_regclass($1)";
+    Ok(tx.query_one(sql, &[&table.name]).await?.get(0))
+}
+
+fn dataset_of(manifest: &Manifest, view: &View, store: &StoreQuery) -> Result<usize, Error> {
+    let index = manifest.datasets.iter().position(|dataset| dataset.table.name == store.table);
+    index.ok_or_else(|| {
+        Error::halt(format!(
+            "view '{}' stores what is in '{}', but no dataset has a table of that name",
+            view.name, store.table
+        ))
+    })
+}
+
+async fn create(tx: &Transaction<'_>, manifest: &Manifest, view: &View, is_new: bool) -> Result<(), Error> {
+    let schema = schema_of(tx, manifest, view).await?;
+    tx.batch_execute(&format!("set local search_path = {}", quoted(&schema))).await?;
+    let mut query = view.query.clone();
+    let mut dataset = None;
+    let mut keys = &Vec::new();
+    if let Some(store) = &view.store {
+        if is_new {
+            create_store(tx, manifest, view, store, &schema).await?;
+        }
+        let maintained = describe(tx, manifest, view, store).await?;
+        query = format!("with store as ({})\n{query}", maintained.summed());
+        dataset = Some(&manifest.datasets[maintained.dataset].name);
+        keys = &store.keys;
+    }
+    tx.batch_execute(&format!("create view {} as\n{query}", quoted(&view.name))).await?;
+    let kind = if view.store.is_some() { "incremental" } else { "layered" };
+    let sql = "insert into tidegate.views (name, kind, dataset, keys, definition) values ($1, $2, $3, $4, $5)";
+    tx.execute(sql, &[&view.name, &kind, &dataset, keys, &view.definition]).await?;
+    tx.batch_execute("set local search_path to default").await?;
+    Ok(())
+}
+
+/// Fills a store from the table as it is, and makes the triggers that keep it up to date.
+async fn create_store(
+    tx: &Transaction<'_>,
+    manifest: &Manifest,
+    view: &View,
+    store: &StoreQuery,
+    schema: &str,
+) -> Result<(), Error> {
+    let table = TableSql::new(&manifest.datasets[dataset_of(manifest, view, store)?]).name;
+    let StoreQuery { query, .. } = store;
+    let (name, function) = (view.store_name(), view.function_name());
+    tx.batch_execute(&format!(
+        "lock table {table} in share row exclusive mode;\ncreate table {name} as\n{query}"
+    ))
+    .await?;
+    let maintained = describe(tx, manifest, view, store).await?;
+    let (add, remove) =
+        (maintained.add("select * from new_rows"), maintained.remove("select * from old_rows"));
+    tx.batch_execute(&format!(
+        "create function {function}() returns trigger language plpgsql security definer \
+         set search_path = {}, pg_temp as $tidegate_view$\nbegin\n\
+         if tg_op = 'TRUNCATE' then\n delete from {name};\n\
+         end if;\n\
+         if tg_op in ('INSERT', 'UPDATE') then\n {add};\nend if;\n\
+         if tg_op in ('DELETE', 'UPDATE') then\n {remove};\nend if;\n\
+         return null;\nend $tidegate_view$",
+        quoted(schema)
+    ))
+    .await?;
+    for (event, transition) in [
+        ("insert", "referencing new table as new_rows"),
+        ("update", "referencing old table as old_rows new table as new_rows"),
+        ("delete", "referencing old table as old_rows"),
+        ("truncate", ""),
+    ] {
+        let trigger = quoted(&format!("tidegate_{}_{event}", view.name));
+        tx.batch_execute(&format!(
+            "create trigger {trigger} after {event} on {table} {transition} \
+             for each statement execute function {function}()"
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+/// Reads from the catalog which columns a store has.
+async fn describe(
+    tx: &Transaction<'_>,
+    manifest: &Manifest,
+    view: &View,
+    store: &StoreQuery,
+) -> Result<Maintained, Error> {
+    let sql = "select attname::text, format_type(atttypid, atttypmod) from pg_attribute \
+               where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
+    let rows = tx.query(sql, &[&view.store_name()]).await?;
+    let columns: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if let Some(key) = store.keys.iter().find(|key| !columns.iter().any(|(name, _)| name == *key)) {
+        return Err(Error::halt(format!("view '{}': the store has no column '{key}'", view.name)));
+    }
+    let sums = columns.into_iter().filter(|(name, _)| !store.keys.contains(name));
+    Ok(Maintained {
+        dataset: dataset_of(manifest, view, store)?,
+        store: view.store_name(),
+        table: quoted(&store.table),
+        query: store.query.clone(),
+        keys: store.keys.iter().map(|key| quoted(key)).collect(),
+        sums: sums.map(|(name, kind)| (quoted(&name), kind)).collect(),
+        folded: AtomicI64::new(0),
+    })
+}
+
+impl Maintained {
+    /// The statement that inserts what the rows of `select` add.
+    pub(super) fn add(&self, select: &str) -> String {
+        let Self { store, table, query, .. } = self;
+        format!("insert into {store} with {table} as ({select}) {query}")
+    }
+
+    /// The statement that inserts, negated, what the rows of `select` were.
+    fn remove(&self, select: &str) -> String {
+        let Self { store, table, query, .. } = self;
+        let negated = self.sums.iter().map(|(name, _)| format!("-{name}"));
+        let columns: Vec<String> = self.keys.iter().cloned().chain(negated).collect();
+        let names: Vec<&String> = self.keys.iter().chain(self.sums.iter().map(|(name, _)| name)).collect();
+        let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+        format!(
+            "insert into {store} ({}) select {} from (with {table} as ({select}) {query}) as gone",
+            names.join(", "),
+            columns.join(", ")
+        )
+    }
+
+    /// The query for the state: one row per group, the sum of its changes.
+    fn summed(&self) -> String {
+        format!("{} from {} group by {}", self.select_sums(), self.store, self.keys.join(", "))
+    }
+
+    fn select_sums(&self) -> String {
+        let sums = self.sums.iter().map(|(name, kind)| format!("sum({name})::{kind} as {name}"));
+        let columns: Vec<String> = self.keys.iter().cloned().chain(sums).collect();
+        format!("select {}", columns.join(", "))
+    }
+
+    /// The statement that replaces the changes that nobody else holds by their sums.
+    fn fold(&self) -> String {
+        let names: Vec<&str> =
+            self.keys.iter().chain(self.sums.iter().map(|(name, _)| name)).map(String::as_str).collect();
+        let nonzero: Vec<String> = self.sums.iter().map(|(name, _)| format!("sum({name}) <> 0")).collect();
+        format!(
+            "with taken as (delete from {store} where ctid = any(array(\
+             select ctid from {store} for update skip locked)) returning *) \
+             insert into {store} ({}) {} from taken group by {} having {}",
+            names.join(", "),
+            self.select_sums(),
+            self.keys.join(", "),
+            nonzero.join(" or "),
+            store = self.store,
+        )
+    }
+}
+
+impl Postgres {
+    /// Folds the changes of the views that have gathered many.
+    pub(super) async fn fold_views(&self) -> Result<(), Error> {
+        let Some(views) = self.inner.views.get() else { return Ok(()) };
+        for view in views {
+            let connection = self.connection().await?;
+            let count = format!("select count(*) from {}", view.store);
+            let rows: i64 = connection.query_one(&count, &[]).await?.get(0);
+            if rows > view.folded.load(Ordering::Relaxed) * 2 + UNFOLDED_MAX {
+                connection.execute(&view.fold(), &[]).await?;
+                let rows = connection.query_one(&count, &[]).await?.get(0);
+                view.folded.store(rows, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_a_store_and_a_view_or_a_view_alone() {
+        let view = View::parse("v", "-- about\n-- store: t by a, b\nselect 1\n-- view\nselect 2\n").unwrap();
+        let store = view.store.unwrap();
+        assert_eq!((store.table.as_str(), store.query.as_str()), ("t", "select 1\n"));
+        assert_eq!((store.keys, view.query.as_str()), (vec!["a".into(), "b".into()], "select 2\n"));
+        assert_eq!(View::parse("v", "-- view\nselect 2").unwrap().store, None);
+        let fault = |text| View::parse("v", text).unwrap_err();
+        assert_eq!(fault("select 1"), "line 1: a query stands before '-- store: ...' or '-- view'");
+        assert_eq!(fault("-- store: t\n"), "line 1: write '-- store: TABLE by COLUMN, COLUMN'");
+        assert_eq!(fault(""), "the part '-- view' is missing");
+        assert!(View::parse("../v", "-- view\nselect 2").is_err());
+    }
+
+    #[test]
+    fn views_stand_behind_those_they_are_made_of() {
+        let view = |name: &str, query: &str| View::parse(name, &format!("-- view\n{query}")).unwrap();
+        let ordered =
+            in_order(vec![view("a", "select * from b"), view("b", "select 1"), view("c", "select 1")]).unwrap();
+        let names: Vec<_> = ordered.iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(names, ["b", "a", "c"]);
+        assert!(in_order(vec![view("a", "select * from b"), view("b", "select * from a")]).is_err());
+    }
+}

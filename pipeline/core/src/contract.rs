@@ -1,0 +1,133 @@
+//! What the engine asks of the world outside. Connectors keep these contracts; the engine knows no more.
+
+use std::future::Future;
+
+use crate::record::Batch;
+
+/// Why something outside did not work, and whether it is worth trying again.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Whether the same call may work later: a server that is down, a full disk, a serialization failure.
+    pub retry: bool,
+    /// What happened and what to do, with its causes.
+    pub message: String,
+}
+
+impl Error {
+    /// An error that may pass.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self { retry: true, message: message.into() }
+    }
+
+    /// An error that no retry heals.
+    pub fn halt(message: impl Into<String>) -> Self {
+        Self { retry: false, message: message.into() }
+    }
+}
+
+/// Lines that entered, on their way to the topics.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// The index of the dataset they are meant for.
+    pub dataset: usize,
+    /// For its raw topic.
+    pub records: Batch,
+    /// For `dead-letters`: what is too long or no text.
+    pub dead_letters: Batch,
+}
+
+/// What a [`Source`] has now.
+#[derive(Debug)]
+pub enum Polled {
+    /// Lines. The engine keeps them until the topics have them, and asks again only then.
+    Intake(Intake),
+    /// Nothing now, but lines that are still in flight, or a file that is not ready.
+    Waiting,
+    /// Nothing at all: every line that ever entered is accounted for.
+    Idle,
+}
+
+/// Gives out the lines of its inputs, each with its position, each at least once.
+pub trait Source: Send {
+    /// The next lines, or why there are none.
+    ///
+    /// `drained` tells that every line given out so far has passed the sink. What the ledger lacks then
+    /// is on no topic any more, and the source gives it out again.
+    fn poll(&mut self, drained: bool) -> impl Future<Output = Result<Polled, Error>> + Send;
+}
+
+/// How far a reader has read: its next offset on a partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset to read next.
+    pub next: u64,
+}
+
+/// Where the readers' offsets are kept.
+pub trait Offsets: Send + Sync + 'static {
+    /// How far `reader` has read on each partition that it has read from.
+    fn offsets(&self, reader: &str) -> impl Future<Output = Result<Vec<Consumed>, Error>> + Send;
+
+    /// Notes how far `reader` has read.
+    fn store(&self, reader: &str, consumed: &[Consumed]) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Records for the sink, with how far its readers are behind them. Applied whole or not at all.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// Accepted records, by the index of their dataset.
+    pub rows: Vec<(usize, Batch)>,
+    /// Dead letters.
+    pub dead_letters: Vec<Batch>,
+    /// Noted in the same transaction.
+    pub consumed: Vec<Consumed>,
+}
+
+/// How many lines of a dataset had which fate, newly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lines accepted.
+    pub accepted: u64,
+    /// Lines rejected.
+    pub rejected: u64,
+    /// Lines that wait for a reference.
+    pub waiting: u64,
+    /// Lines that the ledger held already.
+    pub duplicates: u64,
+}
+
+/// What a commit changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// By dataset.
+    pub tallies: Vec<Tally>,
+    /// Whether waiting lines may have found their references by it.
+    pub may_heal: bool,
+}
+
+/// Applies deliveries. However often and in whatever order the same lines are delivered, the outcome is
+/// the same, and either all of a delivery is committed or nothing of it.
+pub trait Sink: Send + Sync + 'static {
+    /// Applies a delivery in one transaction.
+    fn apply(&self, delivery: &Delivery) -> impl Future<Output = Result<Applied, Error>> + Send;
+
+    /// Accepts waiting lines whose references exist now. Gives how many left the waiting set.
+    fn heal(&self) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Upkeep that no line waits for, such as folding the changes of views.
+    fn tidy(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives the keys of a dataset's rows, as text, to `learn`, up to `limit` of them.
+    /// `false` if there are more.
+    fn keys(
+        &self,
+        dataset: usize,
+        limit: usize,
+        learn: impl FnMut(&[u8]) + Send,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+}

@@ -1,0 +1,165 @@
+//! The ledger: what became of every line of a source.
+//!
+//! Four sets of lines, disjoint: accepted, rejected, waiting, discarded. **A line in the ledger is a
+//! duplicate when it comes again; a line missing from it is still in flight.** The sets of a source are
+//! kept in [`Chunk`]s of [`CHUNK_LINES`] lines, so that a commit costs by the lines of its batch and
+//! not by the length of the source.
+
+use roaring::RoaringBitmap;
+
+/// How many lines one chunk covers: the lines `n * CHUNK_LINES + 1 ..= (n + 1) * CHUNK_LINES`.
+pub const CHUNK_LINES: u64 = 65_536;
+
+/// The chunk that covers `line`.
+pub fn chunk_of(line: u64) -> u64 {
+    (line - 1) / CHUNK_LINES
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fate {
+    /// In its table, unless a newer line of its key holds the row.
+    Accepted,
+    /// A dead letter.
+    Rejected,
+    /// A dead letter whose only fault is a reference that does not exist yet.
+    Waiting,
+    /// A dead letter that somebody gave up.
+    Discarded,
+}
+
+impl Fate {
+    /// In the order in which they are stored.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Rejected, Self::Waiting, Self::Discarded];
+
+    /// The column of the ledger, and the word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Waiting => "waiting",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// The four sets for one stretch of a source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chunk {
+    sets: [RoaringBitmap; 4],
+}
+
+/// The bytes of a set could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger holds a set that cannot be read")]
+pub struct MalformedSet(#[source] std::io::Error);
+
+impl Chunk {
+    /// Reads the sets, in the order of [`Fate::ALL`], as [`Chunk::encode`] wrote them.
+    pub fn decode(sets: [&[u8]; 4]) -> Result<Self, MalformedSet> {
+        let mut chunk = Self::default();
+        for (set, bytes) in chunk.sets.iter_mut().zip(sets) {
+            if !bytes.is_empty() {
+                *set = RoaringBitmap::deserialize_from(bytes).map_err(MalformedSet)?;
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// One set in the portable format of roaring bitmaps; an empty set is no bytes.
+    pub fn encode(&mut self, fate: Fate) -> Vec<u8> {
+        let set = &mut self.sets[fate as usize];
+        if set.is_empty() {
+            return Vec::new();
+        }
+        set.optimize();
+        let mut bytes = Vec::with_capacity(set.serialized_size());
+        set.serialize_into(&mut bytes).expect("a vector takes all that is written to it");
+        bytes
+    }
+
+    /// What became of `line`, counted from 1 in its source; `None` while it is in flight.
+    pub fn fate(&self, line: u64) -> Option<Fate> {
+        let bit = bit_of(line);
+        Fate::ALL.into_iter().find(|fate| self.sets[*fate as usize].contains(bit))
+    }
+
+    /// Notes the fate of a line in flight. `false`, and no change, if the line has one.
+    pub fn enter(&mut self, line: u64, fate: Fate) -> bool {
+        self.fate(line).is_none() && self.sets[fate as usize].insert(bit_of(line))
+    }
+
+    /// Moves a line from one set to another. `false`, and no change, if it was not in the first.
+    pub fn shift(&mut self, line: u64, from: Fate, to: Fate) -> bool {
+        let bit = bit_of(line);
+        self.sets[from as usize].remove(bit) && self.sets[to as usize].insert(bit)
+    }
+
+    /// Takes in the lines that `entered` holds. `false`, and no change, if one of them has a fate here.
+    pub fn absorb(&mut self, entered: &Self) -> bool {
+        let overlaps = |a: &RoaringBitmap| entered.sets.iter().any(|b| !a.is_disjoint(b));
+        if self.sets.iter().any(overlaps) {
+            return false;
+        }
+        for (set, new) in self.sets.iter_mut().zip(&entered.sets) {
+            *set |= new;
+        }
+        true
+    }
+
+    /// How many lines there are of a fate.
+    pub fn count(&self, fate: Fate) -> u64 {
+        self.sets[fate as usize].len()
+    }
+
+    /// How many lines have a fate.
+    pub fn total(&self) -> u64 {
+        self.sets.iter().map(RoaringBitmap::len).sum()
+    }
+
+    /// Whether no line has a fate yet.
+    pub fn is_empty(&self) -> bool {
+        self.sets.iter().all(RoaringBitmap::is_empty)
+    }
+}
+
+fn bit_of(line: u64) -> u32 {
+    ((line - 1) % CHUNK_LINES) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_one_fate_and_keeps_it() {
+        let mut chunk = Chunk::default();
+        assert!(chunk.enter(1, Fate::Accepted));
+        assert!(!chunk.enter(1, Fate::Rejected));
+        assert!(chunk.enter(CHUNK_LINES, Fate::Waiting));
+        assert_eq!(chunk.fate(1), Some(Fate::Accepted));
+        assert_eq!(chunk.fate(2), None);
+        assert!(!chunk.shift(1, Fate::Waiting, Fate::Accepted));
+        assert!(chunk.shift(CHUNK_LINES, Fate::Waiting, Fate::Accepted));
+        assert_eq!((chunk.count(Fate::Accepted), chunk.total()), (2, 2));
+    }
+
+    #[test]
+    fn sets_survive_being_stored() {
+        let mut chunk = Chunk::default();
+        for line in 1..=CHUNK_LINES {
+            let fate = if line % 29 == 0 { Fate::Rejected } else { Fate::Accepted };
+            assert!(chunk.enter(line, fate));
+        }
+        let sets = Fate::ALL.map(|fate| chunk.encode(fate));
+        assert!(sets.iter().map(Vec::len).sum::<usize>() < 17_000);
+        let again = Chunk::decode([&sets[0], &sets[1], &sets[2], &sets[3]]).unwrap();
+        assert_eq!(again, chunk);
+        assert!(Chunk::decode([b"x", b"", b"", b""]).is_err());
+    }
+
+    #[test]
+    fn a_chunk_covers_its_lines() {
+        assert_eq!((chunk_of(1), chunk_of(CHUNK_LINES), chunk_of(CHUNK_LINES + 1)), (0, 0, 1));
+    }
+}

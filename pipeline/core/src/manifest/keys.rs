@@ -1,0 +1,16 @@
+//! Every key of the grammar, once: the parser refuses others, and the published JSON Schema is held
+//! equal to them by a test.
+
+/// At the top of the manifest.
+pub const MANIFEST: [&str; 7] =
+    ["pipeline", "landing", "views", "settle", "max_lag_bytes", "max_record_bytes", "datasets"];
+
+/// Of one dataset.
+pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
+
+/// Of `csv`, in a dataset.
+pub const CSV: [&str; 4] = ["delimiter", "quote", "header", "null"];
+
+/// Of one column, where it is written as a mapping.
+pub const COLUMN: [&str; 9] =
+    ["type", "optional", "references", "min", "max", "min_length", "max_length", "pattern", "one_of"];

@@ -1,0 +1,20 @@
+//! How long and how many things may be, for the parser and for the starter alike.
+
+/// For the pipeline's name.
+pub(super) const PIPELINE_CHARS_MAX: usize = 32;
+
+/// For the name of a dataset.
+pub(super) const DATASET_CHARS_MAX: usize = 48;
+
+/// Fluvio's limit for the name of a topic.
+pub(super) const TOPIC_BYTES_MAX: usize = 63;
+
+/// Postgres's limit for the name of anything.
+pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Postgres's limit is 1600, and each table also has `_source` and `_line`.
+pub(super) const COLUMNS_MAX: usize = 1598;
+
+/// The columns that Tidegate adds to each table, and those that Postgres has in each.
+pub(super) const TAKEN_COLUMNS: [&str; 8] =
+    ["_source", "_line", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];

@@ -1,0 +1,74 @@
+//! Texts to durations, sizes, characters and the like.
+
+use std::time::Duration;
+
+use marked_yaml::Node;
+
+use super::super::yaml::{Reader, Text};
+
+const UNITS: [(&str, u64); 3] = [("KiB", 1024), ("MiB", 1024 * 1024), ("GiB", 1024 * 1024 * 1024)];
+
+impl Reader<'_> {
+    pub(super) fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
+        let Text { value, place } = self.text(node, "true or false")?;
+        match value.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => {
+                let hint = "write true or false";
+                self.fault(place, format!("{key} must be true or false, not \"{value}\""), hint);
+                None
+            }
+        }
+    }
+
+    pub(super) fn duration(&mut self, node: &Node, key: &str, max: Duration) -> Option<Duration> {
+        let Text { value, place } = self.text(node, "a duration")?;
+        let duration = humantime::parse_duration(&value).ok().filter(|duration| *duration <= max);
+        if duration.is_none() {
+            let hint = format!("write a number with its unit, like 500ms or 2s, at most {} s", max.as_secs());
+            self.fault(place, format!("{key} must be a duration, not \"{value}\""), hint);
+        }
+        duration
+    }
+
+    pub(super) fn bytes(&mut self, node: &Node, key: &str, min: u64, max: u64, range: &str) -> Option<u64> {
+        let Text { value, place } = self.text(node, "a size")?;
+        let bytes = parse_bytes(&value).filter(|bytes| (min..=max).contains(bytes));
+        if bytes.is_none() {
+            let hint = "write a number of bytes, or one with KiB, MiB or GiB";
+            self.fault(place, format!("{key} must be {range}, not \"{value}\""), hint);
+        }
+        bytes
+    }
+
+    pub(super) fn count(&mut self, node: &Node, key: &str) -> Option<u32> {
+        let Text { value, place } = self.text(node, "a number of characters")?;
+        let count = value.parse().ok();
+        if count.is_none() {
+            let hint = "write a whole number from 0";
+            self.fault(place, format!("{key} must be a number of characters, not \"{value}\""), hint);
+        }
+        count
+    }
+
+    /// One ASCII character that can stand between or around the fields of a line.
+    pub(super) fn character(&mut self, node: &Node, key: &str) -> Option<u8> {
+        let Text { value, place } = self.text(node, "one character")?;
+        match value.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Some(*byte),
+            _ => {
+                let shown = value.escape_debug();
+                let hint = "write one that ends no line, in double quotes: \";\" or \"\\t\"";
+                self.fault(place, format!("{key} must be one ASCII character, not \"{shown}\""), hint);
+                None
+            }
+        }
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let unit = UNITS.iter().find_map(|(name, size)| text.strip_suffix(name).map(|number| (number, *size)));
+    let (number, size) = unit.unwrap_or((text, 1));
+    number.trim_end().parse::<u64>().ok()?.checked_mul(size)
+}

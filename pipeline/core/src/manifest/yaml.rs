@@ -1,0 +1,306 @@
+//! Text to YAML nodes, and nodes to what the grammar expects of them. Each fault knows its place.
+
+use marked_yaml::types::{MarkedMappingNode, MarkedScalarNode};
+use marked_yaml::{LoadError, LoaderOptions, Marker, Node, Span, parse_yaml_with_options};
+
+use super::Fault;
+use super::fault::nearest;
+
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
+const NESTING_MAX: usize = 64;
+
+/// How many keys that are given twice are found before the reader gives up on the rest.
+const DUPLICATES_MAX: u32 = 100;
+
+/// Keys that begin with one of these private characters are second ones, already reported.
+const MASK: u32 = 0xE000;
+
+/// Where something stands, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl Place {
+    /// Where a manifest begins.
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+
+    pub(super) fn of(span: &Span) -> Self {
+        span.start().map_or(Self::START, Self::at)
+    }
+
+    fn at(marker: &Marker) -> Self {
+        Self { line: marker.line(), column: marker.column() }
+    }
+}
+
+/// A text of the manifest, its variables filled in.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    pub(super) value: String,
+    pub(super) place: Place,
+}
+
+/// A key of a mapping and what stands behind it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'n> {
+    pub(super) name: &'n str,
+    pub(super) place: Place,
+    pub(super) node: &'n Node,
+}
+
+/// Reads nodes, and collects what is wrong with them.
+pub(super) struct Reader<'e> {
+    env: &'e dyn Fn(&str) -> Option<String>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'e> Reader<'e> {
+    pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+        Self { env, faults: Vec::new() }
+    }
+
+    /// Notes what is wrong at a place, and what to do.
+    pub(super) fn fault(&mut self, at: Place, message: impl Into<String>, hint: impl Into<String>) {
+        let (message, hint) = (in_one_line(&message.into()), in_one_line(&hint.into()));
+        self.faults.push(Fault { line: at.line, column: at.column, message, hint: Some(hint) });
+    }
+
+    /// The top mapping of the text; `None` where it is no YAML.
+    pub(super) fn load(&mut self, text: &str) -> Option<Node> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if let Some((at, message, hint)) = limits(text) {
+            self.fault(at, message, hint);
+            return None;
+        }
+        let mut masked = text.to_owned();
+        for attempt in 0..DUPLICATES_MAX {
+            let options = LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
+            match parse_yaml_with_options(0, &masked, options) {
+                Ok(mut node) => {
+                    place_nothings(&mut node);
+                    return Some(node);
+                }
+                Err(LoadError::DuplicateKey(keys)) => {
+                    let first = Place::of(keys.prev_key.span());
+                    let message = format!("\"{}\" is given twice", keys.key.as_str());
+                    let hint = format!("the first is in line {}; remove one of them", first.line);
+                    self.fault(Place::of(keys.key.span()), message, hint);
+                    masked = mask(&masked, keys.key.span(), attempt)?;
+                }
+                Err(LoadError::ScanError(..)) if attempt > 0 => return None,
+                Err(error) => {
+                    self.load_fault(&error);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn load_fault(&mut self, error: &LoadError) {
+        let plainly = "write the value itself out where it is needed";
+        match error {
+            LoadError::TopLevelMustBeMapping(at) | LoadError::TopLevelMustBeSequence(at) => {
+                let message = "expected a mapping at the top of the manifest";
+                self.fault(Place::at(at), message, "begin with \"pipeline: <name>\"");
+            }
+            LoadError::UnexpectedAnchor(at) => {
+                self.fault(Place::at(at), "anchors are not part of the grammar", plainly);
+            }
+            LoadError::UnexpectedTag(at) => {
+                self.fault(Place::at(at), "tags are not part of the grammar", plainly);
+            }
+            LoadError::MappingKeyMustBeScalar(at) => {
+                self.fault(Place::at(at), "a key must be a text", "write \"name: value\"");
+            }
+            LoadError::ScanError(at, error) => {
+                let message = format!("this is no YAML: {}", error.info());
+                self.fault(Place::at(at), message, "check indentation and quotes, here and just above");
+            }
+            LoadError::DuplicateKey(_) => {} // reported with both places where it is found
+        }
+    }
+
+    /// The entries of a mapping; `what` completes "expected a mapping of …".
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Entry<'n>>> {
+        let Some(mapping) = node.as_mapping() else {
+            let message = format!("expected a mapping of {what}, found {}", found(node));
+            self.fault(Place::of(node.span()), message, "write \"name: value\", a line each, indented");
+            return None;
+        };
+        Some(entries_of(mapping))
+    }
+
+    /// The entries of a mapping whose keys are known; others are faults.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+        let entries = self.entries(node, what)?;
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.name)) {
+            let hint = match nearest(entry.name, known.iter().copied()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("known here are {}", known.join(", ")),
+            };
+            self.fault(entry.place, format!("unknown key \"{}\"", entry.name), hint);
+        }
+        Some(Fields(entries))
+    }
+
+    /// A text, its variables filled in; `what` completes "expected …".
+    pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<Text> {
+        let place = Place::of(node.span());
+        let Some(scalar) = node.as_scalar().filter(|scalar| !is_nothing(scalar)) else {
+            let message = format!("expected {what}, found {}", found(node));
+            let quote = "quote it where the text itself is meant";
+            let hint = if node.as_scalar().is_some() { quote } else { "write it as one text" };
+            self.fault(place, message, hint);
+            return None;
+        };
+        self.fill_in(scalar.as_str(), place).map(|value| Text { value, place })
+    }
+
+    /// Replaces each `${VAR}` from the environment, and each `$${` by `${`.
+    fn fill_in(&mut self, text: &str, place: Place) -> Option<String> {
+        let (mut filled, mut rest, mut complete) = (String::with_capacity(text.len()), text, true);
+        while let Some(at) = rest.find("${") {
+            if let Some(before) = rest[..at].strip_suffix('$') {
+                filled.push_str(before);
+                filled.push_str("${");
+                rest = &rest[at + 2..];
+                continue;
+            }
+            filled.push_str(&rest[..at]);
+            let name = rest[at + 2..].split_once('}').map(|(name, _)| name).filter(|name| is_variable(name));
+            let Some(name) = name else {
+                let hint = "write ${NAME} for a variable of the environment, $${ for the text itself";
+                self.fault(place, "\"${\" begins no variable here", hint);
+                return None;
+            };
+            match (self.env)(name) {
+                Some(value) => filled.push_str(&value),
+                None => {
+                    let hint = format!("set it, or write $${{{name}}} for the text itself");
+                    self.fault(place, format!("the environment variable \"{name}\" is not set"), hint);
+                    complete = false;
+                }
+            }
+            rest = &rest[at + name.len() + "${}".len()..];
+        }
+        filled.push_str(rest);
+        complete.then_some(filled)
+    }
+}
+
+/// The entries of a mapping, by key.
+pub(super) struct Fields<'n>(Vec<Entry<'n>>);
+
+impl<'n> Fields<'n> {
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.entry(key).map(|entry| entry.node)
+    }
+
+    /// Where a key itself stands.
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        self.entry(key).map(|entry| entry.place)
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry<'n>> {
+        self.0.iter().find(|entry| entry.name == key)
+    }
+}
+
+/// What a node is, in a message.
+pub(super) fn found(node: &Node) -> &'static str {
+    match node {
+        Node::Scalar(scalar) if is_nothing(scalar) => "nothing",
+        Node::Scalar(_) => "a text",
+        Node::Mapping(_) => "a mapping",
+        Node::Sequence(_) => "a list",
+    }
+}
+
+fn entries_of(mapping: &MarkedMappingNode) -> Vec<Entry<'_>> {
+    let entries =
+        mapping.iter().map(|(key, node)| Entry { name: key.as_str(), place: Place::of(key.span()), node });
+    entries.filter(|entry| !is_masked(entry.name)).collect()
+}
+
+/// Whether a scalar is YAML's null, which only an unquoted one can be.
+fn is_nothing(scalar: &MarkedScalarNode) -> bool {
+    scalar.may_coerce() && matches!(scalar.as_str(), "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// The parser places a value that is not there at what comes next; its key is where a reader looks.
+fn place_nothings(node: &mut Node) {
+    match node {
+        Node::Scalar(_) => {}
+        Node::Mapping(mapping) => mapping.iter_mut().for_each(|(key, value)| {
+            if value.as_scalar().is_some_and(is_nothing) {
+                value.span_mut().set_start(key.span().start().copied());
+            }
+            place_nothings(value);
+        }),
+        Node::Sequence(sequence) => sequence.iter_mut().for_each(place_nothings),
+    }
+}
+
+/// The text with line ends and the like escaped, because a fault is one line.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The loader stops at the first key that is given twice. To go on, and find all faults at once, the
+/// second key's first character is overwritten, which moves nothing else.
+fn mask(text: &str, key: &Span, nth: u32) -> Option<String> {
+    let mut characters: Vec<char> = text.chars().collect();
+    let mut at = key.start()?.character();
+    if matches!(characters.get(at)?, '"' | '\'') {
+        at += 1;
+    }
+    *characters.get_mut(at)? = char::from_u32(MASK + nth)?;
+    Some(characters.into_iter().collect())
+}
+
+fn is_masked(key: &str) -> bool {
+    let masks = MASK..MASK + DUPLICATES_MAX;
+    key.chars().next().is_some_and(|first| masks.contains(&u32::from(first)))
+}
+
+/// What the YAML parser would not survive, or pass over in silence.
+fn limits(text: &str) -> Option<(Place, &'static str, &'static str)> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Some((Place::START, "the manifest is longer than 1 MiB", "split it into several pipelines"));
+    }
+    let mut begun = false;
+    for (index, line) in text.lines().enumerate() {
+        let at = Place { line: index + 1, column: 1 };
+        let deep = line.split_ascii_whitespace().take_while(|word| matches!(*word, "-" | "?")).count();
+        if deep > NESTING_MAX {
+            return Some((at, "this is nested too deeply", "write fewer \"-\" in a line"));
+        }
+        let marker = line.trim_end() == "---" || line.starts_with("--- ");
+        if begun && (marker || line.trim_end() == "...") {
+            return Some((
+                at,
+                "the document ends here",
+                "keep one manifest in a file, without \"---\" and \"...\"",
+            ));
+        }
+        begun |= marker || !(line.trim().is_empty() || line.starts_with(['#', '%']));
+    }
+    None
+}

@@ -1,0 +1,100 @@
+//! The state of the transform: which keys of the referenced datasets are known.
+//!
+//! The state only routes. The sink decides references, so the state may be lost, stale or approximate:
+//! it keeps fingerprints, and beyond its limit it lets records pass undecided.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashSet};
+
+use crate::manifest::Kind;
+
+/// A key in a form that is the same for all texts which Postgres reads as the same key: of an integer
+/// without sign and leading zeros. Of types with more ways to write a value it is the text as it stands.
+pub fn normal_key(kind: Kind, key: &[u8]) -> Vec<u8> {
+    match integer(kind, key) {
+        Some(number) => number.to_string().into_bytes(),
+        None => key.to_vec(),
+    }
+}
+
+fn integer(kind: Kind, key: &[u8]) -> Option<i64> {
+    match kind {
+        Kind::SmallInt | Kind::Integer | Kind::BigInt => std::str::from_utf8(key).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Hashes keys; texts with one [`normal_key`] have one fingerprint.
+#[derive(Debug, Default)]
+struct Fingerprinter {
+    hasher: DefaultHashBuilder,
+}
+
+impl Fingerprinter {
+    fn of(&self, kind: Kind, key: &[u8]) -> u64 {
+        match integer(kind, key) {
+            Some(number) => self.hasher.hash_one(number),
+            None => self.hasher.hash_one(key),
+        }
+    }
+}
+
+/// The known keys of the datasets.
+#[derive(Debug)]
+pub struct KnownKeys {
+    fingerprinter: Fingerprinter,
+    /// By dataset; `None` where nobody references it or there are too many keys to know.
+    sets: Vec<Option<HashSet<u64>>>,
+    room: usize,
+}
+
+impl KnownKeys {
+    /// No key known yet of the datasets marked in `referenced`; at most `limit` keys in all.
+    pub fn new(referenced: &[bool], limit: usize) -> Self {
+        let sets = referenced.iter().map(|is_referenced| is_referenced.then(HashSet::new)).collect();
+        Self { fingerprinter: Fingerprinter::default(), sets, room: limit }
+    }
+
+    /// Learns a key of a dataset. Past the limit the dataset is given up: all its keys may exist.
+    pub fn learn(&mut self, dataset: usize, kind: Kind, key: &[u8]) {
+        let Some(set) = &mut self.sets[dataset] else { return };
+        if set.insert(self.fingerprinter.of(kind, key)) {
+            match self.room.checked_sub(1) {
+                Some(room) => self.room = room,
+                None => self.give_up(dataset),
+            }
+        }
+    }
+
+    /// Lets every reference to a dataset pass.
+    pub fn give_up(&mut self, dataset: usize) {
+        self.room += self.sets[dataset].take().map_or(0, |set| set.len());
+    }
+
+    /// Whether a key of a dataset may exist, as far as is known here.
+    pub fn may_exist(&self, dataset: usize, kind: Kind, key: &[u8]) -> bool {
+        match &self.sets[dataset] {
+            Some(set) => set.contains(&self.fingerprinter.of(kind, key)),
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_known_by_value_and_given_up_beyond_the_limit() {
+        let mut known = KnownKeys::new(&[true, false], 2);
+        assert!(!known.may_exist(0, Kind::Integer, b"7"));
+        assert!(known.may_exist(1, Kind::Integer, b"7"), "nobody keeps the keys of dataset 1");
+        known.learn(0, Kind::Integer, b"007");
+        assert!(known.may_exist(0, Kind::Integer, b"+7"));
+        known.learn(0, Kind::Integer, b"8");
+        assert!(!known.may_exist(0, Kind::Integer, b"9"));
+        known.learn(0, Kind::Integer, b"10");
+        assert!(known.may_exist(0, Kind::Integer, b"9"), "too many keys: undecided");
+    }
+}

@@ -1,0 +1,374 @@
+//! From the bytes of a file to records of CSV, whatever the bytes are.
+//!
+//! RFC 4180 with the dialect of the dataset: LF or CRLF ends a record, a lone CR is data, a quoted field
+//! may span lines, a blank line is no record, a byte order mark is skipped. A quote counts as one only
+//! at the start of a field, as in the `csv` crate.
+//!
+//! **A quote that never closes does not swallow the file.** When its record passes the limit, or the
+//! file ends, only the first physical line of the record is given out, and splitting goes on at the next.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr2};
+
+/// How the fields of a file are set apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// Between fields; an ASCII byte.
+    pub delimiter: u8,
+    /// Around a field that holds delimiters, quotes or line endings; doubled inside one.
+    pub quote: u8,
+}
+
+impl Dialect {
+    /// RFC 4180, which is what Postgres's `copy ... (format csv)` reads.
+    pub const STANDARD: Self = Self { delimiter: b',', quote: b'"' };
+}
+
+/// How much of a record that is too long is kept, in bytes.
+pub const PREFIX_BYTES: usize = 1024;
+
+/// A record that passed the limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// Its first [`PREFIX_BYTES`] bytes.
+    pub prefix: Vec<u8>,
+    /// Its length in bytes, without the line ending.
+    pub length: u64,
+    /// BLAKE3 of all of it.
+    pub hash: blake3::Hash,
+}
+
+/// What [`Splitter::next`] found at the start of its input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A record stands in this range of the input, without its line ending; go on at `consumed`.
+    Record {
+        /// Where the record's text stands.
+        text: Range<usize>,
+        /// How much of the input is done with.
+        consumed: usize,
+    },
+    /// A line longer than the limit ended.
+    TooLong {
+        /// What is kept of it.
+        record: TooLong,
+        /// How much of the input is done with.
+        consumed: usize,
+    },
+    /// No whole record is left: `consumed` bytes are done with; call again with more behind the rest.
+    More {
+        /// How much of the input is done with.
+        consumed: usize,
+    },
+    /// The input has ended.
+    End,
+}
+
+/// Splits a stream of bytes into records. It holds no bytes: the caller's buffer is its memory.
+#[derive(Debug)]
+pub struct Splitter {
+    dialect: Dialect,
+    max_record_bytes: usize,
+    started: bool,
+    oversize: Option<Oversize>,
+    /// Line feeds passed so far.
+    lines_passed: u64,
+    /// Where the last record started.
+    physical_line: u64,
+}
+
+/// A line that is too long, while it passes by.
+#[derive(Debug)]
+struct Oversize {
+    prefix: Vec<u8>,
+    length: u64,
+    hasher: blake3::Hasher,
+    /// A CR that ended the last input: part of the line only if no LF follows.
+    pending_cr: bool,
+}
+
+/// Where the record at the start of an input ends.
+enum End {
+    /// At this line feed.
+    Newline(usize),
+    /// Not in the input, outside quotes.
+    Missing,
+    /// Not in the input, inside quotes.
+    Quoted,
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Splitter {
+    /// A splitter at the start of a file. Its caller's buffer must hold `max_record_bytes` and some.
+    pub fn new(dialect: Dialect, max_record_bytes: usize) -> Self {
+        Self { dialect, max_record_bytes, started: false, oversize: None, lines_passed: 0, physical_line: 0 }
+    }
+
+    /// The number of the physical line, from 1, at which the last record given out starts.
+    pub fn physical_line(&self) -> u64 {
+        self.physical_line
+    }
+
+    /// The next record of `input`; `eof` tells that nothing comes after it.
+    pub fn next(&mut self, input: &[u8], eof: bool) -> Step {
+        let mut start = 0;
+        if !self.started {
+            if input.len() < BYTE_ORDER_MARK.len() && !eof && BYTE_ORDER_MARK.starts_with(input) {
+                return Step::More { consumed: 0 };
+            }
+            self.started = true;
+            if input.starts_with(BYTE_ORDER_MARK) {
+                start = BYTE_ORDER_MARK.len();
+            }
+        }
+        if self.oversize.is_some() {
+            return self.skip_oversize(input, start, eof);
+        }
+        loop {
+            let rest = &input[start..];
+            if rest.is_empty() {
+                return if eof { Step::End } else { Step::More { consumed: start } };
+            }
+            let newline = match self.record_end(rest) {
+                End::Newline(at) => at,
+                End::Missing | End::Quoted if !eof && rest.len() <= self.max_record_bytes + 2 => {
+                    return Step::More { consumed: start };
+                }
+                End::Missing => rest.len(),
+                End::Quoted => memchr(b'\n', rest).unwrap_or(rest.len()),
+            };
+            // A record that spans lines and passes the limit: its first line alone.
+            let newline = if newline > self.max_record_bytes {
+                memchr(b'\n', &rest[..newline]).unwrap_or(newline)
+            } else {
+                newline
+            };
+            let text_end = line_text_end(rest, newline);
+            if text_end > self.max_record_bytes {
+                self.oversize = Some(Oversize::new());
+                return self.skip_oversize(input, start, eof);
+            }
+            let consumed = (start + newline + 1).min(input.len());
+            self.physical_line = self.lines_passed + 1;
+            self.lines_passed += memchr_iter(b'\n', &input[start..consumed]).count() as u64;
+            if text_end == 0 && newline < rest.len() {
+                start = consumed; // a blank line
+                continue;
+            }
+            let text = start..start + text_end;
+            return Step::Record { text, consumed };
+        }
+    }
+
+    fn record_end(&self, input: &[u8]) -> End {
+        match memchr2(b'\n', self.dialect.quote, input) {
+            None => End::Missing,
+            Some(at) if input[at] == b'\n' => End::Newline(at),
+            Some(_) => self.quoted_record_end(input),
+        }
+    }
+
+    /// The slow way, for a record whose first line holds a quote.
+    fn quoted_record_end(&self, input: &[u8]) -> End {
+        let Dialect { delimiter, quote } = self.dialect;
+        let window = &input[..input.len().min(self.max_record_bytes + 3)];
+        let mut at = 0;
+        loop {
+            if window.get(at) == Some(&quote) {
+                match quoted_field_end(window, at, quote) {
+                    Some(end) => at = end,
+                    None => return End::Quoted,
+                }
+            }
+            match memchr2(delimiter, b'\n', &window[at..]) {
+                None => return End::Missing,
+                Some(i) if window[at + i] == b'\n' => return End::Newline(at + i),
+                Some(i) => at += i + 1,
+            }
+        }
+    }
+
+    fn skip_oversize(&mut self, input: &[u8], start: usize, eof: bool) -> Step {
+        let Some(mut oversize) = self.oversize.take() else { return Step::More { consumed: start } };
+        let rest = &input[start..];
+        match memchr(b'\n', rest) {
+            Some(newline) => {
+                oversize.take_in(rest, line_text_end(rest, newline), newline > 0);
+                self.lines_passed += 1;
+                self.physical_line = self.lines_passed;
+                Step::TooLong { record: oversize.finish(), consumed: start + newline + 1 }
+            }
+            None if eof => {
+                oversize.take_in(rest, rest.len(), true);
+                self.lines_passed += 1;
+                self.physical_line = self.lines_passed;
+                Step::TooLong { record: oversize.finish(), consumed: input.len() }
+            }
+            None => {
+                let text_end = line_text_end(rest, rest.len());
+                let ends_with_cr = rest.last() == Some(&b'\r');
+                let text_end = if ends_with_cr { rest.len() - 1 } else { text_end };
+                oversize.take_in(rest, text_end, !rest.is_empty());
+                oversize.pending_cr = ends_with_cr || (rest.is_empty() && oversize.pending_cr);
+                self.oversize = Some(oversize);
+                Step::More { consumed: input.len() }
+            }
+        }
+    }
+}
+
+impl Oversize {
+    fn new() -> Self {
+        Self { prefix: Vec::new(), length: 0, hasher: blake3::Hasher::new(), pending_cr: false }
+    }
+
+    /// Takes in `rest[..end]`, and first the CR held back, if `more` shows that it was data.
+    fn take_in(&mut self, rest: &[u8], end: usize, more: bool) {
+        if self.pending_cr && more {
+            self.add(b"\r");
+        }
+        if more {
+            self.pending_cr = false;
+        }
+        self.add(&rest[..end]);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = PREFIX_BYTES - self.prefix.len();
+        self.prefix.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.length += bytes.len() as u64;
+        self.hasher.update(bytes);
+    }
+
+    fn finish(self) -> TooLong {
+        TooLong { prefix: self.prefix, length: self.length, hash: self.hasher.finalize() }
+    }
+}
+
+/// The end of the text of a line whose line feed stands at `newline`, or that the input ends.
+fn line_text_end(input: &[u8], newline: usize) -> usize {
+    if newline < input.len() && newline > 0 && input[newline - 1] == b'\r' { newline - 1 } else { newline }
+}
+
+/// The index behind the closing quote of the field that opens at `open`.
+fn quoted_field_end(input: &[u8], open: usize, quote: u8) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        at += memchr(quote, &input[at..])? + 1;
+        if input.get(at) != Some(&quote) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// A quote opens a field and does not close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the quote that opens field {field} does not close")]
+pub struct UnclosedQuote {
+    /// The field, from 1.
+    pub field: usize,
+}
+
+/// The fields of one record; a buffer to use again for the next.
+#[derive(Debug, Default)]
+pub struct Fields {
+    ranges: Vec<(u32, u32)>,
+    /// The fields without their quotes; used only if the record has a quoted field.
+    unquoted: Vec<u8>,
+    /// For a record with quotes: which fields were quoted.
+    quoted: Vec<bool>,
+    plain: bool,
+}
+
+impl Fields {
+    /// Divides `text` into its fields, which [`Fields::get`] then gives.
+    pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), UnclosedQuote> {
+        self.ranges.clear();
+        self.plain = memchr(dialect.quote, text).is_none();
+        if self.plain {
+            let mut start = 0;
+            for at in memchr_iter(dialect.delimiter, text) {
+                self.ranges.push((start, at as u32));
+                start = at as u32 + 1;
+            }
+            self.ranges.push((start, text.len() as u32));
+            return Ok(());
+        }
+        self.split_quoted(text, dialect)
+    }
+
+    fn split_quoted(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) -> Result<(), UnclosedQuote> {
+        self.unquoted.clear();
+        self.quoted.clear();
+        let mut at = 0;
+        loop {
+            let start = self.unquoted.len();
+            let is_quoted = text.get(at) == Some(&quote);
+            if is_quoted {
+                let end = quoted_field_end(text, at, quote)
+                    .ok_or(UnclosedQuote { field: self.ranges.len() + 1 })?;
+                let mut inner = &text[at + 1..end - 1];
+                while let Some(i) = memchr(quote, inner) {
+                    self.unquoted.extend_from_slice(&inner[..=i]);
+                    inner = &inner[i + 2..]; // a quote inside is doubled
+                }
+                self.unquoted.extend_from_slice(inner);
+                at = end;
+            }
+            let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
+            self.unquoted.extend_from_slice(&text[at..end]);
+            self.ranges.push((start as u32, self.unquoted.len() as u32));
+            self.quoted.push(is_quoted);
+            if end == text.len() {
+                return Ok(());
+            }
+            at = end + 1;
+        }
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether nothing was split yet.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Whether no field is quoted, so that each stands in the text as it is.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Field `i`, from 0, of the `text` that was split last; without its quotes.
+    pub fn get<'a>(&'a self, i: usize, text: &'a [u8]) -> &'a [u8] {
+        let (start, end) = self.ranges[i];
+        let bytes = if self.plain { text } else { &self.unquoted };
+        &bytes[start as usize..end as usize]
+    }
+
+    /// Whether field `i` was quoted.
+    pub fn is_quoted(&self, i: usize) -> bool {
+        !self.plain && self.quoted[i]
+    }
+}
+
+/// Appends `field` to a canonical line: RFC 4180, quoted only where it must be.
+pub fn write_field(field: &[u8], out: &mut Vec<u8>) {
+    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
+    if !field.iter().any(special) {
+        return out.extend_from_slice(field);
+    }
+    out.push(b'"');
+    for (i, part) in field.split(|byte| *byte == b'"').enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part);
+    }
+    out.push(b'"');
+}

@@ -1,0 +1,3 @@
+//! The tests of the pure core, in one binary.
+
+mod manifest;

@@ -1,0 +1,206 @@
+//! The manifest: what it may say, every way in which it can be wrong, its schema, and its starter.
+
+mod columns;
+mod decimals;
+mod faults;
+mod schema;
+mod starter;
+
+use std::time::Duration;
+
+use tidegate_core::manifest::{Bound, Faults, Kind, Manifest};
+
+fn no_variables(_: &str) -> Option<String> {
+    None
+}
+
+/// Parses what must be valid.
+fn valid(text: &str) -> Manifest {
+    Manifest::parse(text, &no_variables).unwrap_or_else(|faults| panic!("{faults}\n\n{text}"))
+}
+
+/// Parses what must be faulty.
+fn faulty(text: &str) -> Faults {
+    Manifest::parse(text, &no_variables).expect_err("the manifest has faults")
+}
+
+const COMPANY: &str = r#"
+pipeline: company
+datasets:
+  hired_employees:
+    key: id
+    columns:
+      id: integer
+      name: text
+      datetime: timestamptz
+      department_id: {type: integer, references: departments}
+      job_id: {type: integer, references: jobs}
+      manager_id: {type: integer, optional: true, references: hired_employees}
+  departments:
+    key: id
+    columns: {id: integer, department: text}
+  jobs:
+    table: staff.jobs
+    files: "job_*.txt"
+    csv: {delimiter: ";", quote: "'", header: true, null: "\\N"}
+    key: id
+    columns: {id: integer, job: text}
+"#;
+
+#[test]
+fn what_a_manifest_leaves_out_has_the_documented_default() {
+    let manifest = valid(COMPANY);
+    assert_eq!(manifest.landing.to_str(), Some("landing"));
+    assert_eq!(manifest.views.to_str(), Some("sql/views"));
+    assert_eq!(manifest.settle, Duration::from_secs(1));
+    assert_eq!(manifest.max_lag_bytes, 256 << 20);
+    assert_eq!(manifest.max_record_bytes, 1 << 20);
+    let (_, departments) = manifest.dataset("departments").unwrap();
+    assert_eq!((departments.table.schema.as_deref(), departments.table.name.as_str()), (None, "departments"));
+    assert_eq!(departments.files, "departments*.csv");
+    assert_eq!((departments.csv.delimiter, departments.csv.quote), (b',', b'"'));
+    assert_eq!((departments.csv.header, &departments.csv.null), (false, &None));
+}
+
+#[test]
+fn what_a_manifest_says_is_what_it_means() {
+    let manifest = valid(
+        "pipeline: p-1\nlanding: /in\nviews: v\nsettle: 250ms\nmax_lag_bytes: 1 GiB\nmax_record_bytes: 1024\n\
+         datasets: {a: {key: x, columns: {x: uuid}}}",
+    );
+    assert_eq!(manifest.pipeline, "p-1");
+    assert_eq!((manifest.landing.to_str(), manifest.views.to_str()), (Some("/in"), Some("v")));
+    assert_eq!(manifest.settle, Duration::from_millis(250));
+    assert_eq!((manifest.max_lag_bytes, manifest.max_record_bytes), (1 << 30, 1024));
+    let company = valid(COMPANY);
+    let (_, jobs) = company.dataset("jobs").unwrap();
+    assert_eq!((jobs.table.schema.as_deref(), jobs.table.name.as_str()), (Some("staff"), "jobs"));
+    assert_eq!((jobs.csv.delimiter, jobs.csv.quote, jobs.csv.header), (b';', b'\'', true));
+    assert_eq!(jobs.csv.null.as_deref(), Some("\\N"));
+    assert!(jobs.matches("job_1.txt") && !jobs.matches("jobs.csv"));
+}
+
+#[test]
+fn a_dataset_stands_behind_all_it_references() {
+    let manifest = valid(COMPANY);
+    let order: Vec<_> = manifest.datasets.iter().map(|d| (d.name.as_str(), d.depth)).collect();
+    assert_eq!(order, [("departments", 0), ("jobs", 0), ("hired_employees", 1)]);
+    let (_, hired) = manifest.dataset("hired_employees").unwrap();
+    let references: Vec<_> = hired.columns.iter().map(|column| column.references).collect();
+    assert_eq!(references, [None, None, None, Some(0), Some(1), Some(2)]);
+    assert_eq!((hired.key, hired.key_column().name.as_str()), (0, "id"));
+}
+
+#[test]
+fn depth_is_the_longest_chain_of_references() {
+    let manifest = valid(
+        "{pipeline: p, datasets: {\
+         c: {key: id, columns: {id: integer, a: {type: integer, references: a}, b: {type: integer, references: b}}},\
+         b: {key: id, columns: {id: integer, a: {type: integer, references: a}}},\
+         a: {key: id, columns: {id: integer}}}}",
+    );
+    let depths: Vec<_> = manifest.datasets.iter().map(|d| (d.name.as_str(), d.depth)).collect();
+    assert_eq!(depths, [("a", 0), ("b", 1), ("c", 2)]);
+}
+
+#[test]
+fn topics_carry_the_pipeline_and_no_underscore() {
+    let manifest = valid(COMPANY);
+    assert_eq!(
+        manifest.topics(),
+        [
+            "company-raw-departments",
+            "company-raw-jobs",
+            "company-raw-hired-employees",
+            "company-accepted-departments",
+            "company-accepted-jobs",
+            "company-accepted-hired-employees",
+            "company-dead-letters",
+        ]
+    );
+}
+
+#[test]
+fn a_file_belongs_to_the_dataset_with_the_longest_glob() {
+    let manifest = valid(
+        "{pipeline: p, datasets: {jobs: {key: id, columns: {id: integer}}, \
+         jobs_archive: {key: id, columns: {id: integer}}}}",
+    );
+    let of = |file: &str| manifest.dataset_of_file(file).map(|(_, dataset)| dataset.name.as_str());
+    assert_eq!(of("jobs_2021.csv"), Some("jobs"));
+    assert_eq!(of("jobs_archive.csv"), Some("jobs_archive"));
+    assert_eq!(of("departments.csv"), None);
+}
+
+#[test]
+fn variables_come_from_the_environment_and_can_be_escaped() {
+    let env = |name: &str| (name == "STAGE").then(|| "blue".to_owned());
+    let text = "{pipeline: 'tide-${STAGE}', landing: '/data/$${STAGE}/${STAGE}$', \
+                datasets: {a: {key: id, columns: {id: integer, n: {type: text, pattern: '^x$'}}}}}";
+    let manifest = Manifest::parse(text, &env).unwrap();
+    assert_eq!(manifest.pipeline, "tide-blue");
+    assert_eq!(manifest.landing.to_str(), Some("/data/${STAGE}/blue$"));
+}
+
+#[test]
+fn every_type_is_read_printed_and_named_as_postgres_does() {
+    let cases = [
+        ("smallint", "smallint"),
+        ("integer", "integer"),
+        ("bigint", "bigint"),
+        ("numeric", "numeric"),
+        ("numeric(12)", "numeric(12,0)"),
+        ("numeric(12,2)", "numeric(12,2)"),
+        ("real", "real"),
+        ("double", "double precision"),
+        ("boolean", "boolean"),
+        ("text", "text"),
+        ("varchar(255)", "character varying(255)"),
+        ("date", "date"),
+        ("time", "time without time zone"),
+        ("timestamp", "timestamp without time zone"),
+        ("timestamptz", "timestamp with time zone"),
+        ("uuid", "uuid"),
+        ("jsonb", "jsonb"),
+    ];
+    for (text, sql) in cases {
+        let kind = Kind::parse(text).unwrap();
+        assert_eq!((kind.to_string(), kind.sql()), (text.to_owned(), sql.to_owned()));
+    }
+}
+
+#[test]
+fn rules_are_kept_in_the_form_that_their_type_compares() {
+    let manifest = valid(
+        r#"
+pipeline: p
+datasets:
+  a:
+    key: id
+    columns:
+      id: {type: bigint, min: -9223372036854775808, one_of: [+1, 007]}
+      amount: {type: "numeric(30,2)", min: -1e2, max: "12.50"}
+      share: {type: double, max: 1.5}
+      day: {type: date, min: 2020-02-29}
+      hour: {type: time, max: "18:30"}
+      local: {type: timestamp, min: 2021-01-01, max: "2021-01-01 10:00:00.250"}
+      at: {type: timestamptz, min: 2021-01-01T00:30:00+02:00}
+      name: {type: varchar(10), min_length: 2, max_length: 8, pattern: "^a", one_of: [yes, no]}
+"#,
+    );
+    let columns = &manifest.datasets[0].columns;
+    let instant = |text: &str| Some(Bound::Instant(text.into()));
+    assert_eq!(columns[0].rules.min, Some(Bound::Integer(i64::MIN)));
+    assert_eq!(columns[0].rules.one_of, Some(vec!["1".into(), "7".into()]));
+    assert_eq!(columns[1].rules.min, Some(Bound::Decimal("-1e2".into())));
+    assert_eq!(columns[1].rules.max, Some(Bound::Decimal("12.50".into())));
+    assert_eq!(columns[2].rules.max, Some(Bound::Float(1.5)));
+    assert_eq!(columns[3].rules.min, instant("2020-02-29"));
+    assert_eq!(columns[4].rules.max, instant("18:30:00"));
+    assert_eq!(columns[5].rules.min, instant("2021-01-01T00:00:00"));
+    assert_eq!(columns[5].rules.max, instant("2021-01-01T10:00:00.25"));
+    assert_eq!(columns[6].rules.min, instant("2020-12-31T22:30:00Z"));
+    assert_eq!((columns[7].rules.min_length, columns[7].rules.max_length), (Some(2), Some(8)));
+    assert!(columns[7].rules.pattern.as_ref().unwrap().is_match("ab"));
+    assert_eq!(columns[7].rules.one_of, Some(vec!["yes".into(), "no".into()]));
+}

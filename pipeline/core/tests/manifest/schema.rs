@@ -1,0 +1,50 @@
+//! The published JSON Schema and the parser know the same keys and types.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use serde_json::Value;
+use tidegate_core::manifest::{Kind, keys};
+
+fn schema() -> Value {
+    serde_json::from_str(include_str!("../../../../docs/tidegate.schema.json")).expect("the schema is JSON")
+}
+
+#[test]
+fn the_schema_has_exactly_the_keys_that_the_parser_knows() {
+    let schema = schema();
+    let places: [(&str, &[&str]); 4] = [
+        ("", &keys::MANIFEST),
+        ("/$defs/dataset", &keys::DATASET),
+        ("/$defs/csv", &keys::CSV),
+        ("/$defs/column", &keys::COLUMN),
+    ];
+    for (place, known) in places {
+        let object = schema.pointer(place).unwrap();
+        let properties: BTreeSet<&str> =
+            object["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(properties, known.iter().copied().collect(), "{place}");
+        assert_eq!(object["additionalProperties"], Value::Bool(false), "{place}");
+    }
+}
+
+#[test]
+fn the_schema_accepts_the_types_that_the_parser_knows() {
+    let schema = schema();
+    let of_type = schema.pointer("/$defs/type").unwrap();
+    let pattern = Regex::new(of_type["pattern"].as_str().unwrap()).unwrap();
+    let examples: Vec<&str> =
+        of_type["examples"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(examples.len(), 15, "one for each kind");
+    let kinds: BTreeSet<String> = examples
+        .iter()
+        .map(|text| format!("{:?}", std::mem::discriminant(&Kind::parse(text).unwrap())))
+        .collect();
+    assert_eq!(kinds.len(), examples.len(), "each for another kind");
+    for text in examples.iter().chain(&["numeric", "numeric(9)"]) {
+        assert!(pattern.is_match(text), "{text}");
+    }
+    for text in ["int", "varchar", "text(3)", "xtext"] {
+        assert!(!pattern.is_match(text) && Kind::parse(text).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,25 @@
+-- What became of the lines of the sources: all of them, or those in $1.
+select
+    s.source,
+    s.dataset,
+    s.kind,
+    s.name,
+    s.lines,
+    coalesce(l.accepted, 0)::bigint as accepted,
+    coalesce(l.rejected, 0)::bigint as rejected,
+    coalesce(l.waiting, 0)::bigint as waiting,
+    coalesce(l.discarded, 0)::bigint as discarded,
+    s.registered_at::text as registered_at,
+    s.completed_at::text as completed_at
+from tidegate.sources as s
+left join lateral (
+    select
+        sum(accepted_count) as accepted,
+        sum(rejected_count) as rejected,
+        sum(waiting_count) as waiting,
+        sum(discarded_count) as discarded
+    from tidegate.ledger
+    where ledger.source = s.source
+) as l on true
+where $1::bigint[] is null or s.source = any($1)
+order by s.source
