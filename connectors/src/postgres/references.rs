@@ -4,12 +4,11 @@
 use deadpool_postgres::Transaction;
 use hashbrown::HashMap;
 use serde_json::{Map, Value};
-use tidegate_core::dead_letter::{Code, Reason};
 use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::references::normal_key;
 use tidegate_core::split::{Dialect, Fields};
-use tidegate_core::validate::Reference;
+use tidegate_core::validate::{Reference, unknown_reference};
 
 use super::Error;
 use super::batch::{Rows, SetAside, Verdicts};
@@ -125,19 +124,16 @@ fn unsatisfied(
     let mut lacks: Vec<Vec<usize>> = vec![Vec::new(); accepted.len()];
     loop {
         let mut fell = false;
-        for i in 0..accepted.len() {
-            if !lacks[i].is_empty() {
-                continue;
-            }
+        for (i, lacks) in lacks.iter_mut().enumerate().filter(|(_, lacks)| lacks.is_empty()) {
             for (l, lookup) in lookups.iter().enumerate() {
                 let Some(value) = lookup.of_row[i] else { continue };
                 let in_batch =
                     || own.as_ref().is_some_and(|own| own_values[l].get(&value).is_some_and(|v| own.holds(v)));
                 if !lookup.exists[value as usize] && !in_batch() {
-                    lacks[i].push(l);
+                    lacks.push(l);
                 }
             }
-            if !lacks[i].is_empty()
+            if !lacks.is_empty()
                 && let Some(own) = &mut own
             {
                 own.remove(i);
@@ -203,12 +199,6 @@ fn waiting(
         awaits.insert(column.clone(), Value::from(value));
     }
     SetAside { row, fate: Fate::Waiting, reasons, awaits: Some(Value::from(awaits).to_string()) }
-}
-
-/// The reason of a line whose reference does not exist.
-fn unknown_reference(column: &str, parent: &str, value: &[u8]) -> Reason {
-    let shown = String::from_utf8_lossy(value);
-    Reason::new(Code::UnknownReference, Some(column), format!("{parent} has no row '{shown}'"), value)
 }
 
 fn split(fields: &mut Fields, canonical: &[u8]) {

@@ -10,6 +10,7 @@
 //! * [`record`]: a line with its position as it travels on a topic, and batches of them.
 //! * [`validate`]: the pure function from a line to accepted, or to all the reasons against it.
 //! * [`references`]: which keys are known, the state of the transform.
+//! * [`transform`]: a batch of raw records to accepted records and dead letters.
 //! * [`dead_letter`]: a line that is not in its table, and why.
 //! * [`ledger`]: what became of every line of a source.
 //! * [`contract`]: what the engine asks of the world outside: a source, a registry, a sink.
@@ -20,6 +21,7 @@ pub mod split;
 pub mod record;
 pub mod validate;
 pub mod references;
+pub mod transform;
 pub mod dead_letter;
 pub mod ledger;
 pub mod contract;

@@ -56,6 +56,11 @@ impl KnownKeys {
         Self { fingerprinter: Fingerprinter::default(), sets, room: limit }
     }
 
+    /// Whether the keys of a dataset are worth telling.
+    pub fn is_wanted(&self, dataset: usize) -> bool {
+        self.sets[dataset].is_some()
+    }
+
     /// Learns a key of a dataset. Past the limit the dataset is given up: all its keys may exist.
     pub fn learn(&mut self, dataset: usize, kind: Kind, key: &[u8]) {
         let Some(set) = &mut self.sets[dataset] else { return };

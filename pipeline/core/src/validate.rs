@@ -183,6 +183,12 @@ pub fn unreadable(text: &[u8]) -> Option<Reason> {
     Some(Reason::new(Code::InvalidCharacter, None, message, b""))
 }
 
+/// The reason of a line that references a row of `parent` which is not there.
+pub fn unknown_reference(column: &str, parent: &str, value: &[u8]) -> Reason {
+    let shown = String::from_utf8_lossy(value);
+    Reason::new(Code::UnknownReference, Some(column), format!("{parent} has no row '{shown}'"), value)
+}
+
 fn present<'a>(fields: &'a Fields, i: usize, text: &'a [u8], null: Option<&str>) -> Option<&'a [u8]> {
     let value = fields.get(i, text);
     let is_missing =

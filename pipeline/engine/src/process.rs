@@ -1,0 +1,129 @@
+//! The second stage: the transform, from the raw topics to the accepted ones and `dead-letters`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tidegate_core::contract::{Consumed, Error, Offsets, Sink};
+use tidegate_core::manifest::Manifest;
+use tidegate_core::references::KnownKeys;
+use tidegate_core::transform::Transform;
+use tidegate_topics::Topics;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::PARTITION;
+use crate::cursor::{Cursor, any_readable, topics_error};
+use crate::ingest::append;
+use crate::patience::persist;
+use crate::progress::Progress;
+
+/// The name under which the transform keeps its offsets.
+pub(crate) const READER: &str = "transform";
+/// How many keys of referenced datasets are known, at most: some 40 MiB.
+const KEYS_MAX: usize = 2_000_000;
+/// How often the offsets are stored. Storing seldom costs repeated work after a crash, and no more.
+const STORE_EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) struct Process<T, S> {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) topics: Arc<T>,
+    pub(crate) sink: Arc<S>,
+    pub(crate) raw: Vec<Cursor>,
+    pub(crate) accepted_topics: Vec<String>,
+    pub(crate) dead_letters_topic: String,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl<T: Topics, S: Sink + Offsets> Process<T, S> {
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        // When this stage ends, for whatever reason, the others must not go on without it.
+        let _stop_others = self.stop.clone().drop_guard();
+        let Some(mut transform) = self.recall().await? else { return Ok(()) };
+        let mut stored: Vec<Consumed> = self.consumed();
+        let mut stored_at = Instant::now();
+        while !self.stop.is_cancelled() {
+            let progressed = self.step(&mut transform).await?;
+            if (!progressed || stored_at.elapsed() > STORE_EVERY) && stored != self.consumed() {
+                stored = self.store().await?;
+                stored_at = Instant::now();
+            }
+            if !progressed {
+                tokio::select! {
+                    () = any_readable(&*self.topics, self.raw.iter()) => {}
+                    () = self.stop.cancelled() => {}
+                }
+            }
+        }
+        self.store().await?;
+        Ok(())
+    }
+
+    /// The transform, with the keys that Postgres holds. `None` if the run was stopped meanwhile.
+    async fn recall(&self) -> Result<Option<Transform>, Error> {
+        let mut transform = Transform::new(self.manifest.clone(), KEYS_MAX);
+        for (i, dataset) in self.manifest.datasets.iter().enumerate() {
+            let kind = dataset.key_column().kind;
+            let known = transform.known_keys();
+            if !known.is_wanted(i) {
+                continue;
+            }
+            let learn = |known: &mut KnownKeys, key: &[u8]| known.learn(i, kind, key);
+            let read: Result<_, Error> = persist!(
+                "reading the known keys",
+                &self.stop,
+                self.sink.keys(i, KEYS_MAX, |key| learn(known, key)).await
+            );
+            match read? {
+                None => return Ok(None),
+                Some(true) => {}
+                Some(false) => {
+                    debug!(dataset = dataset.name, "too many keys to know: the sink decides references");
+                    transform.known_keys().give_up(i);
+                }
+            }
+        }
+        Ok(Some(transform))
+    }
+
+    /// Takes one batch on; `false` if there is none. Referenced datasets are asked first, so that a fresh
+    /// load does not detour by the dead letters.
+    async fn step(&mut self, transform: &mut Transform) -> Result<bool, Error> {
+        for dataset in 0..self.raw.len() {
+            let before = self.raw[dataset].next;
+            let Some(batch) = self.raw[dataset].read(&*self.topics).await? else { continue };
+            let outcome = transform.apply(dataset, &batch, SystemTime::now());
+            if outcome.foreign > 0 {
+                warn!(topic = self.raw[dataset].topic, records = outcome.foreign, "skipped records of another's making");
+            }
+            let outputs = [
+                (&self.accepted_topics[dataset], &outcome.accepted),
+                (&self.dead_letters_topic, &outcome.dead_letters),
+            ];
+            for (topic, batch) in outputs {
+                if !append(&*self.topics, topic, batch, &self.stop).await? {
+                    // Stopped before the outputs were flushed: the input must be read again.
+                    self.raw[dataset].next = before;
+                    return Ok(true);
+                }
+            }
+            self.progress.process(dataset, self.raw[dataset].next);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Stores how far the inputs were read: their outputs are on their topics.
+    async fn store(&self) -> Result<Vec<Consumed>, Error> {
+        let consumed = self.consumed();
+        persist!("storing offsets", &self.stop, self.sink.store(READER, &consumed).await)?;
+        for cursor in &self.raw {
+            self.topics.trim(&cursor.topic, PARTITION, cursor.next).await.map_err(topics_error)?;
+        }
+        Ok(consumed)
+    }
+
+    fn consumed(&self) -> Vec<Consumed> {
+        self.raw.iter().map(Cursor::consumed).collect()
+    }
+}

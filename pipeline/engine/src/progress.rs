@@ -1,0 +1,169 @@
+//! How far the stages have come, for each other and for whoever watches.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tidegate_core::contract::{Applied, Error};
+use tidegate_topics::{Offset, Topics};
+use tokio::sync::Notify;
+
+use crate::cursor::{Cursor, topics_error};
+use crate::PARTITION;
+
+/// How far the stages have come. Offsets are published only after what they stand for is durable enough:
+/// of the transform when its outputs are on their topics, of the sink when it has committed.
+#[derive(Debug)]
+pub struct Progress {
+    processed: Vec<AtomicU64>,
+    delivered: Vec<AtomicU64>,
+    letters_delivered: AtomicU64,
+    heal_pending: AtomicBool,
+    entered: AtomicU64,
+    counts: Vec<AtomicCounts>,
+    commits: AtomicU64,
+    changed: Notify,
+}
+
+/// Lines that this run has committed, of one dataset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Accepted.
+    pub accepted: u64,
+    /// Rejected.
+    pub rejected: u64,
+    /// Waiting when they were committed.
+    pub waiting: u64,
+    /// Dropped, because the ledger held them.
+    pub duplicates: u64,
+}
+
+#[derive(Debug, Default)]
+struct AtomicCounts {
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    waiting: AtomicU64,
+    duplicates: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn new(raw: &[Cursor], accepted: &[Cursor], dead_letters: &Cursor) -> Self {
+        let offsets = |cursors: &[Cursor]| cursors.iter().map(|cursor| AtomicU64::new(cursor.next)).collect();
+        Self {
+            processed: offsets(raw),
+            delivered: offsets(accepted),
+            letters_delivered: AtomicU64::new(dead_letters.next),
+            heal_pending: AtomicBool::new(true),
+            entered: AtomicU64::new(0),
+            counts: raw.iter().map(|_| AtomicCounts::default()).collect(),
+            commits: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// How many lines entered in this run.
+    pub fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
+    }
+
+    /// How many lines of each dataset were committed in this run.
+    pub fn counts(&self) -> Vec<Counts> {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = self.counts.iter().map(|counts| Counts {
+            accepted: load(&counts.accepted),
+            rejected: load(&counts.rejected),
+            waiting: load(&counts.waiting),
+            duplicates: load(&counts.duplicates),
+        });
+        counts.collect()
+    }
+
+    /// How many transactions the sink has committed in this run.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Resolves at the next change.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(crate) fn enter(&self, lines: usize) {
+        self.entered.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn process(&self, dataset: usize, next: Offset) {
+        self.processed[dataset].store(next, Ordering::Release);
+    }
+
+    /// Publishes a commit. Whether healing is due is known before the offsets are.
+    pub(crate) fn deliver(&self, applied: &Applied, accepted: &[Cursor], dead_letters: &Cursor) {
+        for (counts, tally) in self.counts.iter().zip(&applied.tallies) {
+            counts.accepted.fetch_add(tally.accepted, Ordering::Relaxed);
+            counts.rejected.fetch_add(tally.rejected, Ordering::Relaxed);
+            counts.waiting.fetch_add(tally.waiting, Ordering::Relaxed);
+            counts.duplicates.fetch_add(tally.duplicates, Ordering::Relaxed);
+        }
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        if applied.may_heal {
+            self.heal_pending.store(true, Ordering::Release);
+        }
+        for (delivered, cursor) in self.delivered.iter().zip(accepted) {
+            delivered.store(cursor.next, Ordering::Release);
+        }
+        self.letters_delivered.store(dead_letters.next, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether waiting lines may be healed by what was committed.
+    pub(crate) fn heal_pending(&self) -> bool {
+        self.heal_pending.load(Ordering::Acquire)
+    }
+
+    /// Notes whether healing is due.
+    pub(crate) fn set_heal_pending(&self, pending: bool) {
+        self.heal_pending.store(pending, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether every line on the topics has passed the sink. Asked by the stage that feeds the raw topics,
+    /// so that these stand still meanwhile; then the stages are asked in the order of the stream.
+    pub(crate) async fn drained(&self, topics: &impl Topics, names: &Names<'_>) -> Result<bool, Error> {
+        for (topic, processed) in names.raw.iter().zip(&self.processed) {
+            if processed.load(Ordering::Acquire) < end(topics, topic).await? {
+                return Ok(false);
+            }
+        }
+        for (topic, delivered) in names.accepted.iter().zip(&self.delivered) {
+            if delivered.load(Ordering::Acquire) < end(topics, topic).await? {
+                return Ok(false);
+            }
+        }
+        Ok(self.letters_delivered.load(Ordering::Acquire) >= end(topics, names.dead_letters).await?)
+    }
+
+    /// About how many bytes stand on the topics that the sink has not committed.
+    pub(crate) async fn lag_bytes(&self, topics: &impl Topics, names: &Names<'_>) -> Result<u64, Error> {
+        let raw = names.raw.iter().zip(&self.processed);
+        let accepted = names.accepted.iter().zip(&self.delivered);
+        let mut lag = 0;
+        for (topic, next) in raw.chain(accepted) {
+            lag += bytes_after(topics, topic, next.load(Ordering::Acquire)).await?;
+        }
+        let letters = self.letters_delivered.load(Ordering::Acquire);
+        Ok(lag + bytes_after(topics, names.dead_letters, letters).await?)
+    }
+}
+
+/// The names of a pipeline's topics.
+pub(crate) struct Names<'a> {
+    pub(crate) raw: &'a [String],
+    pub(crate) accepted: &'a [String],
+    pub(crate) dead_letters: &'a str,
+}
+
+async fn end(topics: &impl Topics, topic: &str) -> Result<Offset, Error> {
+    topics.end(topic, PARTITION).await.map_err(topics_error)
+}
+
+async fn bytes_after(topics: &impl Topics, topic: &str, next: Offset) -> Result<u64, Error> {
+    topics.bytes_after(topic, PARTITION, next).await.map_err(topics_error)
+}
