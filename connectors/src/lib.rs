@@ -1,3 +1,4 @@
 //! Everything of Tidegate that touches the outside: files in, Postgres out.
 
+pub mod csv;
 pub mod postgres;

@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // the whole crate is tests; the lint knows only `#[test]` functions
 
+mod landing;
 mod private_postgres;
+mod sink;

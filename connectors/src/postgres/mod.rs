@@ -8,6 +8,7 @@
 //!   (records to rows), `ledger`, `references`, `cheap` and `ordinary` (the two ways to write rows) and
 //!   `letters` (dead letters).
 //! * `heal`: waiting lines whose references came.
+//! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
 //! * [`table`]: the datasets' tables. [`report`]: what the commands show.
 //! * [`private`]: a Postgres of our own, from the machine's binaries or fetched.
@@ -26,6 +27,7 @@ mod heal;
 pub mod views;
 pub mod table;
 pub mod report;
+pub mod inspect;
 
 pub mod fetch;
 pub mod private;
@@ -86,6 +88,11 @@ impl Postgres {
             views: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The manifest of the pipeline.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
     }
 
     /// A connection.

@@ -17,14 +17,15 @@ use super::table::TableSql;
 
 const STAGE: &str = "pg_temp.tidegate_stage";
 
-/// Writes the accepted rows; those that Postgres refuses are set aside.
+/// Writes the accepted rows; those that Postgres refuses are set aside. Gives those of them whose foreign
+/// key failed.
 pub(super) async fn write(
     tx: &mut Transaction<'_>,
     dataset: &Dataset,
     table: &TableSql,
     rows: &Rows,
     verdicts: &mut Verdicts,
-) -> Result<(), Error> {
+) -> Result<Vec<u32>, Error> {
     // With the table's own checks, so that each row meets them, and not the newest of a key alone.
     tx.batch_execute(&format!(
         "create temporary table tidegate_stage (like {} including constraints including defaults \
@@ -46,9 +47,10 @@ pub(super) async fn write(
             break;
         }
     }
+    let foreign = orphans.iter().map(|orphan| orphan.row).collect();
     verdicts.set_aside.append(&mut orphans);
     tx.batch_execute(&format!("drop table {STAGE}")).await?;
-    Ok(())
+    Ok(foreign)
 }
 
 /// Writes `part`, and where that fails each half of it, down to the rows that Postgres refuses: those whose

@@ -229,25 +229,20 @@ impl Attempt<'_> {
             self.cheap = None;
         }
         detour.passed(false);
-        ordinary::write(tx, definition, table, rows, verdicts).await?;
-        self.wait_for_own_rows(tx, dataset, verdicts).await
+        let orphans = ordinary::write(tx, definition, table, rows, verdicts).await?;
+        self.wait_for_own_rows(tx, dataset, orphans, verdicts).await
     }
 
-    /// Of the rows that Postgres refused, those wait that reference a row of their own dataset which is not
-    /// there, for it may have been refused itself.
+    /// Rows whose foreign key failed although their references were checked: they reference a row of their
+    /// own dataset that was refused itself, and wait for it.
     async fn wait_for_own_rows(
         &self,
         tx: &Transaction<'_>,
         dataset: usize,
+        orphans: Vec<u32>,
         verdicts: &mut Verdicts,
     ) -> Result<(), Error> {
-        let references = self.inner.validators[dataset].references();
-        if !references.iter().any(|reference| reference.dataset == dataset) {
-            return Ok(());
-        }
-        let refused: Vec<u32> =
-            verdicts.set_aside.iter().filter(|s| s.fate == Fate::Rejected).map(|s| s.row).collect();
-        let mut again = Verdicts { accepted: refused, ..Verdicts::default() };
+        let mut again = Verdicts { accepted: orphans, ..Verdicts::default() };
         self.check_references(tx, dataset, &mut again).await?;
         for waiting in again.set_aside {
             verdicts.set_aside.retain(|set_aside| set_aside.row != waiting.row);

@@ -5,6 +5,7 @@
 //! A line is read here in the order in which it lives:
 //!
 //! * [`manifest`]: what a pipeline is: its datasets, their columns, rules and references.
+//! * `decimal`, `instant`: numbers and points in time as texts, of bounds and of values alike.
 //! * [`position`]: the identity of a line, `(source, line)`, which orders lines for ever.
 //! * [`split`]: bytes of a file to records of CSV, whatever the bytes are.
 //! * [`record`]: a line with its position as it travels on a topic, and batches of them.
@@ -16,6 +17,8 @@
 //! * [`contract`]: what the engine asks of the world outside: a source, a registry, a sink.
 
 pub mod manifest;
+mod decimal;
+mod instant;
 pub mod position;
 pub mod split;
 pub mod record;

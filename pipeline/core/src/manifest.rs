@@ -25,8 +25,6 @@ mod yaml;
 mod read;
 mod link;
 
-mod decimal;
-mod instant;
 mod limits;
 
 use std::path::PathBuf;
@@ -34,7 +32,8 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 
-pub use decimal::{compare_decimals, is_decimal};
+pub use crate::decimal::{compare_decimals, is_decimal};
+pub use crate::instant::Instant;
 pub use fault::{Fault, Faults};
 pub use kind::Kind;
 pub use rules::{Bound, Rules};

@@ -7,9 +7,13 @@
 //! **A quote that never closes does not swallow the file.** When its record passes the limit, or the
 //! file ends, only the first physical line of the record is given out, and splitting goes on at the next.
 
+mod fields;
+
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr2};
+
+pub use fields::{Fields, UnclosedQuote, write_field};
 
 /// How the fields of a file are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +94,14 @@ struct Oversize {
 
 /// Where the record at the start of an input ends.
 enum End {
-    /// At this line feed.
+    /// At this line feed, the first.
     Newline(usize),
+    /// At this line feed, behind a quote, so that others may stand before it.
+    QuotedNewline(usize),
     /// Not in the input, outside quotes.
     Missing,
     /// Not in the input, inside quotes.
-    Quoted,
+    Unclosed,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -131,19 +137,19 @@ impl Splitter {
             if rest.is_empty() {
                 return if eof { Step::End } else { Step::More { consumed: start } };
             }
-            let newline = match self.record_end(rest) {
-                End::Newline(at) => at,
-                End::Missing | End::Quoted if !eof && rest.len() <= self.max_record_bytes + 2 => {
+            let found = self.record_end(rest);
+            let end = match found {
+                End::Missing | End::Unclosed if !eof && rest.len() <= self.max_record_bytes + 2 => {
                     return Step::More { consumed: start };
                 }
-                End::Missing => rest.len(),
-                End::Quoted => memchr(b'\n', rest).unwrap_or(rest.len()),
+                End::Newline(at) | End::QuotedNewline(at) => Some(at),
+                End::Missing => Some(rest.len()),
+                End::Unclosed => None,
             };
-            // A record that spans lines and passes the limit: its first line alone.
-            let newline = if newline > self.max_record_bytes {
-                memchr(b'\n', &rest[..newline]).unwrap_or(newline)
-            } else {
-                newline
+            // A quote that never closes, or that closes too late: the first line alone.
+            let newline = match end.filter(|end| line_text_end(rest, *end) <= self.max_record_bytes) {
+                Some(newline) => newline,
+                None => memchr(b'\n', rest).unwrap_or(rest.len()),
             };
             let text_end = line_text_end(rest, newline);
             if text_end > self.max_record_bytes {
@@ -151,14 +157,17 @@ impl Splitter {
                 return self.skip_oversize(input, start, eof);
             }
             let consumed = (start + newline + 1).min(input.len());
-            self.physical_line = self.lines_passed + 1;
-            self.lines_passed += memchr_iter(b'\n', &input[start..consumed]).count() as u64;
+            let physical_line = self.lines_passed + 1;
+            self.lines_passed += match found {
+                End::Newline(_) => 1,
+                _ => memchr_iter(b'\n', &input[start..consumed]).count() as u64,
+            };
             if text_end == 0 && newline < rest.len() {
                 start = consumed; // a blank line
                 continue;
             }
-            let text = start..start + text_end;
-            return Step::Record { text, consumed };
+            self.physical_line = physical_line;
+            return Step::Record { text: start..start + text_end, consumed };
         }
     }
 
@@ -179,12 +188,14 @@ impl Splitter {
             if window.get(at) == Some(&quote) {
                 match quoted_field_end(window, at, quote) {
                     Some(end) => at = end,
-                    None => return End::Quoted,
+                    None => return End::Unclosed,
                 }
             }
             match memchr2(delimiter, b'\n', &window[at..]) {
                 None => return End::Missing,
-                Some(i) if window[at + i] == b'\n' => return End::Newline(at + i),
+                Some(i) if window[at + i] == b'\n' => {
+                    return End::QuotedNewline(at + i);
+                }
                 Some(i) => at += i + 1,
             }
         }
@@ -262,113 +273,4 @@ fn quoted_field_end(input: &[u8], open: usize, quote: u8) -> Option<usize> {
         }
         at += 1;
     }
-}
-
-/// A quote opens a field and does not close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the quote that opens field {field} does not close")]
-pub struct UnclosedQuote {
-    /// The field, from 1.
-    pub field: usize,
-}
-
-/// The fields of one record; a buffer to use again for the next.
-#[derive(Debug, Default)]
-pub struct Fields {
-    ranges: Vec<(u32, u32)>,
-    /// The fields without their quotes; used only if the record has a quoted field.
-    unquoted: Vec<u8>,
-    /// For a record with quotes: which fields were quoted.
-    quoted: Vec<bool>,
-    plain: bool,
-}
-
-impl Fields {
-    /// Divides `text` into its fields, which [`Fields::get`] then gives.
-    pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), UnclosedQuote> {
-        self.ranges.clear();
-        self.plain = memchr(dialect.quote, text).is_none();
-        if self.plain {
-            let mut start = 0;
-            for at in memchr_iter(dialect.delimiter, text) {
-                self.ranges.push((start, at as u32));
-                start = at as u32 + 1;
-            }
-            self.ranges.push((start, text.len() as u32));
-            return Ok(());
-        }
-        self.split_quoted(text, dialect)
-    }
-
-    fn split_quoted(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) -> Result<(), UnclosedQuote> {
-        self.unquoted.clear();
-        self.quoted.clear();
-        let mut at = 0;
-        loop {
-            let start = self.unquoted.len();
-            let is_quoted = text.get(at) == Some(&quote);
-            if is_quoted {
-                let end = quoted_field_end(text, at, quote)
-                    .ok_or(UnclosedQuote { field: self.ranges.len() + 1 })?;
-                let mut inner = &text[at + 1..end - 1];
-                while let Some(i) = memchr(quote, inner) {
-                    self.unquoted.extend_from_slice(&inner[..=i]);
-                    inner = &inner[i + 2..]; // a quote inside is doubled
-                }
-                self.unquoted.extend_from_slice(inner);
-                at = end;
-            }
-            let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
-            self.unquoted.extend_from_slice(&text[at..end]);
-            self.ranges.push((start as u32, self.unquoted.len() as u32));
-            self.quoted.push(is_quoted);
-            if end == text.len() {
-                return Ok(());
-            }
-            at = end + 1;
-        }
-    }
-
-    /// How many fields there are.
-    pub fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
-    /// Whether nothing was split yet.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    /// Whether no field is quoted, so that each stands in the text as it is.
-    pub fn is_plain(&self) -> bool {
-        self.plain
-    }
-
-    /// Field `i`, from 0, of the `text` that was split last; without its quotes.
-    pub fn get<'a>(&'a self, i: usize, text: &'a [u8]) -> &'a [u8] {
-        let (start, end) = self.ranges[i];
-        let bytes = if self.plain { text } else { &self.unquoted };
-        &bytes[start as usize..end as usize]
-    }
-
-    /// Whether field `i` was quoted.
-    pub fn is_quoted(&self, i: usize) -> bool {
-        !self.plain && self.quoted[i]
-    }
-}
-
-/// Appends `field` to a canonical line: RFC 4180, quoted only where it must be.
-pub fn write_field(field: &[u8], out: &mut Vec<u8>) {
-    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
-    if !field.iter().any(special) {
-        return out.extend_from_slice(field);
-    }
-    out.push(b'"');
-    for (i, part) in field.split(|byte| *byte == b'"').enumerate() {
-        if i > 0 {
-            out.extend_from_slice(b"\"\"");
-        }
-        out.extend_from_slice(part);
-    }
-    out.push(b'"');
 }

@@ -66,7 +66,8 @@ impl Transform {
             };
             match self.validators[dataset].check(line.text, &mut self.scratch) {
                 Ok(row) => {
-                    let missing = missing_references(&self.manifest, &self.validators, &self.known, dataset, &row);
+                    let missing =
+                        missing_references(&self.manifest, &self.validators, &self.known, dataset, &row);
                     if missing.is_empty() {
                         let text = row.canonical;
                         outcome.accepted.push_with(row.key(), |out| Line { text, ..line }.write(out));

@@ -5,13 +5,13 @@
 //! is canonical already, as nearly all are, is given back as it came. Whether a reference exists is no
 //! question of the line alone: whoever has a state asks it with [`Validator::references`].
 
-mod instant;
-mod number;
+mod column;
+mod literal;
 
 use crate::dead_letter::{Code, Reason};
-use crate::manifest::{Bound, Column, Dataset, Kind, compare_decimals};
+use crate::manifest::{Dataset, Kind};
 use crate::split::{Dialect, Fields, write_field};
-use instant::Instant;
+use column::Check;
 
 /// Checks the lines of one dataset.
 #[derive(Debug)]
@@ -73,22 +73,10 @@ impl Fault {
     fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
-}
 
-#[derive(Debug)]
-struct Check {
-    column: Column,
-    min: Option<Limit>,
-    max: Option<Limit>,
-}
-
-/// A bound, ready to compare with.
-#[derive(Debug)]
-enum Limit {
-    Integer(i64),
-    Decimal(String),
-    Float(f64),
-    Instant(Instant, String),
+    fn out_of_range_of(kind: Kind) -> Self {
+        Self::new(Code::OutOfRange, format!("is out of the range of {kind}"))
+    }
 }
 
 impl Validator {
@@ -123,14 +111,18 @@ impl Validator {
     ///
     /// All that is wrong with it, in the order of the columns.
     pub fn check<'a>(&'a self, text: &'a [u8], scratch: &'a mut Scratch) -> Result<Row<'a>, Vec<Reason>> {
-        if let Some(reason) = unreadable(text) {
+        let Scratch { fields, canonical } = scratch;
+        let split = fields.split(text, self.dialect);
+        if !fields.is_plain_ascii()
+            && let Some(reason) = unreadable(text)
+        {
             return Err(vec![reason]);
         }
-        if let Err(unclosed) = scratch.fields.split(text, self.dialect) {
+        if let Err(unclosed) = split {
             let column = self.columns.get(unclosed.field - 1).map(|check| check.column.name.as_str());
             return Err(vec![Reason::new(Code::InvalidCharacter, column, unclosed.to_string(), text)]);
         }
-        let fields = &scratch.fields;
+        let fields = &*fields;
         if fields.len() != self.columns.len() {
             let message =
                 format!("the line has {} fields, {} are expected", fields.len(), self.columns.len());
@@ -139,36 +131,26 @@ impl Validator {
         let null = self.null.as_deref();
         let mut reasons = Vec::new();
         for (i, check) in self.columns.iter().enumerate() {
-            let name = &check.column.name;
             match present(fields, i, text, null) {
                 Some(value) => check.value(value, &mut reasons),
                 None if check.column.optional => {}
-                None => {
-                    let message = format!("{name} is required");
-                    reasons.push(Reason::new(Code::MissingValue, Some(name), message, fields.get(i, text)));
-                }
+                None => reasons.push(check.missing(fields.get(i, text))),
             }
         }
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        let is_canonical = fields.is_plain()
-            && self.dialect == Dialect::STANDARD
-            && null.is_none()
-            && memchr::memchr2(b'\r', b'"', text).is_none();
-        let canonical = if is_canonical {
-            text
-        } else {
-            scratch.canonical.clear();
-            for i in 0..fields.len() {
-                if i > 0 {
-                    scratch.canonical.push(b',');
-                }
-                write_field(present(fields, i, text, null).unwrap_or_default(), &mut scratch.canonical);
-            }
-            &scratch.canonical
-        };
+        let canonical =
+            if self.is_canonical(fields) { text } else { write_canonical(fields, text, null, canonical) };
         Ok(Row { canonical, text, fields, key: self.key, null })
+    }
+
+    /// Whether a line of these fields is canonical as it stands.
+    fn is_canonical(&self, fields: &Fields) -> bool {
+        fields.is_plain()
+            && fields.is_without_carriage_return()
+            && self.dialect == Dialect::STANDARD
+            && self.null.is_none()
     }
 }
 
@@ -196,205 +178,14 @@ fn present<'a>(fields: &'a Fields, i: usize, text: &'a [u8], null: Option<&str>)
     (!is_missing).then_some(value)
 }
 
-impl Check {
-    fn new(column: &Column) -> Self {
-        let limit = |bound: &Option<Bound>| bound.as_ref().and_then(|bound| Limit::new(column.kind, bound));
-        Self { min: limit(&column.rules.min), max: limit(&column.rules.max), column: column.clone() }
+/// Writes the fields as a canonical line to `out`, which is cleared, and gives it back.
+fn write_canonical<'a>(fields: &Fields, text: &[u8], null: Option<&str>, out: &'a mut Vec<u8>) -> &'a [u8] {
+    out.clear();
+    for i in 0..fields.len() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_field(present(fields, i, text, null).unwrap_or_default(), out);
     }
-
-    /// Adds all that is wrong with a value that is there.
-    fn value(&self, value: &[u8], reasons: &mut Vec<Reason>) {
-        let name = &self.column.name;
-        let mut fault = |code, message: &str| {
-            reasons.push(Reason::new(code, Some(name), format!("{name} {message}"), value));
-        };
-        if let Err(Fault { code, message }) = self.typed(value) {
-            return fault(code, &message);
-        }
-        let rules = &self.column.rules;
-        if rules.min_length.is_none()
-            && rules.max_length.is_none()
-            && rules.pattern.is_none()
-            && rules.one_of.is_none()
-        {
-            return;
-        }
-        let text = std::str::from_utf8(value).unwrap_or_default();
-        let length = text.chars().count();
-        if let Some(min) = rules.min_length.filter(|min| length < *min as usize) {
-            fault(Code::TooShort, &format!("has {length} characters, at least {min} are required"));
-        }
-        if let Some(max) = rules.max_length.filter(|max| length > *max as usize) {
-            fault(Code::TooLong, &format!("has {length} characters, at most {max} are allowed"));
-        }
-        if let Some(pattern) = rules.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-            fault(Code::PatternMismatch, &format!("does not match '{pattern}'"));
-        }
-        if let Some(allowed) = rules.one_of.as_ref().filter(|allowed| !self.is_among(allowed, text)) {
-            fault(Code::NotAllowed, &format!("is not one of {}", allowed.join(", ")));
-        }
-    }
-
-    fn is_among(&self, allowed: &[String], text: &str) -> bool {
-        let same = |a: &String| match self.column.kind {
-            Kind::SmallInt | Kind::Integer | Kind::BigInt => compare_decimals(a, text).is_eq(),
-            _ => a == text,
-        };
-        allowed.iter().any(same)
-    }
-
-    fn typed(&self, value: &[u8]) -> Result<(), Fault> {
-        match self.column.kind {
-            Kind::SmallInt => self.integer(value, i64::from(i16::MIN), i64::from(i16::MAX)),
-            Kind::Integer => self.integer(value, i64::from(i32::MIN), i64::from(i32::MAX)),
-            Kind::BigInt => self.integer(value, i64::MIN, i64::MAX),
-            Kind::Numeric { precision, scale } => self.numeric(value, precision, scale),
-            Kind::Real => number::float(value, false).and_then(|n| self.within(|l| l.cmp_float(n))),
-            Kind::Double => number::float(value, true).and_then(|n| self.within(|l| l.cmp_float(n))),
-            Kind::Boolean => boolean(value),
-            Kind::Text => Ok(()),
-            Kind::Varchar(max) => match std::str::from_utf8(value).unwrap_or_default().chars().count() {
-                length if length > max as usize => Err(Fault::new(
-                    Code::TooLong,
-                    format!("has {length} characters, at most {max} are allowed"),
-                )),
-                _ => Ok(()),
-            },
-            Kind::Date => instant::date(value).and_then(|i| self.within(|l| l.cmp_instant(i))),
-            Kind::Time => instant::time(value).and_then(|i| self.within(|l| l.cmp_instant(i))),
-            Kind::Timestamp => {
-                instant::timestamp(value, false).and_then(|i| self.within(|l| l.cmp_instant(i)))
-            }
-            Kind::Timestamptz => {
-                instant::timestamp(value, true).and_then(|i| self.within(|l| l.cmp_instant(i)))
-            }
-            Kind::Uuid => uuid(value),
-            Kind::Jsonb => json(value),
-        }
-    }
-
-    fn integer(&self, value: &[u8], min: i64, max: i64) -> Result<(), Fault> {
-        let number = number::integer(value)?;
-        if number < min || number > max {
-            return Err(Fault::new(Code::OutOfRange, format!("is out of the range of {}", self.column.kind)));
-        }
-        self.within(|limit| limit.cmp_integer(number))
-    }
-
-    fn numeric(&self, value: &[u8], precision: Option<u16>, scale: Option<u16>) -> Result<(), Fault> {
-        let digits = number::decimal(value)?;
-        let (integer_max, scale) = match precision {
-            Some(precision) => {
-                let scale = scale.unwrap_or(0);
-                (i64::from(precision) - i64::from(scale), i64::from(scale))
-            }
-            None => (131_072, 16_383), // what Postgres's numeric holds
-        };
-        if digits.integer > integer_max {
-            return Err(Fault::new(Code::OutOfRange, format!("is out of the range of {}", self.column.kind)));
-        }
-        if digits.fraction > scale {
-            let message = format!("has {} decimal places, at most {scale} are kept", digits.fraction);
-            return Err(Fault::new(Code::OutOfRange, message));
-        }
-        if self.min.is_none() && self.max.is_none() {
-            return Ok(());
-        }
-        let text = std::str::from_utf8(value).unwrap_or_default();
-        self.within(|limit| limit.cmp_decimal(text))
-    }
-
-    /// Holds a value against the bounds; `order` tells how it stands to a limit.
-    fn within(&self, order: impl Fn(&Limit) -> std::cmp::Ordering) -> Result<(), Fault> {
-        if let Some(min) = self.min.as_ref().filter(|min| order(min).is_lt()) {
-            return Err(Fault::new(Code::OutOfRange, format!("is below {min}")));
-        }
-        if let Some(max) = self.max.as_ref().filter(|max| order(max).is_gt()) {
-            return Err(Fault::new(Code::OutOfRange, format!("is above {max}")));
-        }
-        Ok(())
-    }
-}
-
-impl Limit {
-    fn new(kind: Kind, bound: &Bound) -> Option<Self> {
-        Some(match bound {
-            Bound::Integer(limit) => Self::Integer(*limit),
-            Bound::Decimal(limit) => Self::Decimal(limit.clone()),
-            Bound::Float(limit) => Self::Float(*limit),
-            Bound::Instant(text) => {
-                let field = text.as_bytes();
-                let instant = match kind {
-                    Kind::Date => instant::date(field),
-                    Kind::Time => instant::time(field),
-                    Kind::Timestamp => instant::timestamp(field, false),
-                    _ => instant::timestamp(field, true),
-                };
-                Self::Instant(instant.ok()?, text.clone())
-            }
-        })
-    }
-
-    fn cmp_integer(&self, value: i64) -> std::cmp::Ordering {
-        match self {
-            Self::Integer(limit) => value.cmp(limit),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
-
-    fn cmp_decimal(&self, value: &str) -> std::cmp::Ordering {
-        match self {
-            Self::Decimal(limit) => compare_decimals(value, limit),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
-
-    fn cmp_float(&self, value: f64) -> std::cmp::Ordering {
-        match self {
-            Self::Float(limit) => value.total_cmp(limit),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
-
-    fn cmp_instant(&self, value: Instant) -> std::cmp::Ordering {
-        match self {
-            Self::Instant(limit, _) => value.cmp(limit),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
-}
-
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Integer(limit) => limit.fmt(f),
-            Self::Decimal(limit) | Self::Instant(_, limit) => limit.fmt(f),
-            Self::Float(limit) => limit.fmt(f),
-        }
-    }
-}
-
-fn boolean(value: &[u8]) -> Result<(), Fault> {
-    const WORDS: [&str; 12] = ["true", "false", "t", "f", "yes", "no", "y", "n", "on", "off", "1", "0"];
-    if WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes())) {
-        Ok(())
-    } else {
-        Err(Fault::new(Code::InvalidBoolean, "is neither true nor false"))
-    }
-}
-
-fn uuid(value: &[u8]) -> Result<(), Fault> {
-    let is_uuid = matches!(value.len(), 32 | 36) && uuid::Uuid::try_parse_ascii(value).is_ok();
-    if is_uuid { Ok(()) } else { Err(Fault::new(Code::InvalidUuid, "is not a uuid")) }
-}
-
-fn json(value: &[u8]) -> Result<(), Fault> {
-    serde_json::from_slice::<serde::de::IgnoredAny>(value)
-        .map_err(|error| Fault::new(Code::InvalidJson, format!("is not JSON: {error}")))?;
-    // An escaped NUL is JSON, but jsonb cannot hold it. An escaped backslash before it is no escape.
-    let text = std::str::from_utf8(value).unwrap_or_default();
-    let holds_nul = text.match_indices("\\u0000").any(|(at, _)| {
-        text[..at].bytes().rev().take_while(|byte| *byte == b'\\').count().is_multiple_of(2)
-    });
-    if holds_nul { Err(Fault::new(Code::InvalidJson, "holds \\u0000, which jsonb cannot")) } else { Ok(()) }
+    out
 }

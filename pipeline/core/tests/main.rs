@@ -1,3 +1,7 @@
 //! The tests of the pure core, in one binary.
 
+mod ledger;
 mod manifest;
+mod record;
+mod split;
+mod validate;

@@ -16,8 +16,8 @@ use crate::{PARTITION, Until};
 /// How long nothing is asked of a source that had nothing, unless something changes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) struct Ingest<T, S> {
-    pub(crate) source: S,
+pub(crate) struct Ingest<'a, T, S> {
+    pub(crate) source: &'a mut S,
     pub(crate) topics: Arc<T>,
     pub(crate) raw_topics: Vec<String>,
     pub(crate) accepted_topics: Vec<String>,
@@ -27,9 +27,9 @@ pub(crate) struct Ingest<T, S> {
     pub(crate) stop: CancellationToken,
 }
 
-impl<T: Topics, S: Source> Ingest<T, S> {
+impl<T: Topics, S: Source> Ingest<'_, T, S> {
     /// Runs until the source is idle, if that is wanted, or until the run is stopped.
-    pub(crate) async fn run(mut self, until: Until) -> Result<(), Error> {
+    pub(crate) async fn run(self, until: Until) -> Result<(), Error> {
         while !self.stop.is_cancelled() {
             if self.lag_bytes().await? > self.max_lag_bytes {
                 self.pause().await;

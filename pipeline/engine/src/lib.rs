@@ -109,7 +109,12 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
     /// # Errors
     ///
     /// The first error that no retry heals, after all stages have ended.
-    pub async fn run(self, source: impl Source, until: Until, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn run(
+        self,
+        source: &mut impl Source,
+        until: Until,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         let Self { manifest, topics, sink, raw, accepted, dead_letters, progress } = self;
         let stop = stop.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();

@@ -1,3 +1,49 @@
-//! x
+//! The command `tidegate`: command line and wiring.
+//!
+//! # Layout
+//!
+//! * [`cli`]: the commands and their flags. [`settings`]: what they and the manifest come to.
+//! * [`run`]: the pipeline itself: data directory, leases, stages, progress, summary.
+//! * [`demo`]: the same over the example, with a Postgres of its own.
+//! * [`check`], [`init`], [`show`]: look at a pipeline, begin one, look into one.
+//! * [`output`]: tables, CSV and JSON on stdout, which nothing else writes to.
+//! * [`generate`]: example data of any size.
 
+pub mod cli;
+pub mod settings;
+pub mod data_dir;
+pub mod run;
+mod watch;
+pub mod demo;
+pub mod check;
+pub mod init;
+pub mod show;
+pub mod output;
 pub mod generate;
+
+/// Why a command did not do what was asked, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// 1: it failed. 2: it was asked wrongly, or the manifest is faulty. 3: too many dead letters.
+    pub code: u8,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of the work itself.
+    pub fn new(message: impl std::fmt::Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    /// A fault in what the user gave.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}

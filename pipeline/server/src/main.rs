@@ -1,2 +1,40 @@
-//! x
-fn main() {}
+//! Parses, dispatches and reports.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidegate::cli::{Cli, Command};
+use tidegate::{check, demo, init, run, show};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(cli.log_level()));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&format!("cannot start: {error}"), 1),
+    };
+    let result = runtime.block_on(async {
+        match &cli.command {
+            Command::Demo(arguments) => demo::demo(&cli.global, arguments).await,
+            Command::Run(arguments) => run::command(&cli.global, arguments).await,
+            Command::Check(format) => check::command(&cli.global, format).await,
+            Command::Init(arguments) => init::command(&cli.global, arguments).await,
+            Command::View(arguments) => show::view(&cli.global, arguments).await,
+            Command::Sources(format) => show::sources(&cli.global, format).await,
+            Command::DeadLetters(arguments) => show::dead_letters(&cli.global, arguments).await,
+            Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
+            Command::Generate(arguments) => show::generate(arguments),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure.message, failure.code),
+    }
+}
+
+fn report(message: &str, code: u8) -> ExitCode {
+    eprintln!("tidegate: {message}");
+    ExitCode::from(code)
+}

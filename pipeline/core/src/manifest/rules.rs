@@ -1,6 +1,10 @@
 //! What a value must keep to, besides its type.
 
+use std::fmt;
+
 use regex::Regex;
+
+use super::Instant;
 
 /// The rules of a column; what is `None` is not asked for.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +32,18 @@ pub enum Bound {
     Decimal(String),
     /// For `real` and `double`: finite.
     Float(f64),
-    /// For `date`, `time`, `timestamp` and `timestamptz`: valid and canonical ISO 8601, one of
-    /// `2021-07-27`, `16:02:08`, `2021-07-27T16:02:08`, `2021-07-27T16:02:08Z` (in UTC), with up to
-    /// six digits of a fraction behind the seconds where there is one.
-    Instant(String),
+    /// For `date`, `time`, `timestamp` and `timestamptz`: the point in time, and its canonical ISO 8601:
+    /// `2021-07-27`, `16:02:08`, `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z` (in UTC), with a
+    /// fraction behind the seconds where there is one.
+    Instant(Instant, String),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(limit) => limit.fmt(f),
+            Self::Float(limit) => limit.fmt(f),
+            Self::Decimal(limit) | Self::Instant(_, limit) => limit.fmt(f),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A first manifest, inferred from samples of files.
 //!
-//! Feed the rows of a file to an [`Inference`], and give the [`Sample`]s of all files to [`write`]. What
+//! Feed the rows of a file to an [`Inference`], and give the [`Sample`]s of all files to [`write()`]. What
 //! comes out is a guess for a person to check, and [`Manifest::parse`](super::Manifest::parse) accepts it.
 
 mod column;

@@ -189,17 +189,20 @@ datasets:
 "#,
     );
     let columns = &manifest.datasets[0].columns;
-    let instant = |text: &str| Some(Bound::Instant(text.into()));
+    let instant = |bound: &Option<Bound>| match bound {
+        Some(Bound::Instant(_, text)) => text.clone(),
+        other => panic!("{other:?} is no instant"),
+    };
     assert_eq!(columns[0].rules.min, Some(Bound::Integer(i64::MIN)));
     assert_eq!(columns[0].rules.one_of, Some(vec!["1".into(), "7".into()]));
     assert_eq!(columns[1].rules.min, Some(Bound::Decimal("-1e2".into())));
     assert_eq!(columns[1].rules.max, Some(Bound::Decimal("12.50".into())));
     assert_eq!(columns[2].rules.max, Some(Bound::Float(1.5)));
-    assert_eq!(columns[3].rules.min, instant("2020-02-29"));
-    assert_eq!(columns[4].rules.max, instant("18:30:00"));
-    assert_eq!(columns[5].rules.min, instant("2021-01-01T00:00:00"));
-    assert_eq!(columns[5].rules.max, instant("2021-01-01T10:00:00.25"));
-    assert_eq!(columns[6].rules.min, instant("2020-12-31T22:30:00Z"));
+    assert_eq!(instant(&columns[3].rules.min), "2020-02-29");
+    assert_eq!(instant(&columns[4].rules.max), "18:30:00");
+    assert_eq!(instant(&columns[5].rules.min), "2021-01-01T00:00:00");
+    assert_eq!(instant(&columns[5].rules.max), "2021-01-01T10:00:00.25");
+    assert_eq!(instant(&columns[6].rules.min), "2020-12-31T22:30:00Z");
     assert_eq!((columns[7].rules.min_length, columns[7].rules.max_length), (Some(2), Some(8)));
     assert!(columns[7].rules.pattern.as_ref().unwrap().is_match("ab"));
     assert_eq!(columns[7].rules.one_of, Some(vec!["yes".into(), "no".into()]));

@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::super::limits::{COLUMNS_MAX, IDENTIFIER_BYTES_MAX, TAKEN_COLUMNS};
 use super::super::yaml::{Entry, Fields, Place, Reader, Text, found};
-use super::super::{Bound, Kind, Rules, compare_decimals, instant, is_decimal, keys};
+use super::super::{Bound, Instant, Kind, Rules, compare_decimals, is_decimal, keys};
 use super::ColumnDraft;
 
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
@@ -84,7 +84,7 @@ impl Reader<'_> {
         rules.min = fields.get("min").and_then(|node| self.bound(node, "min", kind));
         rules.max = fields.get("max").and_then(|node| self.bound(node, "max", kind));
         if let (Some(min), Some(max)) = (&rules.min, &rules.max)
-            && is_above(kind, min, max)
+            && is_above(min, max)
         {
             self.crossed(fields, "min", "max");
         }
@@ -114,9 +114,7 @@ impl Reader<'_> {
             _ if kind.is_integer() => value.parse().ok().map(Bound::Integer),
             Kind::Numeric { .. } => is_decimal(&value).then(|| Bound::Decimal(value.clone())),
             Kind::Real | Kind::Double => value.parse().ok().filter(|x: &f64| x.is_finite()).map(Bound::Float),
-            _ if kind.is_instant() => {
-                instant::micros(kind, &value).map(|micros| Bound::Instant(instant::canonical(kind, micros)))
-            }
+            _ if kind.is_instant() => instant(kind, &value),
             _ => {
                 self.misplaced(Place::of(node.span()), key, "numbers, dates and times", kind);
                 return None;
@@ -199,12 +197,22 @@ fn allowed(value: String, kind: Kind) -> Result<String, String> {
     value.parse::<i64>().map(|number| number.to_string()).map_err(|_| value)
 }
 
-fn is_above(kind: Kind, min: &Bound, max: &Bound) -> bool {
+/// A `timestamp` may be a date alone, which means midnight.
+fn instant(kind: Kind, value: &str) -> Option<Bound> {
+    let midnight = || match kind {
+        Kind::Timestamp => Instant::parse(kind, format!("{value}T00:00").as_bytes()).ok(),
+        _ => None,
+    };
+    let instant = Instant::parse(kind, value.as_bytes()).ok().or_else(midnight)?;
+    Some(Bound::Instant(instant, instant.text(kind)))
+}
+
+fn is_above(min: &Bound, max: &Bound) -> bool {
     match (min, max) {
         (Bound::Integer(min), Bound::Integer(max)) => min > max,
         (Bound::Decimal(min), Bound::Decimal(max)) => compare_decimals(min, max) == Ordering::Greater,
         (Bound::Float(min), Bound::Float(max)) => min > max,
-        (Bound::Instant(min), Bound::Instant(max)) => instant::micros(kind, min) > instant::micros(kind, max),
+        (Bound::Instant(min, _), Bound::Instant(max, _)) => min > max,
         _ => false,
     }
 }

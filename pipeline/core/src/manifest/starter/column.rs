@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use super::super::{Kind, instant, is_decimal};
+use super::super::{Instant, Kind, is_decimal};
 
 /// How many distinct values are remembered; what was distinct up to there counts as distinct.
 const DISTINCT_MAX: usize = 100_000;
@@ -124,8 +124,7 @@ pub(super) fn fits(kind: Kind, value: &str) -> bool {
         Kind::Numeric { .. } => is_decimal(value),
         Kind::Boolean => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
         Kind::Uuid => value.len() == 36 && uuid::Uuid::try_parse(value).is_ok(),
-        Kind::Timestamp => value.len() > "2021-07-27".len() && instant::micros(kind, value).is_some(),
-        Kind::Date | Kind::Timestamptz => instant::micros(kind, value).is_some(),
+        Kind::Date | Kind::Timestamp | Kind::Timestamptz => Instant::parse(kind, value.as_bytes()).is_ok(),
         _ => true,
     }
 }

@@ -1,11 +1,11 @@
-//! Decimal numbers as texts, compared exactly and without a decimal type.
+//! Decimal numbers as texts: measured and compared exactly, without a decimal type.
 
 use std::cmp::Ordering;
 
 /// Whether the text is a number in decimal notation: an optional sign, digits with at most one point
 /// among them, and an optional exponent.
 pub fn is_decimal(text: &str) -> bool {
-    Decimal::parse(text).is_some()
+    Decimal::parse(text.as_bytes()).is_some()
 }
 
 /// Compares two numbers in decimal notation exactly, whatever their length, sign or exponent:
@@ -13,14 +13,15 @@ pub fn is_decimal(text: &str) -> bool {
 ///
 /// Both must satisfy [`is_decimal`]; any other text ranks below all numbers, equal to its like.
 pub fn compare_decimals(a: &str, b: &str) -> Ordering {
-    match (Decimal::parse(a), Decimal::parse(b)) {
+    match (Decimal::parse(a.as_bytes()), Decimal::parse(b.as_bytes())) {
         (Some(a), Some(b)) => a.compare(&b),
         (a, b) => a.is_some().cmp(&b.is_some()),
     }
 }
 
 /// `0.d₁d₂d₃… × 10^magnitude`, where `d₁` is not zero; the digits of zero are empty.
-struct Decimal<'a> {
+#[derive(Debug)]
+pub(crate) struct Decimal<'a> {
     negative: bool,
     whole: &'a [u8],
     fraction: &'a [u8],
@@ -28,13 +29,9 @@ struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let (negative, bytes) = match bytes {
-            [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            _ => (false, bytes),
-        };
+    /// Reads a number in decimal notation; see [`is_decimal`].
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        let (negative, bytes) = split_sign(text);
         let (mantissa, exponent) = match bytes.iter().position(|byte| matches!(byte, b'e' | b'E')) {
             Some(at) => (&bytes[..at], parse_exponent(&bytes[at + 1..])?),
             None => (bytes, 0),
@@ -66,11 +63,27 @@ impl<'a> Decimal<'a> {
         Self { negative, whole, fraction, magnitude: magnitude.saturating_add(exponent) }
     }
 
-    fn is_zero(&self) -> bool {
+    /// How many digits stand before the point, zeros at the start left out.
+    pub(crate) fn digits_before_point(&self) -> i64 {
+        self.magnitude.max(0)
+    }
+
+    /// How many digits stand behind the point, zeros at the end left out.
+    pub(crate) fn digits_behind_point(&self) -> i64 {
+        let digits = (self.whole.len() + self.fraction.len()) as i64;
+        digits.saturating_sub(self.magnitude).max(0)
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
         self.whole.is_empty() && self.fraction.is_empty()
     }
 
-    fn compare(&self, other: &Self) -> Ordering {
+    /// Compares with a text that satisfies [`is_decimal`]; any other ranks below all numbers.
+    pub(crate) fn compare_with(&self, text: &str) -> Ordering {
+        Decimal::parse(text.as_bytes()).map_or(Ordering::Greater, |other| self.compare(&other))
+    }
+
+    fn compare(&self, other: &Decimal<'_>) -> Ordering {
         match (self.sign(), other.sign()) {
             (1, 1) => self.compare_size(other),
             (-1, -1) => other.compare_size(self),
@@ -86,7 +99,7 @@ impl<'a> Decimal<'a> {
         }
     }
 
-    fn compare_size(&self, other: &Self) -> Ordering {
+    fn compare_size(&self, other: &Decimal<'_>) -> Ordering {
         let digits = self.whole.iter().chain(self.fraction);
         let others = other.whole.iter().chain(other.fraction);
         self.magnitude.cmp(&other.magnitude).then_with(|| digits.cmp(others))
@@ -95,11 +108,7 @@ impl<'a> Decimal<'a> {
 
 /// An exponent that no number of a file can need saturates, so that it still compares as huge or tiny.
 fn parse_exponent(bytes: &[u8]) -> Option<i64> {
-    let (negative, digits) = match bytes {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, bytes),
-    };
+    let (negative, digits) = split_sign(bytes);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -107,6 +116,15 @@ fn parse_exponent(bytes: &[u8]) -> Option<i64> {
         .iter()
         .fold(0_i64, |size, digit| size.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
     Some(if negative { -size } else { size })
+}
+
+/// Whether the number is negative, and what follows its sign.
+pub(crate) fn split_sign(bytes: &[u8]) -> (bool, &[u8]) {
+    match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, bytes),
+    }
 }
 
 fn trim_start(digits: &[u8]) -> &[u8] {
@@ -117,4 +135,29 @@ fn trim_start(digits: &[u8]) -> &[u8] {
 fn trim_end(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
     &digits[..digits.len() - zeros]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_measured_on_each_side_of_the_point() {
+        for (text, expected) in [
+            ("0", (0, 0)),
+            ("-0.00e9", (0, 0)),
+            ("-001.2300", (1, 2)),
+            ("1e3", (4, 0)),
+            ("12.5E-2", (0, 3)),
+            (".5", (0, 1)),
+            ("0.05", (0, 2)),
+            ("5.", (1, 0)),
+            ("1200", (4, 0)),
+            ("100.001", (3, 3)),
+            ("1e-99999999999999999999", (0, i64::MAX)),
+        ] {
+            let decimal = Decimal::parse(text.as_bytes()).unwrap();
+            assert_eq!((decimal.digits_before_point(), decimal.digits_behind_point()), expected, "{text}");
+        }
+    }
 }

@@ -1,0 +1,116 @@
+//! The record of column names at the head of a file, and lines put in the manifest's order.
+
+use tidegate_core::dead_letter::{Code, Reason};
+use tidegate_core::manifest::Dataset;
+use tidegate_core::split::{Dialect, Fields};
+
+/// How the fields of a file become the columns of its dataset.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// For each column of the dataset, the field it is in.
+    fields: Vec<Option<usize>>,
+    /// How many fields the header has.
+    width: usize,
+    dialect: Dialect,
+    null: Option<String>,
+    scratch: Fields,
+}
+
+/// Reads a header. `None` if it names the columns just as the manifest does.
+///
+/// # Errors
+///
+/// All that is wrong with it, in words.
+pub(super) fn read(record: &[u8], dataset: &Dataset, dialect: Dialect) -> Result<Option<Order>, String> {
+    if std::str::from_utf8(record).is_err() {
+        return Err("the header is not UTF-8".into());
+    }
+    let mut scratch = Fields::default();
+    scratch.split(record, dialect).map_err(|unclosed| format!("in the header {unclosed}"))?;
+    let mut fields = vec![None; dataset.columns.len()];
+    let mut faults = Vec::new();
+    for field in 0..scratch.len() {
+        let name = String::from_utf8_lossy(scratch.get(field, record)).into_owned();
+        match dataset.columns.iter().position(|column| column.name == name) {
+            None => faults.push(unknown(&name, dataset)),
+            Some(column) if fields[column].is_some() => {
+                faults.push(format!("the header names the column '{name}' twice"));
+            }
+            Some(column) => fields[column] = Some(field),
+        }
+    }
+    for (column, field) in dataset.columns.iter().zip(&fields) {
+        if field.is_none() && !column.optional {
+            faults.push(format!("the header lacks the required column '{}'", column.name));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults.join("; "));
+    }
+    let is_the_manifests = fields.iter().enumerate().all(|(column, field)| *field == Some(column));
+    let order = Order {
+        fields,
+        width: scratch.len(),
+        dialect,
+        null: dataset.csv.null.clone(),
+        scratch: Fields::default(),
+    };
+    Ok((!is_the_manifests).then_some(order))
+}
+
+fn unknown(name: &str, dataset: &Dataset) -> String {
+    let names = dataset.columns.iter().map(|column| column.name.as_str());
+    let distances = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    // At most a third of the letters may differ.
+    let near = distances.min().filter(|(distance, known)| {
+        *distance <= (name.chars().count().max(known.chars().count()) / 3).max(1)
+    });
+    let hint = near.map(|(_, known)| format!(", did you mean '{known}'?")).unwrap_or_default();
+    format!("the header names the column '{name}', which '{}' does not have{hint}", dataset.name)
+}
+
+impl Order {
+    /// Writes a line in the manifest's order, in the dataset's own dialect.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told which field is which.
+    pub(super) fn write(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+        if let Err(unclosed) = self.scratch.split(text, self.dialect) {
+            return Err(Reason::new(Code::InvalidCharacter, None, unclosed.to_string(), text));
+        }
+        if self.scratch.len() != self.width {
+            let message =
+                format!("the line has {} fields, the header has {}", self.scratch.len(), self.width);
+            return Err(Reason::new(Code::WrongColumnCount, None, message, text));
+        }
+        for (column, field) in self.fields.iter().enumerate() {
+            if column > 0 {
+                out.push(self.dialect.delimiter);
+            }
+            if let Some(field) = *field {
+                self.write_field(self.scratch.get(field, text), self.scratch.is_quoted(field), out);
+            }
+        }
+        Ok(())
+    }
+
+    /// A field that came without quotes reads the same at any place of a line, so it stays as it is.
+    fn write_field(&self, value: &[u8], was_quoted: bool, out: &mut Vec<u8>) {
+        let Dialect { delimiter, quote } = self.dialect;
+        let is_special = |byte: &u8| *byte == delimiter || *byte == quote || matches!(byte, b'\r' | b'\n');
+        // In quotes the text for a missing value is a value.
+        let is_null = self.null.as_ref().is_some_and(|null| null.as_bytes() == value);
+        if !was_quoted || !(is_null || value.iter().any(is_special)) {
+            return out.extend_from_slice(value);
+        }
+        out.push(quote);
+        for byte in value {
+            if *byte == quote {
+                out.push(quote);
+            }
+            out.push(*byte);
+        }
+        out.push(quote);
+    }
+}

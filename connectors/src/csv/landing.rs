@@ -1,0 +1,326 @@
+//! The landing folder as a source of lines.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidegate_core::contract::{Error, Intake, Polled, Source};
+use tidegate_core::manifest::Manifest;
+use tidegate_core::validate::Validator;
+
+use super::Registry;
+use super::done::move_to_done;
+use super::file::{self, Opened, Stamp};
+use super::folder::{Candidate, Folder};
+use super::passed::Passed;
+use super::pending::{Pending, Read};
+use super::reading::{Content, Progress, Reading, Unfit};
+use crate::postgres::Registration;
+
+/// The landing folder of a pipeline: gives out the lines of the files that are put there.
+///
+/// Files are taken one at a time, parents before children, and only when they stand still. **A file is
+/// moved to `done/` only when the ledger accounts for every line of it**; until then it is where missing
+/// lines are read again. What cannot be taken is left alone, said once, and listed in
+/// [`Landing::refused`].
+#[derive(Debug)]
+pub struct Landing<R> {
+    manifest: Arc<Manifest>,
+    validators: Vec<Validator>,
+    registry: R,
+    /// Of each source, the last line that is on its raw topic.
+    already_sent: HashMap<u64, u64>,
+    folder: Folder,
+    state: State,
+    pending: Pending,
+    /// A source that nobody read before; so are all with a larger number.
+    fresh_from: Option<u64>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No file is open.
+    Watching,
+    /// A file is hashed and its header read.
+    Registering(Box<Taken>),
+    /// A file gives out its lines.
+    Reading(Box<Reading>),
+}
+
+/// A file that has no number yet.
+#[derive(Debug)]
+struct Taken {
+    content: Content,
+    identity: [u8; 32],
+}
+
+impl<R: Registry> Source for Landing<R> {
+    async fn poll(&mut self, drained: bool) -> Result<Polled, Error> {
+        loop {
+            match &self.state {
+                State::Reading(_) => {
+                    if let Some(intake) = self.read().await? {
+                        return Ok(Polled::Intake(intake));
+                    }
+                }
+                State::Registering(_) => self.register().await?,
+                State::Watching => {
+                    let asked = self.put_away().await?;
+                    let goes_on = (asked && drained && self.read_again()) || self.take_next().await?;
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+        let is_idle = self.pending.is_empty() && !self.folder.unsettled;
+        Ok(if is_idle { Polled::Idle } else { Polled::Waiting })
+    }
+}
+
+impl<R: Registry> Landing<R> {
+    /// The landing folder at `folder`, which is made if it is missing. `already_sent` tells, for each
+    /// source, the largest line found on its raw topic: the source goes on behind it.
+    pub fn new(
+        folder: PathBuf,
+        manifest: Arc<Manifest>,
+        registry: R,
+        already_sent: HashMap<u64, u64>,
+    ) -> Self {
+        Self {
+            validators: manifest.datasets.iter().map(Validator::new).collect(),
+            manifest,
+            registry,
+            already_sent,
+            folder: Folder::new(folder),
+            state: State::Watching,
+            pending: Pending::default(),
+            fresh_from: None,
+        }
+    }
+
+    /// The files that belong to a dataset but cannot be taken, with the reason.
+    pub fn refused(&self) -> &BTreeMap<PathBuf, String> {
+        self.folder.refused()
+    }
+
+    /// Moves files whose every line is accounted for to `done/`. Tells whether the registry was asked.
+    async fn put_away(&mut self) -> Result<bool, Error> {
+        let Some(complete) = self.pending.take_complete(&self.registry).await? else { return Ok(false) };
+        for (source, read) in complete {
+            self.already_sent.remove(&source);
+            if read.whole {
+                let Read { file, lines, .. } = &read;
+                tracing::info!(source, lines, file = %file.path.display(), "every line is accounted for");
+                self.finish_file(&file.path, &file.name, source, &file.stamp);
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish_file(&mut self, path: &Path, name: &str, source: u64, stamp: &Stamp) {
+        match move_to_done(&self.folder.path, path, name, source, stamp) {
+            Ok(true) => self.folder.admit(path),
+            Ok(false) => tracing::debug!(source, "the file is gone or another; it stays where it is"),
+            Err(error) => {
+                let reason = format!(
+                    "every line is accounted for, but it cannot be moved to done/: {error}; move it away by hand"
+                );
+                self.folder.refuse(path, Some(*stamp), reason);
+            }
+        }
+    }
+
+    /// Opens a file whose lines are on no topic any more and not all in the ledger, to give out these.
+    fn read_again(&mut self) -> bool {
+        while let Some(source) = self.pending.next_again() {
+            let Some(read) = self.pending.get(source) else { return false };
+            let lines = read.lines;
+            let content = match reopen(read) {
+                _ if read.is_hopeless() => Err("reading it again brought nothing new".to_owned()),
+                Ok(Some(opened)) => match Content::start(opened, &self.manifest) {
+                    Ok(content) => Ok(content),
+                    Err(Unfit::Failed(_)) => continue, // it rests, and is tried again
+                    Err(_) => Err("its file has changed".to_owned()),
+                },
+                Ok(None) => Err("its file has changed or is gone".to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err("its file is gone".to_owned()),
+                Err(error) => {
+                    tracing::warn!(source, "'{}' cannot be read again: {error}", read.file.path.display());
+                    continue;
+                }
+            };
+            match content {
+                Ok(content) => {
+                    tracing::info!(source, "lines are missing from the ledger and read again");
+                    let reading = Reading::new(source, content, Passed::up_to(0), lines);
+                    self.state = State::Reading(Box::new(reading));
+                    return true;
+                }
+                Err(why) => {
+                    let path = read.file.path.display();
+                    tracing::warn!(
+                        source,
+                        "'{path}' has lines that are missing from the ledger, and {why}; the source stays \
+                         incomplete: put the file of that content there again"
+                    );
+                    self.pending.remove(source);
+                }
+            }
+        }
+        false
+    }
+
+    /// Opens and hashes the next file that may be taken. `false` if there is none.
+    async fn take_next(&mut self) -> Result<bool, Error> {
+        while let Some(candidate) = self.folder.next(&self.manifest, &self.pending)? {
+            match self.take(&candidate).await {
+                Ok(taken) => {
+                    self.folder.admit(&candidate.path);
+                    self.state = State::Registering(Box::new(taken));
+                    return Ok(true);
+                }
+                Err(Unfit::Changed) => self.folder.unsettled = true,
+                Err(Unfit::Refused(reason)) => {
+                    self.folder.refuse(&candidate.path, Some(candidate.stamp), reason);
+                }
+                Err(Unfit::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(Unfit::Failed(error)) => {
+                    let reason = format!("it cannot be read: {error}; check its permissions");
+                    self.folder.refuse(&candidate.path, None, reason);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn take(&self, candidate: &Candidate) -> Result<Taken, Unfit> {
+        let (file, stamp) = file::open(&candidate.path).map_err(Unfit::Failed)?;
+        if stamp != candidate.stamp {
+            return Err(Unfit::Changed);
+        }
+        let file = Arc::new(file);
+        let content = file::hash(file.clone(), stamp.size).await.map_err(Unfit::Failed)?;
+        let content = content.ok_or(Unfit::Changed)?;
+        let Candidate { path, name, dataset, .. } = candidate.clone();
+        let opened = Opened { path, name, dataset, file, stamp, content };
+        if opened.stat().map_err(Unfit::Failed)? != stamp {
+            return Err(Unfit::Changed);
+        }
+        let dataset = &self.manifest.datasets[dataset].name;
+        let parts = [dataset.as_bytes(), opened.name.as_bytes(), content.as_bytes()];
+        Ok(Taken { identity: file::identity(&parts), content: Content::start(opened, &self.manifest)? })
+    }
+
+    /// Gives the file that was taken its number, and opens it for reading.
+    async fn register(&mut self) -> Result<(), Error> {
+        let State::Registering(taken) = &mut self.state else { return Ok(()) };
+        let opened = taken.content.opened.clone();
+        if opened.stat().ok() != Some(opened.stamp) {
+            self.folder.unsettled = true;
+            self.state = State::Watching;
+            return Ok(());
+        }
+        let dataset = &self.manifest.datasets[opened.dataset].name;
+        let registering = self.registry.register(dataset, &opened.name, &taken.identity, opened.stamp.size);
+        let registration = registering.await?;
+        let source = registration.source;
+        if !registration.complete {
+            let passed =
+                passed(&registration, &self.already_sent, &mut self.fresh_from, &self.registry).await?;
+            tracing::info!(source, file = %opened.path.display(), bytes = opened.stamp.size, "reading a file");
+            let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
+            let lines_min = registration.lines.unwrap_or(0).max(sent_to);
+            let registered = std::mem::replace(&mut self.state, State::Watching);
+            if let State::Registering(taken) = registered {
+                let reading = Reading::new(source, taken.content, passed, lines_min);
+                self.state = State::Reading(Box::new(reading));
+            }
+            return Ok(());
+        }
+        match Content::count(opened.clone(), &self.manifest).await {
+            // The source was closed early because the file changed, and now its first content is back,
+            // with lines that never entered: it is a source of its own.
+            Ok(Some(lines)) if registration.lines != Some(lines) => {
+                taken.identity = file::identity(&[&taken.identity, &source.to_le_bytes()]);
+                return Ok(());
+            }
+            Ok(Some(lines)) => {
+                tracing::info!(source, lines, file = %opened.path.display(), "the file was ingested before");
+                self.pending.remove(source);
+                self.finish_file(&opened.path, &opened.name, source, &opened.stamp);
+            }
+            Ok(None) | Err(Unfit::Changed) => self.folder.unsettled = true,
+            Err(Unfit::Refused(reason)) => self.folder.refuse(&opened.path, Some(opened.stamp), reason),
+            Err(Unfit::Failed(error)) => {
+                self.folder.refuse(&opened.path, None, format!("it cannot be read: {error}; check the disk"));
+            }
+        }
+        self.state = State::Watching;
+        Ok(())
+    }
+
+    /// The next lines of the file that is being read; `None` if it has no more.
+    async fn read(&mut self) -> Result<Option<Intake>, Error> {
+        let State::Reading(reading) = &mut self.state else { return Ok(None) };
+        let validator = &self.validators[reading.opened().dataset];
+        let (lines, whole) = match reading.next(&self.manifest, validator, &self.registry).await? {
+            Progress::Lines(intake) => return Ok(Some(intake)),
+            Progress::Ended { lines, whole } => (lines, whole),
+        };
+        let source = reading.source;
+        self.registry.finish(source, lines).await?;
+        if !whole {
+            let path = reading.opened().path.display();
+            tracing::warn!(
+                source,
+                lines,
+                "'{path}' changed while it was read: the source ends at its last line sent, and the new content is \
+                 a new source"
+            );
+            self.folder.unsettled = true;
+        }
+        self.pending.add(source, reading.opened(), lines, whole, reading.given);
+        // The lines are on the topic: who asked for this poll has put them there.
+        self.already_sent.insert(source, lines);
+        self.state = State::Watching;
+        Ok(None)
+    }
+}
+
+/// What of a registered source need not be given out. Only sources that were read before ask the ledger.
+async fn passed(
+    registration: &Registration,
+    already_sent: &HashMap<u64, u64>,
+    fresh_from: &mut Option<u64>,
+    registry: &impl Registry,
+) -> Result<Passed, Error> {
+    let source = registration.source;
+    let sent_to = already_sent.get(&source).copied().unwrap_or(0);
+    if sent_to == 0 && registration.lines.is_none() {
+        if fresh_from.is_some_and(|fresh| source > fresh) {
+            return Ok(Passed::none());
+        }
+        // It may have been read before all the same, if the topics are lost: its first lines tell.
+        if registry.ledger_chunk(source, 1).await?.is_empty() {
+            *fresh_from = Some(fresh_from.map_or(source, |fresh| fresh.min(source)));
+            return Ok(Passed::none());
+        }
+    }
+    Ok(Passed::up_to(sent_to))
+}
+
+/// Opens a file that was read, if it is still the same.
+fn reopen(read: &Read) -> io::Result<Option<Opened>> {
+    let (file, stamp) = file::open(&read.file.path)?;
+    let opened = Opened {
+        path: read.file.path.clone(),
+        name: read.file.name.clone(),
+        dataset: read.file.dataset,
+        file: Arc::new(file),
+        stamp,
+        content: read.file.content,
+    };
+    Ok((read.whole && stamp == read.file.stamp).then_some(opened))
+}

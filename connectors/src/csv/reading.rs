@@ -1,0 +1,294 @@
+//! A registered file to lines with their positions.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use tidegate_core::contract::{Error, Intake};
+use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
+use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::position::Position;
+use tidegate_core::record::{Batch, Line};
+use tidegate_core::split::{Dialect, TooLong};
+use tidegate_core::validate::{Validator, unreadable};
+
+use super::Registry;
+use super::blocks::{Blocks, Next};
+use super::file::{self, BLOCK_BYTES, Opened};
+use super::header::{self, Order};
+use super::passed::Passed;
+
+/// An intake ends when it is this large, even within a block: short lines and dead letters grow on the way.
+const INTAKE_BYTES: usize = 2 * BLOCK_BYTES;
+
+/// A file at its first line: the header is read, if there is one.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) opened: Opened,
+    blocks: Blocks,
+    order: Option<Order>,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// It changed just now, so it is not its turn yet.
+    Changed,
+    /// What is wrong with it, in words.
+    Refused(String),
+    /// It cannot be read at the moment.
+    Failed(std::io::Error),
+}
+
+impl Content {
+    /// Reads up to the first line.
+    pub(super) fn start(opened: Opened, manifest: &Manifest) -> Result<Self, Unfit> {
+        let dataset = &manifest.datasets[opened.dataset];
+        let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
+        let blocks = Blocks::new(dialect, manifest.max_record_bytes, opened.stamp.size);
+        let mut content = Self { opened, blocks, order: None };
+        if dataset.csv.header {
+            content.read_header(dataset, dialect)?;
+        }
+        Ok(content)
+    }
+
+    /// An empty file has no header and no lines.
+    fn read_header(&mut self, dataset: &Dataset, dialect: Dialect) -> Result<(), Unfit> {
+        loop {
+            match self.blocks.next() {
+                Next::Record(text) => {
+                    let order = header::read(self.blocks.bytes(text), dataset, dialect);
+                    let line = self.blocks.physical_line();
+                    self.order = order.map_err(|fault| Unfit::Refused(format!("line {line}: {fault}")))?;
+                    return Ok(());
+                }
+                Next::TooLong(_) => {
+                    let line = self.blocks.physical_line();
+                    let fault = format!("line {line}: the header is longer than max_record_bytes");
+                    return Err(Unfit::Refused(fault));
+                }
+                Next::End => return Ok(()),
+                Next::Block => match self.blocks.read(&self.opened.file).map_err(Unfit::Failed)? {
+                    Some(bytes) => self.blocks.accept(bytes),
+                    None => return Err(Unfit::Changed),
+                },
+            }
+        }
+    }
+
+    /// How many lines there are. `None` if the file changed.
+    pub(super) async fn count(opened: Opened, manifest: &Manifest) -> Result<Option<u64>, Unfit> {
+        let mut content = Self::start(opened, manifest)?;
+        let counted = tokio::task::spawn_blocking(move || {
+            let mut lines = 0;
+            loop {
+                match content.blocks.next() {
+                    Next::Record(_) | Next::TooLong(_) => lines += 1,
+                    Next::End => return Ok((content.opened.stat()? == content.opened.stamp).then_some(lines)),
+                    Next::Block => match content.blocks.read(&content.opened.file)? {
+                        Some(bytes) => content.blocks.accept(bytes),
+                        None => return Ok(None),
+                    },
+                }
+            }
+        });
+        counted.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped))).map_err(Unfit::Failed)
+    }
+}
+
+/// How far the reading of a file came.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Lines to give out.
+    Lines(Intake),
+    /// There are no more; asked again, it says the same.
+    Ended {
+        /// How many lines the source has.
+        lines: u64,
+        /// Whether all of the file was read; if not, it changed.
+        whole: bool,
+    },
+}
+
+/// A registered file that is being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) source: u64,
+    content: Content,
+    passed: Passed,
+    /// The number of the last line that was read.
+    line: u64,
+    /// The source has no fewer lines than this.
+    lines_min: u64,
+    /// The number of the last line, if the file changed.
+    closed_at: Option<u64>,
+    /// How many lines were given out.
+    pub(super) given: u64,
+    /// How large the next intake will be, in bytes.
+    capacity: usize,
+    /// A line in the manifest's order.
+    ordered: Vec<u8>,
+}
+
+/// Why a batch ended.
+enum Stop {
+    Full,
+    /// The ledger must be asked about this line.
+    Ask(u64),
+    Block,
+    End,
+}
+
+impl Reading {
+    /// `lines_min` is the number of lines that the source is known to have at least.
+    pub(super) fn new(source: u64, content: Content, passed: Passed, lines_min: u64) -> Self {
+        let capacity = (content.opened.stamp.size as usize).saturating_mul(2).min(INTAKE_BYTES);
+        let (line, given, closed_at) = (0, 0, None);
+        Self { source, content, passed, line, lines_min, closed_at, given, capacity, ordered: Vec::new() }
+    }
+
+    pub(super) fn opened(&self) -> &Opened {
+        &self.content.opened
+    }
+
+    /// The next lines. After an error it goes on where it was.
+    pub(super) async fn next(
+        &mut self,
+        manifest: &Manifest,
+        validator: &Validator,
+        registry: &impl Registry,
+    ) -> Result<Progress, Error> {
+        let dataset = &manifest.datasets[self.opened().dataset];
+        let records = Batch::with_capacity(self.capacity);
+        let mut intake = Intake { dataset: self.opened().dataset, records, dead_letters: Batch::default() };
+        loop {
+            if let Some(lines) = self.closed_at {
+                return Ok(Progress::Ended { lines, whole: false });
+            }
+            let stop = self.collect(&mut intake, dataset, validator, manifest.max_record_bytes);
+            if !intake.records.is_empty() || !intake.dead_letters.is_empty() {
+                self.given += (intake.records.len() + intake.dead_letters.len()) as u64;
+                self.capacity = (intake.records.as_bytes().len() + BLOCK_BYTES / 8).min(INTAKE_BYTES);
+                return Ok(Progress::Lines(intake));
+            }
+            match stop {
+                Stop::Full => {}
+                Stop::Ask(line) => self.passed.ask(registry, self.source, line).await?,
+                Stop::End => {
+                    return Ok(Progress::Ended { lines: self.line.max(self.lines_min), whole: true });
+                }
+                Stop::Block if self.read_block().await? => {}
+                Stop::Block => {
+                    let last = self.passed.last(registry, self.source, self.line).await?;
+                    self.closed_at = Some(last.max(self.lines_min));
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads a block, and `false` if the file is not what it was when it was registered.
+    async fn read_block(&mut self) -> Result<bool, Error> {
+        let Content { opened, blocks, .. } = &mut self.content;
+        let fail = |error| cannot_read(&opened.path, &error);
+        loop {
+            let read = blocks.read(&opened.file).map_err(fail)?;
+            let stamp = opened.stat().map_err(fail)?;
+            let Some(bytes) = read.filter(|_| stamp.looks_like(&opened.stamp)) else { return Ok(false) };
+            if stamp == opened.stamp {
+                blocks.accept(bytes);
+                return Ok(true);
+            }
+            // It was renamed, deleted or the like, or more than that: its content alone can tell.
+            let content = file::hash(opened.file.clone(), opened.stamp.size).await;
+            if content.map_err(|error| cannot_read(&opened.path, &error))? != Some(opened.content) {
+                return Ok(false);
+            }
+            opened.stamp = stamp;
+        }
+    }
+
+    /// Moves lines into the intake, up to the end of what was read.
+    fn collect(
+        &mut self,
+        intake: &mut Intake,
+        dataset: &Dataset,
+        validator: &Validator,
+        max_record_bytes: usize,
+    ) -> Stop {
+        loop {
+            let line = self.line + 1;
+            if intake.records.as_bytes().len() + intake.dead_letters.as_bytes().len() >= INTAKE_BYTES {
+                return Stop::Full;
+            }
+            if self.passed.must_ask(line) {
+                return Stop::Ask(line);
+            }
+            match self.content.blocks.next() {
+                Next::Block => return Stop::Block,
+                Next::End => return Stop::End,
+                Next::Record(text) => {
+                    self.line = line;
+                    if !self.passed.holds(line) {
+                        self.record(intake, text, dataset, validator);
+                    }
+                }
+                Next::TooLong(record) => {
+                    self.line = line;
+                    if !self.passed.holds(line) {
+                        self.too_long(intake, &record, dataset, max_record_bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, intake: &mut Intake, text: Range<usize>, dataset: &Dataset, validator: &Validator) {
+        let (blocks, order) = (&self.content.blocks, &mut self.content.order);
+        let position = Position::new(self.source, self.line);
+        let is_clean = blocks.is_clean(&text);
+        let text = blocks.bytes(text);
+        let mut fault = if is_clean { None } else { unreadable(text) };
+        let mut line = text;
+        if let (Some(order), None) = (order, &fault) {
+            self.ordered.clear();
+            fault = order.write(text, &mut self.ordered).err();
+            line = &self.ordered;
+        }
+        match fault {
+            None => intake.records.push_with(validator.key_of(line), |value| {
+                Line { attempt: 0, position, text: line }.write(value);
+            }),
+            Some(Reason { code, message, value, .. }) => {
+                let message = format!("{}: {message}", self.place());
+                let reasons = vec![Reason::new(code, None, message, value.as_bytes())];
+                let made = (Event::Rejected, Stage::Source);
+                let letter = DeadLetter::new(made, position, &dataset.name, text, reasons, SystemTime::now());
+                intake.dead_letters.push_with(b"", |json| letter.write(json));
+            }
+        }
+    }
+
+    fn too_long(&self, intake: &mut Intake, record: &TooLong, dataset: &Dataset, max_record_bytes: usize) {
+        let position = Position::new(self.source, self.line);
+        let message = format!(
+            "{}: the line is {} bytes long, max_record_bytes allows {max_record_bytes}",
+            self.place(),
+            record.length
+        );
+        let letter = DeadLetter::too_long(position, &dataset.name, record, message, SystemTime::now());
+        intake.dead_letters.push_with(b"", |json| letter.write(json));
+    }
+
+    /// A quoted field may span lines, so people need both numbers.
+    fn place(&self) -> String {
+        format!("record {} (physical line {})", self.line, self.content.blocks.physical_line())
+    }
+}
+
+fn cannot_read(path: &std::path::Path, error: &std::io::Error) -> Error {
+    Error::retry(format!(
+        "cannot read '{}': {error}; check the disk, reading goes on when it can",
+        path.display()
+    ))
+}

@@ -1,0 +1,124 @@
+//! A pipeline's database, ready to deliver to.
+
+use std::sync::Arc;
+
+use tidegate_connectors::postgres::testing;
+use tidegate_connectors::postgres::Postgres;
+use tidegate_connectors::postgres::views::View;
+use tidegate_core::contract::Delivery;
+use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
+use tidegate_core::record::{Batch, Line};
+use uuid::Uuid;
+
+pub(crate) const COMPANY: &str = "\
+pipeline: company
+datasets:
+  departments:
+    key: id
+    columns: {id: integer, department: text}
+  jobs:
+    key: id
+    columns: {id: integer, job: text}
+  hired_employees:
+    key: id
+    columns:
+      id: integer
+      name: text
+      datetime: timestamptz
+      department_id: {type: integer, references: departments}
+      job_id: {type: integer, references: jobs}
+";
+
+pub(crate) struct Fixture {
+    pub(crate) sink: Postgres,
+    url: String,
+    manifest: String,
+    client: tokio_postgres::Client,
+}
+
+impl Fixture {
+    /// A fresh database, prepared for a manifest and the views of the repository, with sources 1 to 100.
+    pub(crate) async fn new(manifest: &str) -> Self {
+        let database = testing::database().await;
+        let fixture = Self::unprepared(&database.url, manifest).await;
+        let views = if manifest == COMPANY { views() } else { Vec::new() };
+        fixture.sink.prepare(&views).await.unwrap();
+        fixture
+            .execute(
+                "insert into tidegate.sources (source, dataset, kind, name, identity) \
+                 select i, 'any', 'file', 'test', i::text::bytea from generate_series(1, 100) as i",
+            )
+            .await;
+        fixture
+    }
+
+    pub(crate) async fn unprepared(url: &str, manifest: &str) -> Self {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("set timezone = 'UTC'").await.unwrap();
+        let (url, sink, manifest) = (url.to_owned(), open(url, manifest), manifest.to_owned());
+        Self { sink, url, manifest, client }
+    }
+
+    /// The same database, for another process.
+    pub(crate) fn another_owner(&self) -> Postgres {
+        open(&self.url, &self.manifest)
+    }
+
+    pub(crate) fn of_manifest(&self, manifest: &str) -> Postgres {
+        open(&self.url, manifest)
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
+    }
+
+    /// The first column of a query, as text.
+    pub(crate) async fn query(&self, sql: &str) -> Vec<String> {
+        let rows = self.client.query(&format!("select (r)::text from ({sql}) as q (r)"), &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())).collect()
+    }
+
+    /// The rows of a table, in the order of its key, as comma-separated texts.
+    pub(crate) async fn rows(&self, table: &str) -> Vec<String> {
+        let sql = format!("select trim(both '()' from (t)::text) from {table} as t order by id");
+        self.query(&sql).await
+    }
+
+    /// The dead letters: position, status and codes.
+    pub(crate) async fn letters(&self) -> Vec<String> {
+        self.query(
+            "select source || ':' || line || ' ' || status || ' ' || (select string_agg(r ->> 'code', '+') \
+             from jsonb_array_elements(reasons) as r) from tidegate.dead_letters order by source, line",
+        )
+        .await
+    }
+}
+
+fn open(url: &str, manifest: &str) -> Postgres {
+    let manifest = Manifest::parse(manifest, &|_| None).unwrap();
+    Postgres::new(url, Arc::new(manifest), Uuid::new_v4()).unwrap()
+}
+
+/// The views of the repository.
+pub(crate) fn views() -> Vec<View> {
+    let texts = [
+        ("hires_by_quarter", include_str!("../../../sql/views/hires_by_quarter.sql")),
+        ("hires_by_department", include_str!("../../../sql/views/hires_by_department.sql")),
+        ("departments_above_mean", include_str!("../../../sql/views/departments_above_mean.sql")),
+    ];
+    texts.iter().map(|(name, text)| View::parse(name, text).unwrap()).collect()
+}
+
+/// Accepted records: dataset, source, line, text.
+pub(crate) fn delivery(lines: &[(usize, u64, u64, &str)]) -> Delivery {
+    let mut delivery = Delivery::default();
+    for (dataset, source, line, text) in lines {
+        let mut batch = Batch::default();
+        let line = Line { attempt: 0, position: Position::new(*source, *line), text: text.as_bytes() };
+        batch.push_with(b"", |out| line.write(out));
+        delivery.rows.push((*dataset, batch));
+    }
+    delivery
+}

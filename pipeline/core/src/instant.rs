@@ -1,0 +1,308 @@
+//! Points in time: ISO 8601 as Postgres reads it, and nothing that it would guess at.
+//!
+//! The values of a line and the bounds of a manifest are read here alike, so that every bound can be
+//! compared with every value of its column.
+
+use crate::manifest::Kind;
+
+/// A point in time, or a time of day: days from 1970-01-01 and nanoseconds of the day, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant {
+    days: i64,
+    nanoseconds: i64,
+}
+
+/// Why a text is no point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// Not of the form, or no day of the calendar.
+    Form,
+    /// Not within the years from 1 to [`year_max`].
+    Range,
+}
+
+const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// The last year that Postgres stores in a column of that kind.
+pub(crate) const fn year_max(kind: Kind) -> i64 {
+    if matches!(kind, Kind::Date) { 5_874_897 } else { 294_276 }
+}
+
+impl Instant {
+    /// Reads a text of that kind:
+    ///
+    /// * `date`: `YYYY-MM-DD`;
+    /// * `time`: `HH:MM`, `HH:MM:SS` or `HH:MM:SS.ffffff`;
+    /// * `timestamp`: a date, `T` or a blank, and a time. Postgres would drop an offset silently, so one
+    ///   is a misfit;
+    /// * `timestamptz`: the same and an offset, `Z`, `+HH`, `+HHMM`, `+HH:MM` or none, which is UTC.
+    ///
+    /// A text of any other kind is a misfit.
+    #[inline]
+    pub(crate) fn parse(kind: Kind, text: &[u8]) -> Result<Self, Misfit> {
+        let mut rest = Rest(text);
+        let instant = match kind {
+            Kind::Date => Self { days: rest.date(year_max(kind))?, nanoseconds: 0 },
+            Kind::Time => Self { days: 0, nanoseconds: rest.time().ok_or(Misfit::Form)? },
+            Kind::Timestamp | Kind::Timestamptz => {
+                let days = rest.date(year_max(kind))?;
+                let nanoseconds = rest.separated_time().ok_or(Misfit::Form)?;
+                let has_zone = kind == Kind::Timestamptz;
+                let offset = if has_zone { rest.offset().ok_or(Misfit::Form)? } else { 0 };
+                Self { days, nanoseconds }.minus(offset)
+            }
+            _ => return Err(Misfit::Form),
+        };
+        if !rest.0.is_empty() {
+            return Err(Misfit::Form);
+        }
+        // An offset may carry an instant out of the years.
+        let is_within = kind != Kind::Timestamptz || (FIRST_DAY..=LAST_DAY).contains(&instant.days);
+        if is_within { Ok(instant) } else { Err(Misfit::Range) }
+    }
+
+    /// Its one spelling as a value of that kind, which [`Instant::parse`] reads: `2021-07-27`,
+    /// `16:02:08`, `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction where there is one.
+    pub(crate) fn text(self, kind: Kind) -> String {
+        match kind {
+            Kind::Date => date_text(self.days),
+            Kind::Time => time_text(self.nanoseconds),
+            Kind::Timestamptz => format!("{}T{}Z", date_text(self.days), time_text(self.nanoseconds)),
+            _ => format!("{}T{}", date_text(self.days), time_text(self.nanoseconds)),
+        }
+    }
+
+    fn minus(self, offset: i64) -> Self {
+        let nanoseconds = self.nanoseconds - offset;
+        if (0..DAY).contains(&nanoseconds) {
+            return Self { nanoseconds, ..self };
+        }
+        Self { days: self.days + nanoseconds.div_euclid(DAY), nanoseconds: nanoseconds.rem_euclid(DAY) }
+    }
+}
+
+/// The days that a `timestamptz` may fall on.
+const FIRST_DAY: i64 = days_from_civil(1, 1, 1);
+const LAST_DAY: i64 = days_from_civil(year_max(Kind::Timestamptz) + 1, 1, 1) - 1;
+
+/// What is left of a text.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn take(&mut self, byte: u8) -> Option<()> {
+        let (first, rest) = self.0.split_first()?;
+        (*first == byte).then(|| self.0 = rest)
+    }
+
+    fn digit(&mut self) -> Option<i64> {
+        let (first, rest) = self.0.split_first()?;
+        first.is_ascii_digit().then(|| {
+            self.0 = rest;
+            i64::from(first - b'0')
+        })
+    }
+
+    fn two_digits(&mut self) -> Option<i64> {
+        let [tens, ones, rest @ ..] = self.0 else { return None };
+        (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| {
+            self.0 = rest;
+            i64::from(tens - b'0') * 10 + i64::from(ones - b'0')
+        })
+    }
+
+    /// Days since 1970-01-01.
+    fn date(&mut self, year_max: i64) -> Result<i64, Misfit> {
+        let (year, month, day) = self.year_month_day().ok_or(Misfit::Form)?;
+        if !(1..=year_max).contains(&year) {
+            return Err(Misfit::Range);
+        }
+        let is_day = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+        if is_day { Ok(days_from_civil(year, month, day)) } else { Err(Misfit::Form) }
+    }
+
+    fn year_month_day(&mut self) -> Option<(i64, i64, i64)> {
+        let mut year = self.two_digits()? * 100 + self.two_digits()?;
+        while let Some(digit) = self.digit() {
+            year = year.saturating_mul(10).saturating_add(digit);
+        }
+        self.take(b'-')?;
+        let month = self.two_digits()?;
+        self.take(b'-')?;
+        Some((year, month, self.two_digits()?))
+    }
+
+    /// Nanoseconds since midnight.
+    fn time(&mut self) -> Option<i64> {
+        let hour = self.two_digits()?;
+        self.take(b':')?;
+        let minute = self.two_digits()?;
+        let (mut second, mut fraction) = (0, 0);
+        if self.take(b':').is_some() {
+            second = self.two_digits()?;
+            if self.take(b'.').is_some() {
+                fraction = self.fraction()?;
+            }
+        }
+        let is_time = hour < 24 && minute < 60 && second < 60;
+        is_time.then_some((hour * 60 + minute) * MINUTE + second * SECOND + fraction)
+    }
+
+    fn separated_time(&mut self) -> Option<i64> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if matches!(first, b'T' | b' ' | b't') { self.time() } else { None }
+    }
+
+    /// One to nine digits, as nanoseconds.
+    fn fraction(&mut self) -> Option<i64> {
+        let (mut unit, mut fraction) = (SECOND / 10, self.digit()? * (SECOND / 10));
+        while unit > 1
+            && let Some(digit) = self.digit()
+        {
+            unit /= 10;
+            fraction += digit * unit;
+        }
+        Some(fraction)
+    }
+
+    /// The offset from UTC in nanoseconds.
+    fn offset(&mut self) -> Option<i64> {
+        let Some((first, rest)) = self.0.split_first() else { return Some(0) };
+        self.0 = rest;
+        let sign = match first {
+            b'Z' | b'z' => return Some(0),
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        let hours = self.two_digits()?;
+        let colon = self.take(b':').is_some();
+        let minutes = if colon || !self.0.is_empty() { self.two_digits()? } else { 0 };
+        (hours < 16 && minutes < 60).then_some(sign * (hours * 60 + minutes) * MINUTE)
+    }
+}
+
+const fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01 of a day from the year 1 on, by Howard Hinnant's `days_from_civil`.
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // From March, so that the day that leaps is the last of its year; the years before 1 do not occur.
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
+/// The inverse, Howard Hinnant's `civil_from_days`.
+fn date_text(days: i64) -> String {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn time_text(nanoseconds: i64) -> String {
+    let (seconds, fraction) = (nanoseconds / SECOND, nanoseconds % SECOND);
+    let whole = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match fraction {
+        0 => whole,
+        _ => format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(kind: Kind, text: &str) -> Result<Instant, Misfit> {
+        Instant::parse(kind, text.as_bytes())
+    }
+
+    #[test]
+    fn timestamps_are_iso_8601_within_the_range_of_postgres() {
+        use Kind::{Timestamp, Timestamptz};
+        for (kind, text, expected) in [
+            (Timestamptz, "2021-07-27T16:02:08Z", None),
+            (Timestamptz, "2021-07-27 16:02", None),
+            (Timestamptz, "2021-07-27t16:02:08.123456+05:30", None),
+            (Timestamptz, "2021-07-27T16:02:08-0330", None),
+            (Timestamptz, "2021-07-27T16:02:08+05", None),
+            (Timestamptz, "2020-02-29T00:00:00.123456789z", None),
+            (Timestamptz, "2000-02-29T00:00:00Z", None),
+            (Timestamptz, "294276-12-31T23:59:59Z", None),
+            (Timestamp, "2021-07-27T16:02:08", None),
+            (Timestamptz, "2021-02-29T00:00:00Z", Some(Misfit::Form)),
+            (Timestamptz, "1900-02-29T00:00:00Z", Some(Misfit::Form)),
+            (Timestamp, "2021-07-27T16:02:08Z", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27", Some(Misfit::Form)),
+            (Timestamptz, "2021-13-01T00:00:00Z", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T24:00:00Z", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08 ", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08.Z", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08.1234567890Z", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08+5", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08+05:", Some(Misfit::Form)),
+            (Timestamptz, "2021-07-27T16:02:08+16", Some(Misfit::Form)),
+            (Timestamptz, "21-07-27T16:02:08Z", Some(Misfit::Form)),
+            (Timestamptz, "0000-01-01T00:00:00Z", Some(Misfit::Range)),
+            (Timestamptz, "0001-01-01T00:00:00+01:00", Some(Misfit::Range)),
+            (Timestamptz, "294277-01-01T00:00:00Z", Some(Misfit::Range)),
+            (Timestamptz, "99999999999999999999-01-01T00:00:00Z", Some(Misfit::Range)),
+            (Timestamptz, "294276-12-31T23:59:59-01:00", Some(Misfit::Range)),
+        ] {
+            assert_eq!(parse(kind, text).err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_are_ordered_in_utc() {
+        let at = |text: &str| parse(Kind::Timestamptz, text).unwrap();
+        assert_eq!(at("2021-01-01T00:30:00+01:00"), at("2020-12-31T23:30:00Z"));
+        assert!(at("2021-01-01T00:00:00.5Z") > at("2021-01-01T00:00:00.25Z"));
+        assert_eq!(at("1970-01-02T00:00:00Z"), Instant { days: 1, nanoseconds: 0 });
+        assert_eq!(at("0001-01-01T00:00:00Z"), Instant { days: -719_162, nanoseconds: 0 });
+    }
+
+    #[test]
+    fn dates_and_times_are_read() {
+        assert_eq!(parse(Kind::Date, "2024-02-29").err(), None);
+        assert_eq!(parse(Kind::Date, "2023-02-29"), Err(Misfit::Form));
+        assert_eq!(parse(Kind::Date, "2023-02-01x"), Err(Misfit::Form));
+        assert_eq!(parse(Kind::Date, "5874898-01-01"), Err(Misfit::Range));
+        assert_eq!(parse(Kind::Time, "23:59:59.999999").err(), None);
+        assert_eq!(parse(Kind::Time, "23:60"), Err(Misfit::Form));
+        assert_eq!(parse(Kind::Time, "7:00"), Err(Misfit::Form));
+        assert_eq!(parse(Kind::Text, "23:59"), Err(Misfit::Form));
+    }
+
+    proptest! {
+        #[test]
+        fn every_point_in_time_has_one_spelling_that_reads_as_itself(
+            days in FIRST_DAY..=LAST_DAY,
+            nanoseconds in 0..DAY,
+        ) {
+            for kind in [Kind::Timestamp, Kind::Timestamptz] {
+                let instant = Instant { days, nanoseconds };
+                prop_assert_eq!(parse(kind, &instant.text(kind)), Ok(instant));
+            }
+            let (day, time) = (Instant { days, nanoseconds: 0 }, Instant { days: 0, nanoseconds });
+            prop_assert_eq!(parse(Kind::Date, &day.text(Kind::Date)), Ok(day));
+            prop_assert_eq!(parse(Kind::Time, &time.text(Kind::Time)), Ok(time));
+        }
+    }
+}

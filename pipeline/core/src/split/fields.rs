@@ -1,0 +1,169 @@
+//! The fields of one record, and how a field is written.
+
+use memchr::{memchr, memchr3};
+
+use super::{Dialect, quoted_field_end};
+
+/// A quote opens a field and does not close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the quote that opens field {field} never closes; close it, or write the field in quotes with each quote inside doubled"
+)]
+pub struct UnclosedQuote {
+    /// The field, from 1.
+    pub field: usize,
+}
+
+/// The fields of one record; a buffer to use again for the next.
+#[derive(Debug, Default)]
+pub struct Fields {
+    ranges: Vec<(u32, u32)>,
+    /// The fields without their quotes; used only if the record has a quoted field.
+    unquoted: Vec<u8>,
+    /// For a record with quotes: which fields were quoted.
+    quoted: Vec<bool>,
+    seen: Seen,
+}
+
+/// What bytes a record holds, besides its delimiters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    quote: bool,
+    carriage_return: bool,
+    /// NUL, or what is not ASCII.
+    unusual: bool,
+}
+
+impl Fields {
+    /// Divides `text` into its fields, which [`Fields::get`] then gives.
+    ///
+    /// # Errors
+    ///
+    /// The field whose quote does not close.
+    pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), UnclosedQuote> {
+        self.ranges.clear();
+        self.split_plain(text, dialect);
+        if !self.seen.quote {
+            return Ok(());
+        }
+        self.ranges.clear();
+        self.split_quoted(text, dialect)
+    }
+
+    /// Divides at every delimiter and notes what else there is: one pass, eight bytes at a time.
+    fn split_plain(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) {
+        let (mut quotes, mut returns, mut unusual, mut start) = (0, 0, 0, 0);
+        let (words, rest) = text.as_chunks::<8>();
+        let mut last = [b'\n'; 8]; // which no dialect uses, and which is not noted
+        last[..rest.len()].copy_from_slice(rest);
+        for (i, word) in words.iter().chain([&last]).enumerate() {
+            let word = u64::from_le_bytes(*word);
+            let mut delimiters = bytes_equal(word, delimiter);
+            quotes |= bytes_equal(word, quote);
+            returns |= bytes_equal(word, b'\r');
+            unusual |= (word.wrapping_sub(EACH) | word) & HIGH;
+            while delimiters != 0 {
+                let at = (i * 8) as u32 + delimiters.trailing_zeros() / 8;
+                self.ranges.push((start, at));
+                start = at + 1;
+                delimiters &= delimiters - 1;
+            }
+        }
+        self.ranges.push((start, text.len() as u32));
+        self.seen = Seen { quote: quotes != 0, carriage_return: returns != 0, unusual: unusual != 0 };
+    }
+
+    fn split_quoted(
+        &mut self,
+        text: &[u8],
+        Dialect { delimiter, quote }: Dialect,
+    ) -> Result<(), UnclosedQuote> {
+        self.unquoted.clear();
+        self.quoted.clear();
+        let mut at = 0;
+        loop {
+            let start = self.unquoted.len();
+            let is_quoted = text.get(at) == Some(&quote);
+            if is_quoted {
+                let end = quoted_field_end(text, at, quote)
+                    .ok_or(UnclosedQuote { field: self.ranges.len() + 1 })?;
+                let mut inner = &text[at + 1..end - 1];
+                while let Some(i) = memchr(quote, inner) {
+                    self.unquoted.extend_from_slice(&inner[..=i]);
+                    inner = &inner[i + 2..]; // a quote inside is doubled
+                }
+                self.unquoted.extend_from_slice(inner);
+                at = end;
+            }
+            let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
+            self.unquoted.extend_from_slice(&text[at..end]);
+            self.ranges.push((start as u32, self.unquoted.len() as u32));
+            self.quoted.push(is_quoted);
+            if end == text.len() {
+                return Ok(());
+            }
+            at = end + 1;
+        }
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether nothing was split yet.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Whether no field is quoted, so that each stands in the text as it is.
+    pub fn is_plain(&self) -> bool {
+        !self.seen.quote
+    }
+
+    /// Whether the record is free of carriage returns.
+    pub(crate) fn is_without_carriage_return(&self) -> bool {
+        !self.seen.carriage_return
+    }
+
+    /// Whether the record is ASCII without NUL.
+    pub(crate) fn is_plain_ascii(&self) -> bool {
+        !self.seen.unusual
+    }
+
+    /// Field `i`, from 0, of the `text` that was split last; without its quotes.
+    pub fn get<'a>(&'a self, i: usize, text: &'a [u8]) -> &'a [u8] {
+        let (start, end) = self.ranges[i];
+        let bytes = if self.is_plain() { text } else { &self.unquoted };
+        &bytes[start as usize..end as usize]
+    }
+
+    /// Whether field `i` was quoted.
+    pub fn is_quoted(&self, i: usize) -> bool {
+        !self.is_plain() && self.quoted[i]
+    }
+}
+
+const EACH: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+
+/// The high bit of each byte of `word` that is `byte`; after Hacker's Delight, 6-1.
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    let zero_where_equal = word ^ (EACH * u64::from(byte));
+    !(((zero_where_equal & !HIGH) + !HIGH) | zero_where_equal | !HIGH)
+}
+
+/// Appends `field` to a canonical line: RFC 4180, quoted only where it must be.
+pub fn write_field(field: &[u8], out: &mut Vec<u8>) {
+    if memchr3(b',', b'"', b'\n', field).is_none() && memchr(b'\r', field).is_none() {
+        return out.extend_from_slice(field);
+    }
+    out.push(b'"');
+    for (i, part) in field.split(|byte| *byte == b'"').enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part);
+    }
+    out.push(b'"');
+}

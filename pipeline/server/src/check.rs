@@ -1,0 +1,99 @@
+//! `tidegate check`: whether the pipeline can run, and what is missing. It changes nothing.
+
+use std::path::Path;
+
+use tidegate_connectors::postgres::inspect::{Finding, Grade};
+use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
+use uuid::Uuid;
+
+use crate::cli::{Format, FormatArguments, Global};
+use crate::settings::Settings;
+use crate::{Failure, output};
+
+/// `tidegate check`.
+///
+/// # Errors
+///
+/// If anything keeps the pipeline from running.
+pub async fn command(global: &Global, arguments: &FormatArguments) -> Result<(), Failure> {
+    let settings = Settings::load(global)?;
+    let mut findings = vec![Finding::new(
+        "manifest",
+        Grade::Good,
+        format!("pipeline '{}', {} datasets", settings.manifest.pipeline, settings.manifest.datasets.len()),
+    )];
+    findings.push(match settings.load_views() {
+        Ok(views) => Finding::new("views", Grade::Good, format!("{} in {}", views.len(), settings.views.display())),
+        Err(failure) => Finding::new("views", Grade::Fault, failure.message),
+    });
+    findings.extend(landing(&settings));
+    let inspected = match settings.database(Uuid::nil()) {
+        Ok(postgres) => postgres.inspect().await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    match inspected {
+        Ok(found) => findings.extend(found),
+        Err(failure) => findings.push(Finding::new("database", Grade::Fault, failure.message)),
+    }
+    report(&findings, arguments.format).await
+}
+
+async fn report(findings: &[Finding], format: Format) -> Result<(), Failure> {
+    let columns = ["subject", "result", "message"].map(|name| Column::new(name, ColumnKind::Text));
+    let rows = findings.iter().map(|finding| {
+        let grade = match finding.grade {
+            Grade::Good => "ok",
+            Grade::Warning => "warning",
+            Grade::Fault => "fault",
+        };
+        vec![Some(finding.subject.clone()), Some(grade.to_owned()), Some(finding.message.clone())]
+    });
+    output::write(&Relation { columns: columns.to_vec(), rows: rows.collect() }, format).await?;
+    match findings.iter().filter(|finding| finding.grade == Grade::Fault).count() {
+        0 => Ok(()),
+        faults => Err(Failure::new(format!("{faults} of {} checks found a fault", findings.len()))),
+    }
+}
+
+fn landing(settings: &Settings) -> Vec<Finding> {
+    let folder = &settings.landing;
+    let subject = "landing folder";
+    if !folder.exists() {
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return vec![match writable(parent) {
+            true => Finding::new(subject, Grade::Good, format!("{} is missing: run will create it", folder.display())),
+            false => Finding::new(
+                subject,
+                Grade::Fault,
+                format!("{} is missing and cannot be created in {}", folder.display(), parent.display()),
+            ),
+        }];
+    }
+    if !writable(folder) {
+        let message =
+            format!("{} cannot be written to: files could not be moved to done/", folder.display());
+        return vec![Finding::new(subject, Grade::Fault, message)];
+    }
+    let mut matching = 0;
+    let mut findings = Vec::new();
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for name in names.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()) {
+        let name = name.to_string_lossy();
+        match settings.manifest.dataset_of_file(&name) {
+            Some(_) => matching += 1,
+            None if name.starts_with('.') => {}
+            None => findings.push(Finding::new(
+                subject,
+                Grade::Warning,
+                format!("{name} matches no dataset and will be left alone"),
+            )),
+        }
+    }
+    let message = format!("{}, {matching} files to ingest", folder.display());
+    findings.insert(0, Finding::new(subject, Grade::Good, message));
+    findings
+}
+
+fn writable(folder: &Path) -> bool {
+    nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()
+}

@@ -1,0 +1,268 @@
+//! The commands and their flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_core::position::Position;
+
+/// Streams CSV into Postgres with every line accounted for exactly once.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate demo                                  the whole of it, with a Postgres of its own
+  tidegate init --from data/*.csv                a manifest to start from
+  tidegate check                                 what is missing before it can run
+  tidegate run --until-idle                      ingest all that is in the landing folder
+  tidegate view hires_by_quarter --where year=2021 --format csv
+  tidegate dead-letters summary
+
+Exit codes: 0 done, 1 failed, 2 asked wrongly or faulty manifest, 3 more dead letters than allowed.
+Logs go to stderr; RUST_LOG sets their level.";
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The manifest
+    #[arg(long, global = true, env = "TIDEGATE_CONFIG", default_value = "tidegate.yaml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The database, as postgres://user@host:5432/name
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Where topics are kept [default: .tidegate beside the manifest]
+    #[arg(long, global = true, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The folder that is watched [default: the manifest's]
+    #[arg(long, global = true, env = "TIDEGATE_LANDING", value_name = "DIR")]
+    pub landing: Option<PathBuf>,
+    /// Say more on stderr; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole pipeline over the example, with a private Postgres unless one is given
+    Demo(DemoArguments),
+    /// Run the pipeline of the manifest
+    Run(RunArguments),
+    /// Say whether the pipeline can run, and what is missing; changes nothing
+    Check(FormatArguments),
+    /// Write a manifest to start from
+    Init(InitArguments),
+    /// Show a metric view
+    View(ViewArguments),
+    /// Show all sources and what became of their lines
+    Sources(FormatArguments),
+    /// Show lines that are not in their table, with the reasons
+    DeadLetters(LettersArguments),
+    /// Show the topics, and what is on them
+    Topic(TopicArguments),
+    /// Write example data of any size: departments, jobs and employees
+    #[command(hide = true)]
+    Generate(GenerateArguments),
+}
+
+/// How a result is written to stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// RFC 4180, with a header row.
+    Csv,
+    /// An array of objects.
+    Json,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FormatArguments {
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Keep the private Postgres up until Ctrl-C, to look around in it
+    #[arg(long)]
+    pub hold: bool,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate run                                    watch the landing folder until stopped
+  tidegate run --until-idle --format json         ingest what is there, and end
+  tidegate run --until-idle --max-dead-letters 0  the same, and exit with 3 if a line was refused
+
+SIGTERM and Ctrl-C finish the batch in hand and end; the next run goes on where this one stopped.")]
+pub struct RunArguments {
+    /// End when all that is in the landing folder is accounted for
+    #[arg(long)]
+    pub until_idle: bool,
+    /// Exit with 3 if this run leaves more new dead letters than so many
+    #[arg(long, value_name = "N")]
+    pub max_dead_letters: Option<u64>,
+    /// How to write the summary
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tidegate init --from departments.csv jobs.csv hired_employees.csv")]
+pub struct InitArguments {
+    /// Files to infer datasets, columns and types from
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub from: Vec<PathBuf>,
+    /// Replace a manifest that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `view`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tidegate view departments_above_mean --where year=2021 --format csv")]
+pub struct ViewArguments {
+    /// The view
+    pub name: String,
+    /// Only rows where a column has a value; may be given more than once
+    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = parse_filter)]
+    pub filters: Vec<(String, String)>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn parse_filter(text: &str) -> Result<(String, String), String> {
+    let (column, value) = text.split_once('=').ok_or("write column=value, for example year=2021")?;
+    Ok((column.to_owned(), value.to_owned()))
+}
+
+/// Flags of `dead-letters`.
+#[derive(Debug, Args)]
+pub struct LettersArguments {
+    /// What to show [default: list]
+    #[command(subcommand)]
+    pub command: Option<LettersCommand>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+}
+
+/// What to show of the dead letters.
+#[derive(Debug, Subcommand)]
+pub enum LettersCommand {
+    /// One row for each reason of each dead letter, oldest position first
+    List {
+        /// Of this dataset
+        #[arg(long)]
+        dataset: Option<String>,
+        /// With this reason, for example missing_value
+        #[arg(long)]
+        code: Option<String>,
+        /// With this status: rejected, waiting, healed
+        #[arg(long)]
+        status: Option<String>,
+        /// Of this source
+        #[arg(long)]
+        source: Option<i64>,
+        /// At most so many rows
+        #[arg(long, default_value_t = 1000)]
+        limit: i64,
+    },
+    /// One dead letter, whole
+    Show {
+        /// Where the line stands, for example 3:117
+        #[arg(value_name = "SOURCE:LINE")]
+        position: Position,
+    },
+    /// How many there are, by dataset, status and reason
+    Summary,
+}
+
+/// Flags of `topic`.
+#[derive(Debug, Args)]
+pub struct TopicArguments {
+    /// What to show [default: list]
+    #[command(subcommand)]
+    pub command: Option<TopicCommand>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+}
+
+/// What to show of the topics.
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// All topics, with their offsets
+    List,
+    /// The records of a topic
+    Read {
+        /// The topic
+        name: String,
+        /// The first offset to show [default: the first there is]
+        #[arg(long)]
+        from: Option<u64>,
+        /// At most so many records
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// Where to write the files
+    #[arg(long, default_value = ".")]
+    pub to: PathBuf,
+    /// How many employees
+    #[arg(long, default_value_t = 1_000_000)]
+    pub employees: u64,
+    /// How many of a hundred lines lack a field
+    #[arg(long, default_value_t = 3.5)]
+    pub rejects_percent: f64,
+    /// The same seed gives the same files
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Cli {
+    /// The level of logs where `RUST_LOG` does not set one.
+    pub fn log_level(&self) -> &'static str {
+        match self.global.verbose {
+            0 => "warn,tidegate=info,tidegate_engine=info,tidegate_connectors=info",
+            1 => "warn,tidegate=debug,tidegate_engine=debug,tidegate_connectors=debug,tidegate_topics=debug",
+            _ => "debug",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

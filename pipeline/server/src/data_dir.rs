@@ -1,0 +1,105 @@
+//! The data directory: topics, and who we are. One process at a time has it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Failure;
+
+/// The data directory of a running pipeline; free again when it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Uuid,
+    _lock: File,
+}
+
+/// What the file `identity` says. Whoever comes back on the same data directory is the same owner of
+/// leases, so that it retakes them at once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    pipeline: String,
+    owner: Uuid,
+}
+
+impl DataDir {
+    /// Opens the data directory of `pipeline`; makes it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If another process has it, or it is another pipeline's.
+    pub fn open(path: &Path, pipeline: &str) -> Result<Self, Failure> {
+        let failed = |what: &str, error: std::io::Error| {
+            Failure::new(format!("cannot {what} the data directory '{}': {error}", path.display()))
+        };
+        private_dir(path).map_err(|error| failed("create", error))?;
+        let mut lock = private_file(&path.join("lock")).map_err(|error| failed("lock", error))?;
+        if lock.try_lock().is_err() {
+            let mut holder = String::new();
+            let _ = lock.read_to_string(&mut holder);
+            return Err(Failure::new(format!(
+                "{} has the data directory '{}' open; stop it, or use another --data-dir",
+                if holder.is_empty() { "another process" } else { holder.trim() },
+                path.display()
+            )));
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).map_err(|error| failed("lock", error))?;
+        let _ = writeln!(lock, "process {}", std::process::id());
+        let identity = read_or_make_identity(path, pipeline).map_err(|error| failed("read", error))?;
+        if identity.pipeline != pipeline {
+            return Err(Failure::new(format!(
+                "the data directory '{}' is of the pipeline '{}', the manifest is of '{pipeline}'; use another \
+                 --data-dir",
+                path.display(),
+                identity.pipeline
+            )));
+        }
+        Ok(Self { path: path.to_owned(), identity: identity.owner, _lock: lock })
+    }
+
+    /// Who we are: the owner of leases.
+    pub fn owner(&self) -> Uuid {
+        self.identity
+    }
+
+    /// Where the topics are.
+    pub fn topics(&self) -> PathBuf {
+        topics(&self.path)
+    }
+}
+
+/// Where the topics of a data directory are.
+pub fn topics(data_dir: &Path) -> PathBuf {
+    data_dir.join("topics")
+}
+
+fn read_or_make_identity(path: &Path, pipeline: &str) -> std::io::Result<Identity> {
+    let file = path.join("identity");
+    if let Ok(text) = std::fs::read(&file)
+        && let Ok(identity) = serde_json::from_slice(&text)
+    {
+        return Ok(identity);
+    }
+    let identity = Identity { pipeline: pipeline.to_owned(), owner: Uuid::new_v4() };
+    // Written aside and renamed, so that a crash leaves the whole of it or nothing.
+    let aside = path.join("identity.new");
+    let mut new = private_file(&aside)?;
+    new.set_len(0)?;
+    new.write_all(&serde_json::to_vec(&identity)?)?;
+    new.sync_all()?;
+    std::fs::rename(&aside, &file)?;
+    Ok(identity)
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Creates a folder that nobody else can enter, with its parents.
+pub(crate) fn private_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,131 @@
+//! `tidegate demo`: the whole pipeline over a copy of the example.
+
+use std::path::{Path, PathBuf};
+
+use tidegate_connectors::postgres::private::{Options, Server};
+use tidegate_engine::Until;
+use uuid::Uuid;
+
+use crate::cli::{DemoArguments, Global};
+use crate::output;
+use crate::settings::Settings;
+use crate::{Failure, data_dir, run};
+
+/// The example, as it stands in `examples/company` and `sql/views`; where it goes below the demo's folder.
+const EXAMPLE: [(&str, &[u8]); 6] = [
+    ("landing/departments.csv", include_bytes!("../../../examples/company/landing/departments.csv")),
+    ("landing/jobs.csv", include_bytes!("../../../examples/company/landing/jobs.csv")),
+    ("landing/hired_employees.csv", include_bytes!("../../../examples/company/landing/hired_employees.csv")),
+    ("sql/views/hires_by_quarter.sql", include_bytes!("../../../sql/views/hires_by_quarter.sql")),
+    ("sql/views/hires_by_department.sql", include_bytes!("../../../sql/views/hires_by_department.sql")),
+    ("sql/views/departments_above_mean.sql", include_bytes!("../../../sql/views/departments_above_mean.sql")),
+];
+const MANIFEST: &str = include_str!("../../../examples/company/tidegate.yaml");
+/// Where the example's manifest finds the views in the repository, and where the copy does.
+const VIEWS: (&str, &str) = ("views: ../../sql/views", "views: sql/views");
+/// The year that the metrics are shown for.
+const YEAR: &str = "2021";
+/// How many rows of a metric are shown.
+const ROWS_SHOWN: usize = 12;
+
+/// `tidegate demo`.
+///
+/// # Errors
+///
+/// If no Postgres is to be had, or the pipeline fails.
+pub async fn demo(global: &Global, arguments: &DemoArguments) -> Result<(), Failure> {
+    let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(".tidegate"));
+    data_dir::private_dir(&data_dir)?;
+    let company = data_dir.join("company");
+    write_example(&company)?;
+    let server = match &global.database_url {
+        Some(_) => None,
+        None => Some(private_server(&data_dir).await?),
+    };
+    let url = global.database_url.clone().or_else(|| server.as_ref().map(Server::url));
+    let settings = Settings::load(&Global {
+        config: company.join("tidegate.yaml"),
+        database_url: url.clone(),
+        data_dir: Some(company.join(".tidegate")),
+        landing: None,
+        verbose: global.verbose,
+    })?;
+    let shown = show(&settings).await;
+    let is_private = server.is_some();
+    if shown.is_ok() && arguments.hold && is_private {
+        let url = url.unwrap_or_default();
+        output::print(&format!("\nThe database stays up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL={url}\n"))?;
+        next_steps(&company)?;
+        tokio::signal::ctrl_c().await?;
+    }
+    if let Some(server) = server {
+        server.stop().await?;
+    }
+    shown?;
+    if !arguments.hold {
+        if is_private {
+            output::print("\nWhat to try next: 'tidegate demo --hold' keeps the database up to look around in:\n")?;
+        } else {
+            output::print("\nWhat to try next:\n")?;
+        }
+        next_steps(&company)?;
+    }
+    Ok(())
+}
+
+async fn private_server(data_dir: &Path) -> Result<Server, Failure> {
+    let options = Options {
+        dir: data_dir.join("postgres"),
+        cache: Some(data_dir.join("postgres-binaries")),
+        ..Options::default()
+    };
+    Ok(Server::start(options).await?)
+}
+
+/// Writes the copy anew. Files that were ingested before are known again by their content.
+fn write_example(company: &Path) -> Result<(), Failure> {
+    for (name, bytes) in EXAMPLE {
+        let path = company.join(name);
+        if let Some(folder) = path.parent() {
+            data_dir::private_dir(folder)?;
+        }
+        std::fs::write(path, bytes)?;
+    }
+    std::fs::write(company.join("tidegate.yaml"), MANIFEST.replace(VIEWS.0, VIEWS.1))?;
+    Ok(())
+}
+
+async fn show(settings: &Settings) -> Result<(), Failure> {
+    let outcome = run::pipeline(settings, Until::Idle).await?;
+    let postgres = settings.database(Uuid::nil())?;
+    output::print("What came in, and what became of it:\n")?;
+    output::print(&output::table(&outcome.datasets))?;
+    output::print(&format!("{}\n", outcome.in_words()))?;
+    output::print("\nDead letters by reason:\n")?;
+    output::print(&output::table(&postgres.dead_letter_summary().await?))?;
+    for (view, title) in [
+        ("hires_by_quarter", "Hires by department, job and quarter"),
+        ("departments_above_mean", "Departments that hired more than the mean"),
+    ] {
+        let mut relation = postgres.view(view, &[("year".to_owned(), YEAR.to_owned())]).await?;
+        let more = relation.rows.len().saturating_sub(ROWS_SHOWN);
+        relation.rows.truncate(ROWS_SHOWN);
+        output::print(&format!("\n{title}, {YEAR}:\n{}", output::table(&relation)))?;
+        if more > 0 {
+            output::print(&format!("... and {more} more rows\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn next_steps(company: &Path) -> Result<(), Failure> {
+    let manifest = company.join("tidegate.yaml");
+    output::print(&format!(
+        "  export TIDEGATE_CONFIG={}\n\
+         \x20 tidegate dead-letters list --code missing_value   the lines that were refused, and why\n\
+         \x20 tidegate view hires_by_quarter --where year=2022 --format csv\n\
+         \x20 tidegate run                                      then drop a CSV file into {}\n",
+        manifest.display(),
+        company.join("landing").display()
+    ))
+}

@@ -1,0 +1,306 @@
+//! `tidegate run`: the pipeline itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use tidegate_connectors::csv::Landing;
+use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
+use tidegate_connectors::postgres::{Holder, Postgres};
+use tidegate_engine::{Pipeline, Until};
+use tidegate_topics::Embedded;
+use tidegate_topics::embedded::Options;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Failure;
+use crate::cli::{Format, Global, RunArguments};
+use crate::data_dir::DataDir;
+use crate::output;
+use crate::settings::Settings;
+use crate::watch;
+
+/// How long a lease lasts without being renewed, and how often it is renewed.
+const LEASE: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// How long a run that has ended waits to give its leases back.
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+
+/// `tidegate run`.
+///
+/// # Errors
+///
+/// If the pipeline cannot start, stops for good, leaves files it cannot read, or leaves more dead letters
+/// than allowed.
+pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Failure> {
+    let settings = Settings::load(global)?;
+    let until = if arguments.until_idle { Until::Idle } else { Until::Stopped };
+    let outcome = pipeline(&settings, until).await?;
+    match arguments.format {
+        Format::Json => output::print(&outcome.json()?)?,
+        format => output::write(&outcome.datasets, format).await?,
+    }
+    if arguments.format == Format::Table {
+        output::print(&format!("{}\n", outcome.in_words()))?;
+    }
+    if let Some((path, reason)) = outcome.refused.first() {
+        let others = outcome.refused.len() - 1;
+        let more = if others > 0 { format!(", and {others} more") } else { String::new() };
+        return Err(Failure::new(format!("left in the landing folder: {path}: {reason}{more}")));
+    }
+    match arguments.max_dead_letters {
+        Some(max) if outcome.new_dead_letters > max => Err(Failure {
+            code: 3,
+            message: format!(
+                "{} new dead letters, {max} are allowed; see 'tidegate dead-letters summary'",
+                outcome.new_dead_letters
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Of each dataset: its sources and what became of their lines, as the ledger stands now.
+    pub datasets: Relation,
+    /// Files that belong to a dataset and could not be taken, with the reason.
+    pub refused: Vec<(String, String)>,
+    /// How many more dead letters there are than before the run.
+    pub new_dead_letters: u64,
+    /// How many lines entered in this run.
+    pub lines: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// What the process has used.
+    pub usage: Usage,
+    /// Whether it was stopped before it was done.
+    pub stopped: bool,
+}
+
+/// What this process has used since it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Processor time, its own and the kernel's for it.
+    pub cpu_seconds: f64,
+    /// The most memory it held at once.
+    pub peak_memory_bytes: u64,
+}
+
+impl Usage {
+    fn now() -> Self {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Self::default() };
+        let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        // Linux counts in KiB, macOS in bytes.
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        Self {
+            cpu_seconds: seconds(usage.user_time()) + seconds(usage.system_time()),
+            peak_memory_bytes: usage.max_rss() as u64 * unit,
+        }
+    }
+}
+
+impl Outcome {
+    /// The last line of the summary.
+    pub fn in_words(&self) -> String {
+        let seconds = self.took.as_secs_f64();
+        let rate = self.lines as f64 / seconds.max(0.001);
+        let stopped = if self.stopped { "; stopped: the next run goes on from here" } else { "" };
+        format!(
+            "{} lines in {seconds:.2} s ({rate:.0} lines/s), {} new dead letters{stopped}",
+            self.lines, self.new_dead_letters
+        )
+    }
+
+    fn json(&self) -> Result<String, Failure> {
+        let datasets: Vec<serde_json::Value> = self
+            .datasets
+            .rows
+            .iter()
+            .map(|row| {
+                let pairs = self.datasets.columns.iter().zip(row).map(|(column, value)| {
+                    let value = value.as_deref().unwrap_or_default();
+                    let value = match column.kind {
+                        ColumnKind::Number => serde_json::json!(value.parse::<u64>().unwrap_or_default()),
+                        _ => serde_json::json!(value),
+                    };
+                    (column.name.clone(), value)
+                });
+                serde_json::Value::Object(pairs.collect())
+            })
+            .collect();
+        let refused: Vec<_> = self
+            .refused
+            .iter()
+            .map(|(path, reason)| serde_json::json!({"path": path, "reason": reason}))
+            .collect();
+        let summary = serde_json::json!({
+            "datasets": datasets,
+            "lines": self.lines,
+            "new_dead_letters": self.new_dead_letters,
+            "seconds": self.took.as_secs_f64(),
+            "cpu_seconds": self.usage.cpu_seconds,
+            "peak_memory_bytes": self.usage.peak_memory_bytes,
+            "stopped": self.stopped,
+            "refused": refused,
+        });
+        Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
+    }
+}
+
+/// Runs the pipeline of `settings`, until it is idle or until a signal comes.
+///
+/// # Errors
+///
+/// If it cannot start or stops for good.
+pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Failure> {
+    let begun = Instant::now();
+    let data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline)?;
+    let postgres = settings.database(data_dir.owner())?;
+    let views = settings.load_views()?;
+    let stop = stop_on_signals()?;
+    if !prepare(&postgres, &views, &stop).await? {
+        return Err(Failure::new("stopped before the database could be reached"));
+    }
+    let topics = settings.manifest.topics();
+    let me = holder();
+    postgres.lease(&topics, &me, LEASE.as_secs_f64()).await?;
+    let renewing = tokio::spawn(renew(postgres.clone(), topics, me, stop.clone()));
+
+    let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
+    let dead_letters_before = dead_letters(&postgres).await?;
+    let pipeline = Pipeline::open(settings.manifest.clone(), log, Arc::new(postgres.clone())).await?;
+    let sent = pipeline.already_sent().await?;
+    let mut landing =
+        Landing::new(settings.landing.clone(), settings.manifest.clone(), postgres.clone(), sent);
+    info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
+    let progress = pipeline.progress();
+    let watching = watch::start(progress.clone());
+    let result = pipeline.run(&mut landing, until, &stop).await;
+    watching.end().await;
+    renewing.abort();
+    let _ = tokio::time::timeout(RELEASE_WITHIN, postgres.release()).await;
+    result?;
+
+    let took = begun.elapsed();
+    let new_dead_letters = dead_letters(&postgres).await?.saturating_sub(dead_letters_before);
+    let refused = landing.refused().iter();
+    Ok(Outcome {
+        datasets: datasets(&postgres).await?,
+        refused: refused.map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
+        new_dead_letters,
+        lines: progress.entered(),
+        took,
+        usage: Usage::now(),
+        stopped: stop.is_cancelled() && until == Until::Idle,
+    })
+}
+
+/// Waits for the database and prepares it. `false` if a signal came first.
+async fn prepare(
+    postgres: &Postgres,
+    views: &[tidegate_connectors::postgres::views::View],
+    stop: &CancellationToken,
+) -> Result<bool, Failure> {
+    let mut delay = Duration::from_millis(100);
+    loop {
+        match postgres.prepare(views).await.map_err(tidegate_core::contract::Error::from) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.retry => {
+                warn!(retry_in_ms = delay.as_millis() as u64, "{error}");
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = stop.cancelled() => return Ok(false),
+                }
+                delay = (delay * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(Failure::new(error)),
+        }
+    }
+}
+
+/// A token that the first SIGTERM or Ctrl-C cancels. A second one ends the process at once.
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // A file-size limit is to be an error of the write, which is waited for, and not the end.
+    let mut file_size = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        let mut signals = 0;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = file_size.recv() => continue,
+            }
+            signals += 1;
+            if signals > 1 {
+                std::process::exit(130);
+            }
+            info!("stopping: the batch in hand is finished first; once more ends at once");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+fn holder() -> Holder {
+    let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Holder {
+        host: host.unwrap_or_else(|_| "unknown".to_owned()),
+        pid: std::process::id(),
+        started: started.as_secs_f64(),
+    }
+}
+
+/// Renews the leases while the run lasts. A database that is away is no reason to stop: whether another
+/// process took over meanwhile shows at the next commit.
+async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: CancellationToken) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let renewed = postgres.lease(&topics, &me, LEASE.as_secs_f64()).await;
+        if let Err(error) = renewed.map_err(tidegate_core::contract::Error::from) {
+            warn!("the leases were not renewed: {error}");
+            if !error.retry {
+                stop.cancel();
+            }
+        }
+    }
+}
+
+/// How many dead letters there are: rejected or waiting.
+async fn dead_letters(postgres: &Postgres) -> Result<u64, Failure> {
+    let sources = postgres.sources().await?;
+    Ok(sum(&sources, "rejected", |_| true) + sum(&sources, "waiting", |_| true))
+}
+
+/// Adds up a column of the sources over some of the rows.
+fn sum(sources: &Relation, column: &str, of: impl Fn(&[Option<String>]) -> bool) -> u64 {
+    let Some(i) = sources.columns.iter().position(|c| c.name == column) else { return 0 };
+    let rows = sources.rows.iter().filter(|row| of(row));
+    rows.filter_map(|row| row[i].as_deref()?.parse::<u64>().ok()).sum()
+}
+
+/// Of each dataset: how many sources, and what became of their lines.
+async fn datasets(postgres: &Postgres) -> Result<Relation, Failure> {
+    let sources = postgres.sources().await?;
+    let counted = ["accepted", "rejected", "waiting", "discarded", "in_flight"];
+    let mut columns = vec![Column::new("dataset", ColumnKind::Text), Column::new("sources", ColumnKind::Number)];
+    columns.extend(counted.map(|name| Column::new(name, ColumnKind::Number)));
+    let rows = postgres.manifest().datasets.iter().map(|dataset| {
+        let name = Some(dataset.name.clone());
+        let is_its = |row: &[Option<String>]| row[1] == name;
+        let count = sources.rows.iter().filter(|row| is_its(row)).count();
+        let mut row = vec![name.clone(), Some(count.to_string())];
+        row.extend(counted.map(|column| Some(sum(&sources, column, is_its).to_string())));
+        row
+    });
+    let rows = rows.collect();
+    Ok(Relation { columns, rows })
+}

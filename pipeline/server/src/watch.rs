@@ -1,0 +1,66 @@
+//! What a person sees of a run: a bar in a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use tidegate_engine::Progress;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+const IN_TERMINAL_EVERY: Duration = Duration::from_millis(200);
+const ELSEWHERE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run until it ends.
+pub(crate) struct Watching {
+    task: JoinHandle<()>,
+    bar: Option<ProgressBar>,
+}
+
+/// Begins to show a run.
+pub(crate) fn start(progress: Arc<Progress>) -> Watching {
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template("{spinner} {msg}  [{elapsed}]");
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+    });
+    let task = tokio::spawn(show(progress, bar.clone()));
+    Watching { task, bar }
+}
+
+impl Watching {
+    /// Takes the bar away.
+    pub(crate) async fn end(self) {
+        self.task.abort();
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn show(progress: Arc<Progress>, bar: Option<ProgressBar>) {
+    let every = if bar.is_some() { IN_TERMINAL_EVERY } else { ELSEWHERE_EVERY };
+    let mut last = 0;
+    loop {
+        tokio::time::sleep(every).await;
+        let counts = progress.counts();
+        let accepted: u64 = counts.iter().map(|counts| counts.accepted).sum();
+        let rejected: u64 = counts.iter().map(|counts| counts.rejected).sum();
+        let waiting: u64 = counts.iter().map(|counts| counts.waiting).sum();
+        let entered = progress.entered();
+        match &bar {
+            Some(bar) => {
+                let (entered, accepted) = (HumanCount(entered), HumanCount(accepted));
+                bar.set_message(format!(
+                    "{entered} lines in, {accepted} accepted, {rejected} rejected, {waiting} waiting"
+                ));
+                bar.tick();
+            }
+            None if entered != last => {
+                info!(entered, accepted, rejected, waiting, "lines so far");
+                last = entered;
+            }
+            None => {}
+        }
+    }
+}
