@@ -19,7 +19,7 @@ const SAMPLE_ROWS: usize = 10_000;
 pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), Failure> {
     let mut samples = Vec::new();
     for path in &arguments.from {
-        samples.push(infer::sample(path, SAMPLE_ROWS).await?);
+        samples.push(infer::sample(path, SAMPLE_ROWS).await?.sample);
     }
     let directory = std::env::current_dir()?;
     let text = starter::write(&samples, &pipeline_name(&directory.file_name().unwrap_or_default().to_string_lossy()));
