@@ -1,20 +1,13 @@
 -- Hires per department and year, in UTC.
 
--- store: hired_employees by year, department_id
-select
-    extract(year from datetime at time zone 'UTC')::integer as year,
-    department_id,
-    count(*) as hired
-from hired_employees
-group by 1, 2
-
--- view
+-- view of hires_by_quarter
 select
     year,
     department_id as id,
     department,
-    hired
+    sum(q1 + q2 + q3 + q4)::bigint as hired
 from store
 join departments on departments.id = department_id
-where hired > 0
+group by year, department_id, department
+having sum(q1 + q2 + q3 + q4) > 0
 order by year, hired desc, id

@@ -137,15 +137,21 @@ impl<R: Registry> Landing<R> {
         while let Some(source) = self.pending.next_again() {
             let Some(read) = self.pending.get(source) else { return false };
             let lines = read.lines;
+            if read.is_hopeless() {
+                let reason = "it does not become complete, though the ledger lacks none of its lines; compare the \
+                              source in tidegate.sources with its lines in tidegate.ledger";
+                self.folder.refuse(&read.file.path, Some(read.file.stamp), reason.to_owned());
+                self.pending.remove(source);
+                continue;
+            }
             let content = match reopen(read) {
-                _ if read.is_hopeless() => Err("reading it again brought nothing new".to_owned()),
                 Ok(Some(opened)) => match Content::start(opened, &self.manifest) {
                     Ok(content) => Ok(content),
                     Err(Unfit::Failed(_)) => continue, // it rests, and is tried again
-                    Err(_) => Err("its file has changed".to_owned()),
+                    Err(_) => Err("its file has changed"),
                 },
-                Ok(None) => Err("its file has changed or is gone".to_owned()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Err("its file is gone".to_owned()),
+                Ok(None) => Err("its file has changed or is gone"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err("its file is gone"),
                 Err(error) => {
                     tracing::warn!(source, "'{}' cannot be read again: {error}", read.file.path.display());
                     continue;

@@ -117,6 +117,6 @@ impl Pending {
 impl Read {
     /// Whether reading it again was in vain so often that it need not be tried any more.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.in_vain > 2
+        self.in_vain > 1
     }
 }

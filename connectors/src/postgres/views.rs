@@ -2,7 +2,8 @@
 //!
 //! A file of `sql/views` has one or two parts. `-- store: TABLE by COLUMN, ...` heads a query that
 //! aggregates one table by expressions of its own columns into sums and counts; `-- view` heads the query
-//! that is read, over `store` and any other table or view. A file without a store is a layered view.
+//! that is read, over `store` and any other table or view. `-- view of NAME` reads another view's store, so that
+//! one serves both. A file that reads no store is a layered view.
 //!
 //! The store is a table of changes: each statement on the table *inserts* what it adds and, negated, what
 //! it takes away; reading sums them, and [folding](super::Postgres) replaces many by few. So no writer
@@ -25,6 +26,8 @@ pub struct View {
     /// The whole file.
     pub definition: String,
     store: Option<StoreQuery>,
+    /// The view whose store the query reads; its own where it has one.
+    store_of: Option<String>,
     query: String,
 }
 
@@ -68,6 +71,7 @@ impl View {
             return Err(format!("'{name}' is no name for a view: use a-z, 0-9 and _, at most {NAME_BYTES_MAX}"));
         }
         let (mut store, mut query) = (None::<StoreQuery>, None::<String>);
+        let mut store_of = None;
         let mut part: Option<&mut String> = None;
         for (i, line) in text.lines().enumerate() {
             let fault = |message: &str| format!("line {}: {message}", i + 1);
@@ -78,7 +82,8 @@ impl View {
                 let keys = keys.split(',').map(|key| key.trim().to_owned()).collect();
                 let table = table.trim().to_owned();
                 part = Some(&mut store.insert(StoreQuery { table, keys, query: String::new() }).query);
-            } else if line.trim_end() == "-- view" {
+            } else if let Some(of) = view_head(line) {
+                store_of = of;
                 part = Some(query.insert(String::new()));
             } else if let Some(part) = &mut part {
                 part.push_str(line);
@@ -88,22 +93,36 @@ impl View {
             }
         }
         let query = query.filter(|query| !query.trim().is_empty()).ok_or("the part '-- view' is missing")?;
-        Ok(Self { name: name.to_owned(), definition: text.to_owned(), store, query })
+        if store.is_some() {
+            store_of = Some(name.to_owned());
+        }
+        Ok(Self { name: name.to_owned(), definition: text.to_owned(), store, store_of, query })
     }
 
     /// Whether the text of this view names another.
     fn mentions(&self, other: &Self) -> bool {
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        self.query.split(|c| !is_word(c)).any(|word| word == other.name)
-    }
-
-    fn store_name(&self) -> String {
-        format!("tidegate.{}", quoted(&format!("view_{}", self.name)))
+        self.store_of.as_ref() == Some(&other.name)
+            || self.query.split(|c| !is_word(c)).any(|word| word == other.name)
     }
 
     fn function_name(&self) -> String {
         format!("tidegate.{}", quoted(&format!("view_{}_change", self.name)))
     }
+}
+
+/// What follows `-- view`: `of` whose store, or nothing. `None` if the line is something else.
+fn view_head(line: &str) -> Option<Option<String>> {
+    let of = line.strip_prefix("-- view")?.trim();
+    match of.strip_prefix("of ") {
+        Some(name) => Some(Some(name.trim().to_owned())),
+        None => of.is_empty().then_some(None),
+    }
+}
+
+/// The table that holds the store of a view, quoted.
+fn store_name(view: &str) -> String {
+    format!("tidegate.{}", quoted(&format!("view_{view}")))
 }
 
 /// Puts each view behind those that it is made of.
@@ -158,7 +177,7 @@ async fn replace(
             .await
             .map_err(|error| of_view(view, "cannot be replaced", &error))?;
         if view.store.is_some() && !wanted.contains(view) {
-            let (function, store) = (view.function_name(), view.store_name());
+            let (function, store) = (view.function_name(), store_name(&view.name));
             // The function takes its triggers along.
             tx.batch_execute(&format!("drop function if exists {function} cascade; drop table if exists {store}"))
                 .await?;
@@ -166,7 +185,7 @@ async fn replace(
         tx.execute("delete from tidegate.views where name = $1", &[&view.name]).await?;
     }
     for view in wanted {
-        create(tx, manifest, view, !found.contains(view))
+        create(tx, manifest, wanted, view, !found.contains(view))
             .await
             .map_err(|error| match error {
                 Error::Postgres(error) => of_view(view, "cannot be made", &error),
@@ -203,7 +222,13 @@ fn dataset_of(manifest: &Manifest, view: &View, store: &StoreQuery) -> Result<us
     })
 }
 
-async fn create(tx: &Transaction<'_>, manifest: &Manifest, view: &View, is_new: bool) -> Result<(), Error> {
+async fn create(
+    tx: &Transaction<'_>,
+    manifest: &Manifest,
+    views: &[View],
+    view: &View,
+    is_new: bool,
+) -> Result<(), Error> {
     let schema = schema_of(tx, manifest, view).await?;
     tx.batch_execute(&format!("set local search_path = {}", quoted(&schema))).await?;
     let mut query = view.query.clone();
@@ -213,10 +238,16 @@ async fn create(tx: &Transaction<'_>, manifest: &Manifest, view: &View, is_new: 
         if is_new {
             create_store(tx, manifest, view, store, &schema).await?;
         }
-        let maintained = describe(tx, manifest, view, store).await?;
-        query = format!("with store as ({})\n{query}", maintained.summed());
-        dataset = Some(&manifest.datasets[maintained.dataset].name);
+        dataset = Some(&manifest.datasets[dataset_of(manifest, view, store)?].name);
         keys = &store.keys;
+    }
+    if let Some(of) = &view.store_of {
+        let owner = views.iter().find(|view| view.name == *of);
+        let Some((owner, store)) = owner.and_then(|owner| Some((owner, owner.store.as_ref()?))) else {
+            return Err(Error::halt(format!("view '{}' is of '{of}', which has no store", view.name)));
+        };
+        let maintained = describe(tx, manifest, owner, store).await?;
+        query = format!("with store as ({})\n{query}", maintained.summed());
     }
     tx.batch_execute(&format!("create view {} as\n{query}", quoted(&view.name))).await?;
     let kind = if view.store.is_some() { "incremental" } else { "layered" };
@@ -236,7 +267,7 @@ async fn create_store(
 ) -> Result<(), Error> {
     let table = TableSql::new(&manifest.datasets[dataset_of(manifest, view, store)?]).name;
     let StoreQuery { query, .. } = store;
-    let (name, function) = (view.store_name(), view.function_name());
+    let (name, function) = (store_name(&view.name), view.function_name());
     tx.batch_execute(&format!(
         "lock table {table} in share row exclusive mode;\ncreate table {name} as\n{query}"
     ))
@@ -280,7 +311,7 @@ async fn describe(
 ) -> Result<Maintained, Error> {
     let sql = "select attname::text, format_type(atttypid, atttypmod) from pg_attribute \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
-    let rows = tx.query(sql, &[&view.store_name()]).await?;
+    let rows = tx.query(sql, &[&store_name(&view.name)]).await?;
     let columns: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     if let Some(key) = store.keys.iter().find(|key| !columns.iter().any(|(name, _)| name == *key)) {
         return Err(Error::halt(format!("view '{}': the store has no column '{key}'", view.name)));
@@ -288,7 +319,7 @@ async fn describe(
     let sums = columns.into_iter().filter(|(name, _)| !store.keys.contains(name));
     Ok(Maintained {
         dataset: dataset_of(manifest, view, store)?,
-        store: view.store_name(),
+        store: store_name(&view.name),
         table: quoted(&store.table),
         query: store.query.clone(),
         keys: store.keys.iter().map(|key| quoted(key)).collect(),
@@ -376,6 +407,7 @@ mod tests {
         assert_eq!((store.table.as_str(), store.query.as_str()), ("t", "select 1\n"));
         assert_eq!((store.keys, view.query.as_str()), (vec!["a".into(), "b".into()], "select 2\n"));
         assert_eq!(View::parse("v", "-- view\nselect 2").unwrap().store, None);
+        assert_eq!(View::parse("v", "-- view of w\nselect 2").unwrap().store_of.as_deref(), Some("w"));
         let fault = |text| View::parse("v", text).unwrap_err();
         assert_eq!(fault("select 1"), "line 1: a query stands before '-- store: ...' or '-- view'");
         assert_eq!(fault("-- store: t\n"), "line 1: write '-- store: TABLE by COLUMN, COLUMN'");

@@ -81,6 +81,20 @@ async fn a_source_whose_lines_and_file_are_gone_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_source_that_does_not_agree_with_its_ledger_is_named_and_not_waited_for() {
+    let mut bench = Bench::new();
+    let path = bench.drop_file("jobs.csv", "1,a\n");
+    bench.memory.enter(1, 98);
+    bench.memory.enter(1, 99);
+    bench.read(1).await;
+    bench.account();
+    bench.idle().await;
+    assert!(bench.landing.refused()[&path].starts_with("it does not become complete"));
+    assert!(path.exists());
+    assert_eq!(bench.lines.len(), 1);
+}
+
+#[tokio::test]
 async fn an_error_of_the_registry_at_any_call_loses_and_doubles_nothing() {
     let content = many_lines(2);
     // Each call fails once or more before it works.
