@@ -1,7 +1,7 @@
 //! A delivery as the sink works on it: per dataset, rows ready for `copy`; and the dead letters.
 
 use bytes::Bytes;
-use tidegate_core::contract::Delivery;
+use tidegate_core::contract::{Consumed, Delivery};
 use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
 use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::Manifest;
@@ -10,13 +10,17 @@ use tidegate_core::record::Line;
 use tidegate_core::validate::{Scratch, Validator};
 use tracing::warn;
 
-/// All lines of a delivery, or of a round of healing.
+use super::references::Values;
+
+/// All lines of a delivery, or of a round of healing. Opaque outside the sink.
 #[derive(Default)]
-pub(super) struct Batch {
+pub struct Batch {
     /// By dataset.
     pub(super) rows: Vec<Rows>,
     /// Dead letters as they came; rows that were one point here.
     pub(super) letters: Vec<Letter>,
+    /// How far the sink's readers are behind this batch.
+    pub(super) consumed: Vec<Consumed>,
 }
 
 /// Rows of one dataset.
@@ -26,6 +30,8 @@ pub(super) struct Rows {
     pub(super) text: Bytes,
     /// The rows, in the order in which they came.
     pub(super) lines: Vec<Row>,
+    /// What they reference, by column.
+    pub(super) references: Vec<Values>,
 }
 
 /// Where a row stands in [`Rows::text`].
@@ -78,8 +84,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(validators: &'a [Validator]) -> Self {
-        let batch =
-            Batch { rows: validators.iter().map(|_| Rows::default()).collect(), letters: Vec::new() };
+        let rows = validators.iter().map(|_| Rows::default()).collect();
+        let batch = Batch { rows, ..Batch::default() };
         let texts = validators.iter().map(|_| Vec::new()).collect();
         Self { validators, texts, batch, scratch: Scratch::default() }
     }
@@ -92,7 +98,10 @@ impl<'a> Reader<'a> {
             for record in records.iter() {
                 match Line::parse(record.value) {
                     Some(line) => self.row(*dataset, line, None),
-                    None => warn!(dataset = manifest.datasets[*dataset].name, "skipped a record of another's making"),
+                    None => warn!(
+                        dataset = manifest.datasets[*dataset].name,
+                        "skipped a record of another's making"
+                    ),
                 }
             }
         }
@@ -116,6 +125,7 @@ impl<'a> Reader<'a> {
                 None => warn!("skipped a dead letter of another's making"),
             }
         }
+        self.batch.consumed = delivery.consumed.clone();
         self.finish()
     }
 
@@ -151,8 +161,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn finish(mut self) -> Batch {
-        for (rows, text) in self.batch.rows.iter_mut().zip(self.texts) {
+        let rows = self.batch.rows.iter_mut().zip(self.validators);
+        for ((rows, validator), text) in rows.zip(self.texts) {
             rows.text = Bytes::from(text);
+            rows.references = Values::collect(validator.references(), rows);
         }
         self.batch
     }

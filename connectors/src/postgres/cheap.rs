@@ -13,10 +13,10 @@ use futures_util::SinkExt;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::split::{Dialect, Fields};
 
+use super::Error;
 use super::batch::{Row, Rows};
 use super::table::{TableSql, obstacles};
 use super::views::Maintained;
-use super::Error;
 
 /// How many rows are tried for a key that exists already, before a copy is begun in vain.
 const SAMPLE_ROWS: usize = 32;
@@ -42,11 +42,13 @@ pub(super) async fn write(
     if any_key_exists(tx, table, &keys(SAMPLE_ROWS)).await? {
         return Ok(false);
     }
-    tx.batch_execute("set local session_replication_role = replica").await?;
+    // Sorting is what grouping by hash is to avoid; the planner guesses too few rows to see that.
+    tx.batch_execute("set local session_replication_role = replica; set local enable_sort = off").await?;
     let pages: i64 = tx
-        .query_one("select pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint", &[
-            &table.name,
-        ])
+        .query_one(
+            "select pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint",
+            &[&table.name],
+        )
         .await?
         .get(0);
     copy(tx, &table.name, &table.copy_columns(), rows, accepted).await?;
@@ -71,7 +73,7 @@ pub(super) async fn write(
             }
         }
     }
-    tx.batch_execute("set local session_replication_role = origin").await?;
+    tx.batch_execute("set local session_replication_role = origin; set local enable_sort = on").await?;
     Ok(true)
 }
 

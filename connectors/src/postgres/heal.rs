@@ -1,7 +1,6 @@
 //! Healing: waiting lines are accepted, at their own positions, once their references exist, whoever wrote
 //! them.
 
-use tidegate_core::contract::Delivery;
 use tidegate_core::dead_letter::{Event, Stage};
 use tidegate_core::position::Position;
 
@@ -57,7 +56,7 @@ impl Postgres {
                     stored: true,
                 });
             }
-            healed += self.commit(&reader.finish(), &Delivery::default()).await?.settled;
+            healed += self.commit(&reader.finish()).await?.settled;
         }
     }
 

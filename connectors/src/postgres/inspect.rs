@@ -43,7 +43,9 @@ impl Postgres {
         let row = connection.query_one(include_str!("../../../sql/queries/inspect_server.sql"), &[]).await?;
         let (version, encoding): (i32, &str) = (row.get("version_num"), row.get("encoding"));
         findings.push(match version >= SERVER_VERSION_MIN && encoding == "UTF8" {
-            true => Finding::new("server", Grade::Good, format!("Postgres {}", row.get::<_, &str>("version"))),
+            true => {
+                Finding::new("server", Grade::Good, format!("Postgres {}", row.get::<_, &str>("version")))
+            }
             false => Finding::new(
                 "server",
                 Grade::Fault,
@@ -52,18 +54,21 @@ impl Postgres {
         });
         let user: &str = row.get("role");
         findings.push(match (row.get("may_create"), row.get("may_stage")) {
-            (true, true) => Finding::new("rights", Grade::Good, format!("role {user} may create what is needed")),
+            (true, true) => {
+                Finding::new("rights", Grade::Good, format!("role {user} may create what is needed"))
+            }
             _ => Finding::new(
                 "rights",
                 Grade::Fault,
-                format!("role {user} needs: grant create, temporary on database {} to {user}", row.get::<_, &str>("database")),
+                format!(
+                    "role {user} needs: grant create, temporary on database {} to {user}",
+                    row.get::<_, &str>("database")
+                ),
             ),
         });
         if row.get("prepared") {
-            let name: Option<String> = connection
-                .query_opt("select name from tidegate.pipeline", &[])
-                .await?
-                .map(|row| row.get(0));
+            let name: Option<String> =
+                connection.query_opt("select name from tidegate.pipeline", &[]).await?.map(|row| row.get(0));
             let wanted = &self.inner.manifest.pipeline;
             findings.push(match name {
                 Some(name) if name != *wanted => Finding::new(
@@ -100,7 +105,11 @@ impl Postgres {
             Finding::new(subject.clone(), Grade::Good, "rows are written the cheap way")
         } else {
             let reasons = obstacles.join("; ");
-            Finding::new(subject.clone(), Grade::Warning, format!("rows are not written the cheap way: {reasons}"))
+            Finding::new(
+                subject.clone(),
+                Grade::Warning,
+                format!("rows are not written the cheap way: {reasons}"),
+            )
         };
         Ok(vec![Finding::new(subject, Grade::Good, "fits the manifest"), cheap])
     }

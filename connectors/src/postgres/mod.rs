@@ -41,6 +41,7 @@ use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 use uuid::Uuid;
 
+pub use batch::Batch;
 pub use connection::Connection;
 pub use error::Error;
 pub use registry::{Holder, Registration, SourceKind};
@@ -120,7 +121,9 @@ impl Postgres {
             )
             .await?;
         if row.get::<_, i32>(0) < SERVER_VERSION_MIN {
-            return Err(Error::halt("the server is older than Postgres 15, the first that Tidegate supports"));
+            return Err(Error::halt(
+                "the server is older than Postgres 15, the first that Tidegate supports",
+            ));
         }
         if row.get::<_, &str>(1) != "UTF8" {
             return Err(Error::halt("the database's encoding is not UTF8; create one with encoding 'UTF8'"));
@@ -144,10 +147,13 @@ impl Postgres {
             .set_migration_table_name("tidegate.migrations")
             .run_async(&mut ***connection)
             .await
-            .map_err(|error| Error::halt(format!("Tidegate's schema cannot be brought up to date: {error}")))?;
+            .map_err(|error| {
+                Error::halt(format!("Tidegate's schema cannot be brought up to date: {error}"))
+            })?;
         let tx = connection.transaction().await?;
         let name = &self.inner.manifest.pipeline;
-        tx.execute("insert into tidegate.pipeline (name) values ($1) on conflict do nothing", &[name]).await?;
+        tx.execute("insert into tidegate.pipeline (name) values ($1) on conflict do nothing", &[name])
+            .await?;
         let found: String = tx.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
         if found != *name {
             return Err(Error::halt(format!(

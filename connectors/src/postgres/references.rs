@@ -14,15 +14,74 @@ use super::Error;
 use super::batch::{Rows, SetAside, Verdicts};
 use super::table::TableSql;
 
-/// What the batch references through one column.
-struct Lookup {
+/// What the rows of a batch reference through one column.
+pub(super) struct Values {
     reference: Reference,
     /// The distinct values, numbered.
     distinct: HashMap<String, u32>,
-    /// For each accepted row the number of its value; `None` if it has none.
+    /// For each row the number of its value; `None` if it has none.
     of_row: Vec<Option<u32>>,
-    /// For each value whether the row that it references is there.
+}
+
+/// Values, and for each of them whether the row that it references is there.
+struct Lookup<'a> {
+    values: &'a Values,
     exists: Vec<bool>,
+}
+
+impl Values {
+    /// What the rows reference, by column.
+    pub(super) fn collect(references: &[Reference], rows: &Rows) -> Vec<Self> {
+        let empty = |reference: &Reference| Self {
+            reference: *reference,
+            distinct: HashMap::new(),
+            of_row: Vec::with_capacity(rows.lines.len()),
+        };
+        let mut all: Vec<Self> = references.iter().map(empty).collect();
+        if all.is_empty() {
+            return all;
+        }
+        let mut fields = Fields::default();
+        for row in &rows.lines {
+            let text = rows.canonical(row);
+            split(&mut fields, text);
+            for values in &mut all {
+                let value = field(&fields, values.reference.column, text);
+                values.of_row.push((!value.is_empty()).then(|| {
+                    let next = values.distinct.len() as u32;
+                    *values.distinct.entry_ref(value).or_insert(next)
+                }));
+            }
+        }
+        all
+    }
+
+    /// Looks up which values are keys of `parent`, and holds those rows to the commit.
+    async fn look_up(&self, tx: &Transaction<'_>, parent: &TableSql) -> Result<Lookup<'_>, Error> {
+        let mut values = vec![""; self.distinct.len()];
+        for (value, i) in &self.distinct {
+            values[*i as usize] = value;
+        }
+        let mut exists = vec![false; values.len()];
+        // Ordered by key, so that batches that lock the same rows do it in the same order.
+        let sql = format!(
+            "select wanted.i from unnest($1::text[]) with ordinality as wanted (key, i) \
+             join {} as parent on parent.{} = wanted.key::{} order by parent.{1} for key share of parent",
+            parent.name, parent.key, parent.key_type
+        );
+        let statement = tx.prepare_cached(&sql).await?;
+        for row in tx.query(&statement, &[&values]).await? {
+            exists[row.get::<_, i64>(0) as usize - 1] = true;
+        }
+        Ok(Lookup { values: self, exists })
+    }
+}
+
+impl Lookup<'_> {
+    /// Whether the row's reference is there, or there is none.
+    fn holds(&self, row: u32) -> bool {
+        self.values.of_row[row as usize].is_none_or(|value| self.exists[value as usize])
+    }
 }
 
 /// Sets aside, as waiting, the accepted rows whose references do not exist; holds those that do.
@@ -30,73 +89,28 @@ pub(super) async fn check(
     tx: &Transaction<'_>,
     manifest: &Manifest,
     tables: &[TableSql],
-    (dataset, references): (usize, &[Reference]),
+    dataset: usize,
     rows: &Rows,
     verdicts: &mut Verdicts,
 ) -> Result<(), Error> {
-    if references.is_empty() || verdicts.accepted.is_empty() {
+    if rows.references.is_empty() || verdicts.accepted.is_empty() {
         return Ok(());
     }
-    let mut lookups = collect(references, rows, &verdicts.accepted);
-    for lookup in &mut lookups {
-        look_up(tx, &tables[lookup.reference.dataset], lookup).await?;
+    let mut lookups = Vec::with_capacity(rows.references.len());
+    for values in &rows.references {
+        lookups.push(values.look_up(tx, &tables[values.reference.dataset]).await?);
+    }
+    if verdicts.accepted.iter().all(|row| lookups.iter().all(|lookup| lookup.holds(*row))) {
+        return Ok(());
     }
     let dataset = (dataset, &manifest.datasets[dataset]);
     let lacks = unsatisfied(dataset, rows, &verdicts.accepted, &lookups);
-    if lacks.iter().all(Vec::is_empty) {
-        return Ok(());
-    }
-    let accepted = std::mem::take(&mut verdicts.accepted);
-    for (i, (row, lacks)) in accepted.into_iter().zip(lacks).enumerate() {
+    for (row, lacks) in std::mem::take(&mut verdicts.accepted).into_iter().zip(lacks) {
         if lacks.is_empty() {
             verdicts.accepted.push(row);
         } else {
-            verdicts.set_aside.push(waiting(manifest, dataset.1, &lookups, (i, row), &lacks));
+            verdicts.set_aside.push(waiting(manifest, dataset.1, &lookups, row, &lacks));
         }
-    }
-    Ok(())
-}
-
-fn collect(references: &[Reference], rows: &Rows, accepted: &[u32]) -> Vec<Lookup> {
-    let mut lookups: Vec<Lookup> = references
-        .iter()
-        .map(|reference| Lookup {
-            reference: *reference,
-            distinct: HashMap::new(),
-            of_row: Vec::with_capacity(accepted.len()),
-            exists: Vec::new(),
-        })
-        .collect();
-    let mut fields = Fields::default();
-    for row in accepted {
-        let text = rows.canonical(&rows.lines[*row as usize]);
-        split(&mut fields, text);
-        for lookup in &mut lookups {
-            let value = field(&fields, lookup.reference.column, text);
-            lookup.of_row.push((!value.is_empty()).then(|| {
-                let next = lookup.distinct.len() as u32;
-                *lookup.distinct.entry_ref(value).or_insert(next)
-            }));
-        }
-    }
-    lookups
-}
-
-async fn look_up(tx: &Transaction<'_>, parent: &TableSql, lookup: &mut Lookup) -> Result<(), Error> {
-    let mut values = vec![""; lookup.distinct.len()];
-    for (value, i) in &lookup.distinct {
-        values[*i as usize] = value;
-    }
-    lookup.exists = vec![false; values.len()];
-    // Ordered by key, so that batches that lock the same rows do it in the same order.
-    let sql = format!(
-        "select wanted.i from unnest($1::text[]) with ordinality as wanted (key, i) \
-         join {} as parent on parent.{} = wanted.key::{} order by parent.{1} for key share of parent",
-        parent.name, parent.key, parent.key_type
-    );
-    let statement = tx.prepare_cached(&sql).await?;
-    for row in tx.query(&statement, &[&values]).await? {
-        lookup.exists[row.get::<_, i64>(0) as usize - 1] = true;
     }
     Ok(())
 }
@@ -109,15 +123,15 @@ fn unsatisfied(
     (index, dataset): (usize, &Dataset),
     rows: &Rows,
     accepted: &[u32],
-    lookups: &[Lookup],
+    lookups: &[Lookup<'_>],
 ) -> Vec<Vec<usize>> {
-    let is_own = |lookup: &Lookup| lookup.reference.dataset == index;
+    let is_own = |lookup: &Lookup<'_>| lookup.values.reference.dataset == index;
     let mut own = lookups.iter().any(is_own).then(|| OwnKeys::new(dataset, rows, accepted));
     let own_values: Vec<HashMap<u32, Vec<u8>>> = lookups
         .iter()
         .map(|lookup| {
             let kind = dataset.key_column().kind;
-            let own = lookup.distinct.iter().filter(|_| is_own(lookup));
+            let own = lookup.values.distinct.iter().filter(|_| is_own(lookup));
             own.map(|(value, i)| (*i, normal_key(kind, value.as_bytes()))).collect()
         })
         .collect();
@@ -126,10 +140,12 @@ fn unsatisfied(
         let mut fell = false;
         for (i, lacks) in lacks.iter_mut().enumerate().filter(|(_, lacks)| lacks.is_empty()) {
             for (l, lookup) in lookups.iter().enumerate() {
-                let Some(value) = lookup.of_row[i] else { continue };
-                let in_batch =
-                    || own.as_ref().is_some_and(|own| own_values[l].get(&value).is_some_and(|v| own.holds(v)));
-                if !lookup.exists[value as usize] && !in_batch() {
+                let value = lookup.values.of_row[accepted[i] as usize];
+                let in_batch = || {
+                    let own_value = value.and_then(|value| own_values[l].get(&value));
+                    own.as_ref().zip(own_value).is_some_and(|(own, value)| own.holds(value))
+                };
+                if !lookup.holds(accepted[i]) && !in_batch() {
                     lacks.push(l);
                 }
             }
@@ -183,17 +199,17 @@ impl OwnKeys {
 fn waiting(
     manifest: &Manifest,
     dataset: &Dataset,
-    lookups: &[Lookup],
-    (i, row): (usize, u32),
+    lookups: &[Lookup<'_>],
+    row: u32,
     lacks: &[usize],
 ) -> SetAside {
     let mut awaits = Map::new();
     let mut reasons = Vec::new();
     for l in lacks {
-        let lookup = &lookups[*l];
-        let column = &dataset.columns[lookup.reference.column].name;
-        let parent = &manifest.datasets[lookup.reference.dataset].name;
-        let value = lookup.distinct.iter().find(|(_, number)| Some(**number) == lookup.of_row[i]);
+        let Values { reference, distinct, of_row } = lookups[*l].values;
+        let column = &dataset.columns[reference.column].name;
+        let parent = &manifest.datasets[reference.dataset].name;
+        let value = distinct.iter().find(|(_, number)| Some(**number) == of_row[row as usize]);
         let value = value.map_or("", |(value, _)| value);
         reasons.push(unknown_reference(column, parent, value.as_bytes()));
         awaits.insert(column.clone(), Value::from(value));

@@ -88,8 +88,11 @@ impl Postgres {
             let kind = quoted(found.type_().name());
             conditions.push(format!("{} = ${}::text::{kind}", quoted(column), i + 1));
         }
-        let condition =
-            if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" where {}", conditions.join(" and "))
+        };
         let values: Vec<&(dyn ToSql + Sync)> =
             filters.iter().map(|(_, value)| value as &(dyn ToSql + Sync)).collect();
         self.relation(&format!("select * from {}{condition}", quoted(name)), &values).await
@@ -101,7 +104,8 @@ impl Postgres {
     ///
     /// If Postgres cannot be asked.
     pub async fn sources(&self) -> Result<Relation, Error> {
-        let status = include_str!("../../../sql/queries/source_status.sql").replace("$1::bigint[]", "null::bigint[]");
+        let status =
+            include_str!("../../../sql/queries/source_status.sql").replace("$1::bigint[]", "null::bigint[]");
         let status = status.replace("any($1)", "any(null)");
         self.relation(&format!("{SOURCES} from ({status}) as status order by source"), &[]).await
     }
@@ -167,7 +171,9 @@ impl Postgres {
 
 fn kind_of(kind: &Type) -> ColumnKind {
     match *kind {
-        Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => ColumnKind::Number,
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
+            ColumnKind::Number
+        }
         Type::BOOL => ColumnKind::Boolean,
         Type::JSON | Type::JSONB => ColumnKind::Json,
         _ => ColumnKind::Text,

@@ -64,11 +64,14 @@ impl Detour {
 }
 
 impl Sink for Postgres {
-    async fn apply(&self, delivery: &Delivery) -> Result<Applied, contract::Error> {
-        let inner = &self.inner;
-        let batch = Reader::new(&inner.validators).delivery(&inner.manifest, delivery);
-        let committed = self.commit(&batch, delivery).await?;
-        Ok(committed.applied)
+    type Batch = Batch;
+
+    fn prepare(&self, delivery: &Delivery) -> Batch {
+        Reader::new(&self.inner.validators).delivery(&self.inner.manifest, delivery)
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Applied, contract::Error> {
+        Ok(self.commit(batch).await?.applied)
     }
 
     async fn heal(&self) -> Result<u64, contract::Error> {
@@ -111,13 +114,13 @@ pub(super) struct Committed {
 
 impl Postgres {
     /// Applies a batch, again and again while another transaction is in its way.
-    pub(super) async fn commit(&self, batch: &Batch, delivery: &Delivery) -> Result<Committed, Error> {
+    pub(super) async fn commit(&self, batch: &Batch) -> Result<Committed, Error> {
         let mut conflicts = 0;
         // Datasets whose rows failed in the cheap way.
         let mut failed = vec![false; batch.rows.len()];
         loop {
             let mut attempt = Attempt { inner: &self.inner, postgres: self, batch, cheap: None };
-            let result = attempt.run(delivery, &failed).await;
+            let result = attempt.run(&failed).await;
             let Err(error) = result else {
                 return result;
             };
@@ -145,10 +148,10 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The transaction, step by step as the design's section 6 numbers them.
-    async fn run(&mut self, delivery: &Delivery, failed: &[bool]) -> Result<Committed, Error> {
+    async fn run(&mut self, failed: &[bool]) -> Result<Committed, Error> {
         let mut connection = self.postgres.connection().await?;
         let mut tx = connection.transaction().await?;
-        self.hold_leases(&tx, delivery).await?;
+        self.hold_leases(&tx).await?;
         let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
         let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
         for (dataset, failed) in failed.iter().enumerate() {
@@ -158,16 +161,16 @@ impl Attempt<'_> {
             all_verdicts.push(verdicts);
         }
         let committed = self.settle(&tx, &mut ledger, &all_verdicts).await?;
-        if !delivery.consumed.is_empty() {
-            store_offsets(&tx, READER, &delivery.consumed).await?;
+        if !self.batch.consumed.is_empty() {
+            store_offsets(&tx, READER, &self.batch.consumed).await?;
         }
         ledger.write(&tx).await?;
         tx.commit().await?;
         Ok(committed)
     }
 
-    async fn hold_leases(&self, tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Error> {
-        let mut topics: Vec<&str> = delivery.consumed.iter().map(|c| c.topic.as_str()).collect();
+    async fn hold_leases(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+        let mut topics: Vec<&str> = self.batch.consumed.iter().map(|c| c.topic.as_str()).collect();
         topics.sort_unstable();
         topics.dedup();
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
@@ -197,10 +200,8 @@ impl Attempt<'_> {
         dataset: usize,
         verdicts: &mut Verdicts,
     ) -> Result<(), Error> {
-        let Inner { manifest, tables, validators, .. } = self.inner;
-        let references = validators[dataset].references();
-        let rows = &self.batch.rows[dataset];
-        references::check(tx, manifest, tables, (dataset, references), rows, verdicts).await
+        let Inner { manifest, tables, .. } = self.inner;
+        references::check(tx, manifest, tables, dataset, &self.batch.rows[dataset], verdicts).await
     }
 
     async fn write_rows(

@@ -99,9 +99,10 @@ pub async fn differences(
 ) -> Result<Option<Vec<String>>, Error> {
     let table = TableSql::new(dataset);
     let found = client
-        .query_one("select to_regclass($1)::oid, (select relkind::text from pg_class where oid = to_regclass($1))", &[
-            &table.name,
-        ])
+        .query_one(
+            "select to_regclass($1)::oid, (select relkind::text from pg_class where oid = to_regclass($1))",
+            &[&table.name],
+        )
         .await?;
     let Some(oid) = found.get::<_, Option<u32>>(0) else { return Ok(None) };
     let mut differences = Vec::new();

@@ -68,7 +68,9 @@ impl View {
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
         let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !is_name || name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(format!("'{name}' is no name for a view: use a-z, 0-9 and _, at most {NAME_BYTES_MAX}"));
+            return Err(format!(
+                "'{name}' is no name for a view: use a-z, 0-9 and _, at most {NAME_BYTES_MAX}"
+            ));
         }
         let (mut store, mut query) = (None::<StoreQuery>, None::<String>);
         let mut store_of = None;
@@ -179,18 +181,18 @@ async fn replace(
         if view.store.is_some() && !wanted.contains(view) {
             let (function, store) = (view.function_name(), store_name(&view.name));
             // The function takes its triggers along.
-            tx.batch_execute(&format!("drop function if exists {function} cascade; drop table if exists {store}"))
-                .await?;
+            tx.batch_execute(&format!(
+                "drop function if exists {function} cascade; drop table if exists {store}"
+            ))
+            .await?;
         }
         tx.execute("delete from tidegate.views where name = $1", &[&view.name]).await?;
     }
     for view in wanted {
-        create(tx, manifest, wanted, view, !found.contains(view))
-            .await
-            .map_err(|error| match error {
-                Error::Postgres(error) => of_view(view, "cannot be made", &error),
-                other => other,
-            })?;
+        create(tx, manifest, wanted, view, !found.contains(view)).await.map_err(|error| match error {
+            Error::Postgres(error) => of_view(view, "cannot be made", &error),
+            other => other,
+        })?;
     }
     Ok(())
 }
@@ -251,7 +253,8 @@ async fn create(
     }
     tx.batch_execute(&format!("create view {} as\n{query}", quoted(&view.name))).await?;
     let kind = if view.store.is_some() { "incremental" } else { "layered" };
-    let sql = "insert into tidegate.views (name, kind, dataset, keys, definition) values ($1, $2, $3, $4, $5)";
+    let sql =
+        "insert into tidegate.views (name, kind, dataset, keys, definition) values ($1, $2, $3, $4, $5)";
     tx.execute(sql, &[&view.name, &kind, &dataset, keys, &view.definition]).await?;
     tx.batch_execute("set local search_path to default").await?;
     Ok(())
@@ -419,7 +422,8 @@ mod tests {
     fn views_stand_behind_those_they_are_made_of() {
         let view = |name: &str, query: &str| View::parse(name, &format!("-- view\n{query}")).unwrap();
         let ordered =
-            in_order(vec![view("a", "select * from b"), view("b", "select 1"), view("c", "select 1")]).unwrap();
+            in_order(vec![view("a", "select * from b"), view("b", "select 1"), view("c", "select 1")])
+                .unwrap();
         let names: Vec<_> = ordered.iter().map(|view| view.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "c"]);
         assert!(in_order(vec![view("a", "select * from b"), view("b", "select * from a")]).is_err());

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tidegate_connectors::postgres::testing;
 use tidegate_connectors::postgres::Postgres;
+use tidegate_connectors::postgres::testing;
 use tidegate_connectors::postgres::views::View;
-use tidegate_core::contract::Delivery;
+use tidegate_core::contract::{Applied, Delivery, Error, Sink};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
@@ -68,6 +68,10 @@ impl Fixture {
 
     pub(crate) fn of_manifest(&self, manifest: &str) -> Postgres {
         open(&self.url, manifest)
+    }
+
+    pub(crate) async fn apply(&self, delivery: &Delivery) -> Result<Applied, Error> {
+        self.sink.apply(&self.sink.prepare(delivery)).await
     }
 
     pub(crate) async fn execute(&self, sql: &str) {

@@ -12,9 +12,9 @@ use tidegate_core::contract::{Consumed, Delivery, Sink, Tally};
 async fn rows_are_accepted_once_however_often_they_are_delivered() {
     let fixture = Fixture::new(COMPANY).await;
     let batch = delivery(&[(0, 1, 1, "1,Sales"), (0, 1, 2, "2,Legal"), (0, 1, 2, "2,Legal")]);
-    let applied = fixture.sink.apply(&batch).await.unwrap();
+    let applied = fixture.apply(&batch).await.unwrap();
     assert_eq!(applied.tallies[0], Tally { accepted: 2, duplicates: 1, ..Tally::default() });
-    let again = fixture.sink.apply(&batch).await.unwrap();
+    let again = fixture.apply(&batch).await.unwrap();
     assert_eq!(again.tallies[0], Tally { duplicates: 3, ..Tally::default() });
     assert_eq!(fixture.rows("departments").await, ["1,Sales,1,1", "2,Legal,1,2"]);
     assert_eq!(fixture.sink.counts(1).await.unwrap(), [2, 0, 0, 0]);
@@ -29,7 +29,7 @@ async fn the_newest_position_wins_in_any_order_and_grouping() {
             let fixture = Fixture::new(COMPANY).await;
             for group in order.chunks(size) {
                 let lines: Vec<_> = group.iter().map(|i| lines[*i]).collect();
-                fixture.sink.apply(&delivery(&lines)).await.unwrap();
+                fixture.apply(&delivery(&lines)).await.unwrap();
             }
             assert_eq!(fixture.rows("departments").await, ["1,c,2,1", "2,d,2,2"], "{order:?} by {size}");
         }
@@ -40,15 +40,16 @@ async fn the_newest_position_wins_in_any_order_and_grouping() {
 async fn a_row_of_another_application_ranks_below_every_line() {
     let fixture = Fixture::new(COMPANY).await;
     fixture.execute("insert into departments (id, department) values (1, 'theirs')").await;
-    fixture.sink.apply(&delivery(&[(0, 1, 1, "1,ours")])).await.unwrap();
+    fixture.apply(&delivery(&[(0, 1, 1, "1,ours")])).await.unwrap();
     assert_eq!(fixture.rows("departments").await, ["1,ours,1,1"]);
 }
 
 #[tokio::test]
 async fn quotes_newlines_and_nulls_arrive_as_they_were() {
     let fixture = Fixture::new("pipeline: p\ndatasets:\n  notes:\n    key: id\n    columns:\n      id: integer\n      note: {type: text, optional: true}\n").await;
-    let lines = [(0, 1, 1, "1,\"a \"\"b\"\", c\nd\""), (0, 1, 2, "2,"), (0, 1, 3, "3,\\."), (0, 1, 4, "4,\"\r\"")];
-    fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    let lines =
+        [(0, 1, 1, "1,\"a \"\"b\"\", c\nd\""), (0, 1, 2, "2,"), (0, 1, 3, "3,\\."), (0, 1, 4, "4,\"\r\"")];
+    fixture.apply(&delivery(&lines)).await.unwrap();
     let rows = fixture.query("select id || '=' || coalesce(note, 'null') from notes order by id").await;
     assert_eq!(rows, ["1=a \"b\", c\nd", "2=null", "3=\\.", "4=\r"]);
 }
@@ -58,20 +59,20 @@ async fn a_stale_process_can_commit_nothing() {
     let fixture = Fixture::new(COMPANY).await;
     let consumed = vec![Consumed { topic: "company-accepted-departments".into(), partition: 0, next: 1 }];
     let batch = Delivery { consumed, ..delivery(&[(0, 1, 1, "1,Sales")]) };
-    let error = fixture.sink.apply(&batch).await.unwrap_err();
+    let error = fixture.apply(&batch).await.unwrap_err();
     assert!(!error.retry && error.message.contains("taken this pipeline over"), "{error}");
     assert!(fixture.rows("departments").await.is_empty());
     let topics = vec!["company-accepted-departments".to_owned()];
     let me = tidegate_connectors::postgres::Holder { host: "h".into(), pid: 1, started: 0.0 };
     fixture.sink.lease(&topics, &me, 60.0).await.unwrap();
-    fixture.sink.apply(&batch).await.unwrap();
+    fixture.apply(&batch).await.unwrap();
     assert_eq!(fixture.query("select next from tidegate.offsets").await, ["1"]);
     let other = fixture.another_owner();
     let error = other.lease(&topics, &me, 60.0).await.unwrap_err();
     assert!(error.to_string().contains("process 1 on h"), "{error}");
     fixture.sink.release().await.unwrap();
     other.lease(&topics, &me, 60.0).await.unwrap();
-    fixture.sink.apply(&batch).await.unwrap_err();
+    fixture.apply(&batch).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -86,9 +87,9 @@ async fn sources_are_numbered_without_gaps_and_known_again() {
     let (a, b, again) = (register("a").await, register("b").await, register("a").await);
     assert_eq!((a, b, again), (1, 2, 1));
     fixture.sink.finish(1, 2).await.unwrap();
-    fixture.sink.apply(&delivery(&[(0, 1, 1, "1,x")])).await.unwrap();
+    fixture.apply(&delivery(&[(0, 1, 1, "1,x")])).await.unwrap();
     assert_eq!(fixture.sink.complete(&[1]).await.unwrap(), Vec::<u64>::new());
-    fixture.sink.apply(&delivery(&[(0, 1, 2, "2,y")])).await.unwrap();
+    fixture.apply(&delivery(&[(0, 1, 2, "2,y")])).await.unwrap();
     assert_eq!(fixture.sink.complete(&[1, 2]).await.unwrap(), [1]);
     let known = fixture.sink.register("departments", File, "a", b"a", 1).await.unwrap();
     assert!(known.complete);
@@ -108,7 +109,11 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
     ] {
         assert!(error.contains(difference), "{error}\nlacks: {difference}");
     }
-    assert_eq!(fixture.query("select to_regclass('jobs')::text is null").await, ["true"], "nothing was created");
+    assert_eq!(
+        fixture.query("select to_regclass('jobs')::text is null").await,
+        ["true"],
+        "nothing was created"
+    );
 }
 
 #[tokio::test]

@@ -11,17 +11,23 @@ async fn a_row_that_postgres_refuses_is_a_dead_letter_and_the_rest_is_applied() 
     let texts: Vec<String> =
         (1..=100).map(|id| format!("{id},{}", if id % 33 == 0 { "Procurement" } else { "Sales" })).collect();
     let lines: Vec<_> = texts.iter().zip(1..).map(|(text, line)| (0, 1, line, text.as_str())).collect();
-    let applied = fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    let applied = fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!(applied.tallies[0], Tally { accepted: 97, rejected: 3, ..Tally::default() });
-    assert_eq!(fixture.letters().await, [
-        "1:33 rejected constraint_violation",
-        "1:66 rejected constraint_violation",
-        "1:99 rejected constraint_violation",
-    ]);
+    assert_eq!(
+        fixture.letters().await,
+        [
+            "1:33 rejected constraint_violation",
+            "1:66 rejected constraint_violation",
+            "1:99 rejected constraint_violation",
+        ]
+    );
     let letter = fixture
         .query("select text || ' | ' || stage || ' | ' || (reasons -> 0 ->> 'message') from tidegate.dead_letters limit 1")
         .await;
-    assert!(letter[0].starts_with("33,Procurement | sink | Postgres refused the row: new row for relation"), "{letter:?}");
+    assert!(
+        letter[0].starts_with("33,Procurement | sink | Postgres refused the row: new row for relation"),
+        "{letter:?}"
+    );
     assert_eq!(fixture.sink.counts(1).await.unwrap(), [97, 3, 0, 0]);
     assert_eq!(fixture.rows("departments").await.len(), 97);
 }
@@ -31,7 +37,7 @@ async fn where_the_newest_line_of_a_key_is_refused_the_next_older_stands_in() {
     let fixture = Fixture::new(COMPANY).await;
     fixture.execute("alter table departments add check (department <> 'bad')").await;
     let lines = [(0, 1, 1, "1,old"), (0, 1, 2, "1,older than bad"), (0, 1, 3, "1,bad"), (0, 1, 4, "2,fine")];
-    fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!(fixture.rows("departments").await, ["1,\"older than bad\",1,2", "2,fine,1,4"]);
     assert_eq!(fixture.letters().await, ["1:3 rejected constraint_violation"]);
 }
@@ -44,10 +50,10 @@ async fn an_older_line_is_refused_though_a_newer_one_of_its_key_would_hide_it() 
         fixture.execute("alter table departments add check (department <> 'bad')").await;
         let lines = [(0, 1, 1, "1,bad"), (0, 1, 2, "1,good")];
         if together {
-            fixture.sink.apply(&delivery(&lines)).await.unwrap();
+            fixture.apply(&delivery(&lines)).await.unwrap();
         } else {
-            fixture.sink.apply(&delivery(&lines[1..])).await.unwrap();
-            fixture.sink.apply(&delivery(&lines[..1])).await.unwrap();
+            fixture.apply(&delivery(&lines[1..])).await.unwrap();
+            fixture.apply(&delivery(&lines[..1])).await.unwrap();
         }
         assert_eq!(fixture.rows("departments").await, ["1,good,1,2"]);
         assert_eq!(fixture.letters().await, ["1:1 rejected constraint_violation"], "together: {together}");
@@ -68,10 +74,10 @@ async fn an_exception_of_a_trigger_and_a_key_too_long_for_its_index_set_rows_asi
     // Random, so that Postgres cannot compress it to fit.
     let long = format!("{},long", (0..250).map(|_| uuid::Uuid::new_v4().to_string()).collect::<String>());
     let lines = [(0, 1, 1, "a,yes"), (0, 1, 2, "b,no"), (0, 1, 3, long.as_str()), (0, 1, 4, "c,yes")];
-    fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!(fixture.rows("notes").await, ["a,yes,1,1", "c,yes,1,4"]);
-    assert_eq!(fixture.letters().await, [
-        "1:2 rejected constraint_violation",
-        "1:3 rejected constraint_violation",
-    ]);
+    assert_eq!(
+        fixture.letters().await,
+        ["1:2 rejected constraint_violation", "1:3 rejected constraint_violation",]
+    );
 }

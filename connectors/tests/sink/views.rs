@@ -45,7 +45,7 @@ fn employees(source: u64, ids: std::ops::Range<u64>, shift: u64) -> Vec<(usize, 
 
 async fn apply(fixture: &Fixture, lines: &[(usize, u64, u64, String)]) {
     let lines: Vec<_> = lines.iter().map(|(d, s, l, text)| (*d, *s, *l, text.as_str())).collect();
-    fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    fixture.apply(&delivery(&lines)).await.unwrap();
 }
 
 async fn with_parents() -> Fixture {

@@ -25,11 +25,11 @@ fn letter(event: Event, line: u64, text: &str) -> Delivery {
 #[tokio::test]
 async fn a_line_waits_for_its_references_and_heals_at_its_own_position() {
     let fixture = Fixture::new(COMPANY).await;
-    let applied = fixture.sink.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
+    let applied = fixture.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
     assert_eq!(applied.tallies[2], Tally { waiting: 1, ..Tally::default() });
     assert_eq!(fixture.letters().await, ["9:1 waiting unknown_reference+unknown_reference"]);
     assert_eq!(fixture.sink.heal().await.unwrap(), 0);
-    fixture.sink.apply(&delivery(&[(0, 10, 1, "1,Sales")])).await.unwrap();
+    fixture.apply(&delivery(&[(0, 10, 1, "1,Sales")])).await.unwrap();
     assert_eq!(fixture.sink.heal().await.unwrap(), 0, "the job is still missing");
     assert_eq!(fixture.sink.counts(9).await.unwrap(), [0, 0, 1, 0]);
     // Whoever writes the parent.
@@ -38,15 +38,17 @@ async fn a_line_waits_for_its_references_and_heals_at_its_own_position() {
     assert_eq!(fixture.rows("hired_employees").await, ["7,Ada,\"2021-02-03 04:05:06+00\",1,2,9,1"]);
     assert_eq!(fixture.sink.counts(9).await.unwrap(), [1, 0, 0, 0]);
     assert!(fixture.letters().await[0].starts_with("9:1 healed"));
-    let again = fixture.sink.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
+    let again = fixture.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
     assert_eq!(again.tallies[2].duplicates, 1);
 }
 
 #[tokio::test]
 async fn the_sink_decides_references_whatever_the_transform_thought() {
     let fixture = Fixture::new(COMPANY).await;
-    fixture.execute("insert into departments values (1, 'Sales'); insert into jobs values (2, 'Clerk')").await;
-    let applied = fixture.sink.apply(&letter(Event::Waiting, 1, EMPLOYEE)).await.unwrap();
+    fixture
+        .execute("insert into departments values (1, 'Sales'); insert into jobs values (2, 'Clerk')")
+        .await;
+    let applied = fixture.apply(&letter(Event::Waiting, 1, EMPLOYEE)).await.unwrap();
     assert_eq!(applied.tallies[2], Tally { accepted: 1, ..Tally::default() });
     assert_eq!(fixture.rows("hired_employees").await.len(), 1);
     assert!(fixture.letters().await.is_empty());
@@ -56,17 +58,21 @@ async fn the_sink_decides_references_whatever_the_transform_thought() {
 async fn parents_and_children_of_one_batch_need_no_detour() {
     let fixture = Fixture::new(COMPANY).await;
     let lines = [(2, 3, 1, EMPLOYEE), (0, 1, 1, "1,Sales"), (1, 2, 1, "2,Clerk")];
-    let applied = fixture.sink.apply(&delivery(&lines)).await.unwrap();
+    let applied = fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!(applied.tallies.iter().map(|tally| tally.accepted).sum::<u64>(), 3);
 }
 
 #[tokio::test]
 async fn a_healed_line_does_not_overwrite_a_newer_one() {
     let fixture = Fixture::new(COMPANY).await;
-    fixture.sink.apply(&letter(Event::Waiting, 1, EMPLOYEE)).await.unwrap();
-    fixture.execute("insert into departments values (1, 'Sales'), (3, 'Legal'); insert into jobs values (2, 'Clerk')").await;
+    fixture.apply(&letter(Event::Waiting, 1, EMPLOYEE)).await.unwrap();
+    fixture
+        .execute(
+            "insert into departments values (1, 'Sales'), (3, 'Legal'); insert into jobs values (2, 'Clerk')",
+        )
+        .await;
     let newer = EMPLOYEE.replace("Ada", "Newer");
-    fixture.sink.apply(&delivery(&[(2, 10, 1, &newer)])).await.unwrap();
+    fixture.apply(&delivery(&[(2, 10, 1, &newer)])).await.unwrap();
     assert_eq!(fixture.sink.heal().await.unwrap(), 1);
     assert!(fixture.rows("hired_employees").await[0].starts_with("7,Newer,"));
     assert_eq!(fixture.sink.counts(9).await.unwrap(), [1, 0, 0, 0]);
@@ -75,7 +81,7 @@ async fn a_healed_line_does_not_overwrite_a_newer_one() {
 #[tokio::test]
 async fn a_waiting_line_that_postgres_refuses_when_it_heals_is_rejected() {
     let fixture = Fixture::new(COMPANY).await;
-    fixture.sink.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
+    fixture.apply(&delivery(&[(2, 9, 1, EMPLOYEE)])).await.unwrap();
     fixture
         .execute("alter table hired_employees add check (name <> 'Ada'); insert into departments values (1, 'a'); insert into jobs values (2, 'b')")
         .await;
@@ -87,11 +93,18 @@ async fn a_waiting_line_that_postgres_refuses_when_it_heals_is_rejected() {
 #[tokio::test]
 async fn references_within_a_dataset_hold_in_any_order() {
     let manifest = "pipeline: p\ndatasets:\n  people:\n    key: id\n    columns:\n      id: integer\n      boss: {type: integer, references: people, optional: true}\n";
-    let lines = [(0, 1, 1, "3,2"), (0, 1, 2, "2,01"), (0, 1, 3, "1,"), (0, 1, 4, "5,4"), (0, 1, 5, "6,5"), (0, 1, 6, "7,7")];
+    let lines = [
+        (0, 1, 1, "3,2"),
+        (0, 1, 2, "2,01"),
+        (0, 1, 3, "1,"),
+        (0, 1, 4, "5,4"),
+        (0, 1, 5, "6,5"),
+        (0, 1, 6, "7,7"),
+    ];
     for size in [6, 1, 2] {
         let fixture = Fixture::new(manifest).await;
         for group in lines.chunks(size) {
-            fixture.sink.apply(&delivery(group)).await.unwrap();
+            fixture.apply(&delivery(group)).await.unwrap();
         }
         fixture.sink.heal().await.unwrap();
         let ids = fixture.query("select id from people order by id").await;
@@ -105,11 +118,17 @@ async fn a_child_of_a_refused_row_of_its_own_dataset_waits() {
     let manifest = "pipeline: p\ndatasets:\n  people:\n    key: id\n    columns:\n      id: integer\n      boss: {type: integer, references: people, optional: true}\n";
     let fixture = Fixture::new(manifest).await;
     fixture.execute("alter table people add check (id <> 1)").await;
-    fixture.sink.apply(&delivery(&[(0, 1, 1, "2,1"), (0, 1, 2, "1,"), (0, 1, 3, "3,2"), (0, 1, 4, "4,")])).await.unwrap();
+    fixture
+        .apply(&delivery(&[(0, 1, 1, "2,1"), (0, 1, 2, "1,"), (0, 1, 3, "3,2"), (0, 1, 4, "4,")]))
+        .await
+        .unwrap();
     assert_eq!(fixture.query("select id from people").await, ["4"]);
-    assert_eq!(fixture.letters().await, [
-        "1:1 waiting unknown_reference",
-        "1:2 rejected constraint_violation",
-        "1:3 waiting unknown_reference",
-    ]);
+    assert_eq!(
+        fixture.letters().await,
+        [
+            "1:1 waiting unknown_reference",
+            "1:2 rejected constraint_violation",
+            "1:3 waiting unknown_reference",
+        ]
+    );
 }

@@ -113,8 +113,14 @@ pub struct Applied {
 /// Applies deliveries. However often and in whatever order the same lines are delivered, the outcome is
 /// the same, and either all of a delivery is committed or nothing of it.
 pub trait Sink: Send + Sync + 'static {
-    /// Applies a delivery in one transaction.
-    fn apply(&self, delivery: &Delivery) -> impl Future<Output = Result<Applied, Error>> + Send;
+    /// A delivery as the sink works on it.
+    type Batch: Send + Sync + 'static;
+
+    /// Does with a delivery what needs no database, while the database is busy with the one before.
+    fn prepare(&self, delivery: &Delivery) -> Self::Batch;
+
+    /// Applies a prepared delivery in one transaction.
+    fn apply(&self, batch: &Self::Batch) -> impl Future<Output = Result<Applied, Error>> + Send;
 
     /// Accepts waiting lines whose references exist now. Gives how many left the waiting set.
     fn heal(&self) -> impl Future<Output = Result<u64, Error>> + Send;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_core::contract::{Delivery, Error, Sink};
+use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Sink};
 use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -36,12 +36,20 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let _stop_others = self.stop.clone().drop_guard();
         let mut upkeep = Upkeep::new();
+        let mut next = self.gather().await?;
         while !self.stop.is_cancelled() {
-            let delivery = self.gather().await?;
-            let idle = delivery.consumed.is_empty();
-            if !idle && !self.apply(&delivery).await? {
-                break;
+            let idle = next.is_none();
+            if let Some(delivery) = next.take() {
+                // The next delivery is read and prepared while this one is committed.
+                let applying = tokio::spawn(apply(self.sink.clone(), delivery.batch, self.stop.clone()));
+                next = self.gather().await?;
+                let Some(applied) = applying.await.map_err(unexpected)?? else { break };
+                self.committed(&applied, &delivery.consumed).await?;
             }
+            if next.is_none() {
+                next = self.gather().await?;
+            }
+            let idle = idle && next.is_none();
             if upkeep.is_due(idle, self.progress.heal_pending()) {
                 upkeep.begin();
                 self.heal_and_tidy().await?;
@@ -57,8 +65,8 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         Ok(())
     }
 
-    /// What there is to deliver, parents first, up to a limit.
-    async fn gather(&mut self) -> Result<Delivery, Error> {
+    /// What there is to deliver, parents first, up to a limit; `None` if there is nothing.
+    async fn gather(&mut self) -> Result<Option<Prepared<S::Batch>>, Error> {
         let mut delivery = Delivery::default();
         let mut room = DELIVERY_BYTES;
         for (dataset, cursor) in self.accepted.iter_mut().enumerate() {
@@ -73,23 +81,22 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             room = room.saturating_sub(batch.as_bytes().len());
             delivery.dead_letters.push(batch);
         }
-        if !delivery.rows.is_empty() || !delivery.dead_letters.is_empty() {
-            let cursors = self.accepted.iter().chain([&self.dead_letters]);
-            delivery.consumed = cursors.map(Cursor::consumed).collect();
+        if delivery.rows.is_empty() && delivery.dead_letters.is_empty() {
+            return Ok(None);
         }
-        Ok(delivery)
+        let cursors = self.accepted.iter().chain([&self.dead_letters]);
+        delivery.consumed = cursors.map(Cursor::consumed).collect();
+        let batch = self.sink.prepare(&delivery);
+        Ok(Some(Prepared { batch, consumed: delivery.consumed }))
     }
 
-    /// Commits a delivery, however long that takes. `false` if the run was stopped before.
-    async fn apply(&self, delivery: &Delivery) -> Result<bool, Error> {
-        let Some(applied) = persist!("writing to Postgres", &self.stop, self.sink.apply(delivery).await)? else {
-            return Ok(false);
-        };
-        self.progress.deliver(&applied, &self.accepted, &self.dead_letters);
-        for consumed in &delivery.consumed {
+    /// Makes a commit known, and lets the topics drop what it has taken.
+    async fn committed(&self, applied: &Applied, consumed: &[Consumed]) -> Result<(), Error> {
+        self.progress.deliver(applied, consumed);
+        for consumed in consumed {
             self.topics.trim(&consumed.topic, PARTITION, consumed.next).await.map_err(topics_error)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn heal_and_tidy(&self) -> Result<(), Error> {
@@ -102,6 +109,25 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         persist!("upkeep", &self.stop, self.sink.tidy().await)?;
         Ok(())
     }
+}
+
+/// A delivery that is ready to be applied.
+struct Prepared<B> {
+    batch: B,
+    consumed: Vec<Consumed>,
+}
+
+/// Commits a batch, however long that takes. `None` if the run was stopped before.
+async fn apply<S: Sink>(
+    sink: Arc<S>,
+    batch: S::Batch,
+    stop: CancellationToken,
+) -> Result<Option<Applied>, Error> {
+    persist!("writing to Postgres", &stop, sink.apply(&batch).await)
+}
+
+fn unexpected(error: tokio::task::JoinError) -> Error {
+    Error::halt(format!("writing to Postgres ended unexpectedly: {error}"))
 }
 
 /// When healing and upkeep are due.

@@ -84,7 +84,11 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
     }
 
     fn names(&self) -> Names<'_> {
-        Names { raw: &self.raw_topics, accepted: &self.accepted_topics, dead_letters: &self.dead_letters_topic }
+        Names {
+            raw: &self.raw_topics,
+            accepted: &self.accepted_topics,
+            dead_letters: &self.dead_letters_topic,
+        }
     }
 }
 

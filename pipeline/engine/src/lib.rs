@@ -160,4 +160,3 @@ async fn ended(stage: tokio::task::JoinHandle<Result<(), Error>>) -> Result<(), 
         Err(error) => Err(Error::halt(format!("a stage ended unexpectedly: {error}"))),
     }
 }
-

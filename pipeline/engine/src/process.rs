@@ -94,7 +94,11 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
             let Some(batch) = self.raw[dataset].read(&*self.topics).await? else { continue };
             let outcome = transform.apply(dataset, &batch, SystemTime::now());
             if outcome.foreign > 0 {
-                warn!(topic = self.raw[dataset].topic, records = outcome.foreign, "skipped records of another's making");
+                warn!(
+                    topic = self.raw[dataset].topic,
+                    records = outcome.foreign,
+                    "skipped records of another's making"
+                );
             }
             let outputs = [
                 (&self.accepted_topics[dataset], &outcome.accepted),

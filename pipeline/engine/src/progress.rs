@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tidegate_core::contract::{Applied, Error};
+use tidegate_core::contract::{Applied, Consumed, Error};
 use tidegate_topics::{Offset, Topics};
 use tokio::sync::Notify;
 
-use crate::cursor::{Cursor, topics_error};
 use crate::PARTITION;
+use crate::cursor::{Cursor, topics_error};
 
 /// How far the stages have come. Offsets are published only after what they stand for is durable enough:
 /// of the transform when its outputs are on their topics, of the sink when it has committed.
@@ -95,7 +95,9 @@ impl Progress {
     }
 
     /// Publishes a commit. Whether healing is due is known before the offsets are.
-    pub(crate) fn deliver(&self, applied: &Applied, accepted: &[Cursor], dead_letters: &Cursor) {
+    ///
+    /// `consumed` names the accepted topics in the order of their datasets, then `dead-letters`.
+    pub(crate) fn deliver(&self, applied: &Applied, consumed: &[Consumed]) {
         for (counts, tally) in self.counts.iter().zip(&applied.tallies) {
             counts.accepted.fetch_add(tally.accepted, Ordering::Relaxed);
             counts.rejected.fetch_add(tally.rejected, Ordering::Relaxed);
@@ -106,10 +108,10 @@ impl Progress {
         if applied.may_heal {
             self.heal_pending.store(true, Ordering::Release);
         }
-        for (delivered, cursor) in self.delivered.iter().zip(accepted) {
-            delivered.store(cursor.next, Ordering::Release);
+        let delivered = self.delivered.iter().chain([&self.letters_delivered]);
+        for (delivered, consumed) in delivered.zip(consumed) {
+            delivered.store(consumed.next, Ordering::Release);
         }
-        self.letters_delivered.store(dead_letters.next, Ordering::Release);
         self.changed.notify_waiters();
     }
 

@@ -40,7 +40,9 @@ fn main() -> Anything<()> {
         private::Options { dir: folder.path().join("postgres"), temporary: true, ..Default::default() };
     let server = runtime.block_on(Server::start(options))?;
     println!("rows in thousands per second; median of {rounds} rounds, taken in turn");
-    println!("| rows | \\copy bare | \\copy with foreign keys | tidegate | ÷ bare | ÷ foreign keys | CPU s | peak MiB |");
+    println!(
+        "| rows | \\copy bare | \\copy with foreign keys | tidegate | ÷ bare | ÷ foreign keys | CPU s | peak MiB |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut ratios = Vec::new();
     for size in sizes {
@@ -108,14 +110,18 @@ impl Bench<'_> {
             "id integer primary key, name text not null, datetime timestamptz not null, \
              department_id integer not null{departments}, job_id integer not null{jobs}"
         );
-        psql(&url, &[
-            "create table departments (id integer primary key, department text not null)",
-            "create table jobs (id integer primary key, job text not null)",
-            &format!("create table hired_employees ({columns})"),
-            &format!("\\copy departments from '{}' csv", files.join("departments.csv").display()),
-            &format!("\\copy jobs from '{}' csv", files.join("jobs.csv").display()),
-        ])?;
-        let copy = format!("\\copy hired_employees from '{}' csv", files.join("hired_employees.csv").display());
+        psql(
+            &url,
+            &[
+                "create table departments (id integer primary key, department text not null)",
+                "create table jobs (id integer primary key, job text not null)",
+                &format!("create table hired_employees ({columns})"),
+                &format!("\\copy departments from '{}' csv", files.join("departments.csv").display()),
+                &format!("\\copy jobs from '{}' csv", files.join("jobs.csv").display()),
+            ],
+        )?;
+        let copy =
+            format!("\\copy hired_employees from '{}' csv", files.join("hired_employees.csv").display());
         let begun = Instant::now();
         psql(&url, &[&copy])?;
         Ok(begun.elapsed())

@@ -23,7 +23,9 @@ pub async fn command(global: &Global, arguments: &FormatArguments) -> Result<(),
         format!("pipeline '{}', {} datasets", settings.manifest.pipeline, settings.manifest.datasets.len()),
     )];
     findings.push(match settings.load_views() {
-        Ok(views) => Finding::new("views", Grade::Good, format!("{} in {}", views.len(), settings.views.display())),
+        Ok(views) => {
+            Finding::new("views", Grade::Good, format!("{} in {}", views.len(), settings.views.display()))
+        }
         Err(failure) => Finding::new("views", Grade::Fault, failure.message),
     });
     findings.extend(landing(&settings));
@@ -59,9 +61,14 @@ fn landing(settings: &Settings) -> Vec<Finding> {
     let folder = &settings.landing;
     let subject = "landing folder";
     if !folder.exists() {
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return vec![match writable(parent) {
-            true => Finding::new(subject, Grade::Good, format!("{} is missing: run will create it", folder.display())),
+            true => Finding::new(
+                subject,
+                Grade::Good,
+                format!("{} is missing: run will create it", folder.display()),
+            ),
             false => Finding::new(
                 subject,
                 Grade::Fault,
@@ -70,8 +77,7 @@ fn landing(settings: &Settings) -> Vec<Finding> {
         }];
     }
     if !writable(folder) {
-        let message =
-            format!("{} cannot be written to: files could not be moved to done/", folder.display());
+        let message = format!("{} cannot be written to: files could not be moved to done/", folder.display());
         return vec![Finding::new(subject, Grade::Fault, message)];
     }
     let mut matching = 0;

@@ -33,7 +33,13 @@ Logs go to stderr; RUST_LOG sets their level.";
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The manifest
-    #[arg(long, global = true, env = "TIDEGATE_CONFIG", default_value = "tidegate.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEGATE_CONFIG",
+        default_value = "tidegate.yaml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     /// The database, as postgres://user@host:5432/name
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]

@@ -54,7 +54,9 @@ pub async fn demo(global: &Global, arguments: &DemoArguments) -> Result<(), Fail
     let is_private = server.is_some();
     if shown.is_ok() && arguments.hold && is_private {
         let url = url.unwrap_or_default();
-        output::print(&format!("\nThe database stays up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL={url}\n"))?;
+        output::print(&format!(
+            "\nThe database stays up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL={url}\n"
+        ))?;
         next_steps(&company)?;
         tokio::signal::ctrl_c().await?;
     }
@@ -64,7 +66,9 @@ pub async fn demo(global: &Global, arguments: &DemoArguments) -> Result<(), Fail
     shown?;
     if !arguments.hold {
         if is_private {
-            output::print("\nWhat to try next: 'tidegate demo --hold' keeps the database up to look around in:\n")?;
+            output::print(
+                "\nWhat to try next: 'tidegate demo --hold' keeps the database up to look around in:\n",
+            )?;
         } else {
             output::print("\nWhat to try next:\n")?;
         }

@@ -22,7 +22,10 @@ pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), F
         samples.push(infer::sample(path, SAMPLE_ROWS).await?.sample);
     }
     let directory = std::env::current_dir()?;
-    let text = starter::write(&samples, &pipeline_name(&directory.file_name().unwrap_or_default().to_string_lossy()));
+    let text = starter::write(
+        &samples,
+        &pipeline_name(&directory.file_name().unwrap_or_default().to_string_lossy()),
+    );
     let mut options = std::fs::OpenOptions::new();
     let options = match arguments.force {
         true => options.write(true).create(true).truncate(true),

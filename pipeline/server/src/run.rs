@@ -291,7 +291,8 @@ fn sum(sources: &Relation, column: &str, of: impl Fn(&[Option<String>]) -> bool)
 async fn datasets(postgres: &Postgres) -> Result<Relation, Failure> {
     let sources = postgres.sources().await?;
     let counted = ["accepted", "rejected", "waiting", "discarded", "in_flight"];
-    let mut columns = vec![Column::new("dataset", ColumnKind::Text), Column::new("sources", ColumnKind::Number)];
+    let mut columns =
+        vec![Column::new("dataset", ColumnKind::Text), Column::new("sources", ColumnKind::Number)];
     columns.extend(counted.map(|name| Column::new(name, ColumnKind::Number)));
     let rows = postgres.manifest().datasets.iter().map(|dataset| {
         let name = Some(dataset.name.clone());
