@@ -2,7 +2,7 @@
 -- lets one registration at a time choose, and one that fails uses none up.
 with
     known as (
-        select source, lines, completed_at is not null as complete
+        select source, lines, completed_at is not null as complete, true as known
         from tidegate.sources
         where identity = $4
     ),
@@ -11,7 +11,7 @@ with
         insert into tidegate.sources (source, dataset, kind, name, identity, bytes)
         select (select coalesce(max(source), 0) + 1 from tidegate.sources), $1, $2, $3, $4, $5
         where not exists (select from known)
-        returning source, lines, false as complete
+        returning source, lines, false as complete, false as known
     )
 
 select * from known

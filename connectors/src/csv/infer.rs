@@ -10,15 +10,6 @@ use tidegate_core::split::{Dialect, Fields, Splitter, Step};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// What the first rows of a file show.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inferred {
-    /// Its name and columns.
-    pub sample: Sample,
-    /// What stands between its fields; if it is no comma, the manifest must say so in `csv.delimiter`.
-    pub delimiter: u8,
-}
-
 /// What may stand between fields, the likelier first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
@@ -30,7 +21,7 @@ const PROBE_BYTES: usize = 64 << 10;
 /// # Errors
 ///
 /// If the file cannot be read.
-pub async fn sample(path: &Path, rows: usize) -> Result<Inferred, Error> {
+pub async fn sample(path: &Path, rows: usize) -> Result<Sample, Error> {
     let fail =
         |error: &dyn std::fmt::Display| Error::halt(format!("cannot read '{}': {error}", path.display()));
     let mut file = File::open(path).await.map_err(|error| fail(&error))?;
@@ -58,7 +49,7 @@ pub async fn sample(path: &Path, rows: usize) -> Result<Inferred, Error> {
         }
         inference.observe(&fields);
     }
-    Ok(Inferred { sample: inference.finish(), delimiter })
+    Ok(Sample { delimiter, ..inference.finish() })
 }
 
 /// The delimiter that gives most records the same number of fields; of equal ones that with more fields.

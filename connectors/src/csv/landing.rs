@@ -16,7 +16,6 @@ use super::folder::{Candidate, Folder};
 use super::passed::Passed;
 use super::pending::{Pending, Read};
 use super::reading::{Content, Progress, Reading, Unfit};
-use crate::postgres::Registration;
 
 /// The landing folder of a pipeline: gives out the lines of the files that are put there.
 ///
@@ -34,8 +33,6 @@ pub struct Landing<R> {
     folder: Folder,
     state: State,
     pending: Pending,
-    /// A source that nobody read before; so are all with a larger number.
-    fresh_from: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -96,7 +93,6 @@ impl<R: Registry> Landing<R> {
             folder: Folder::new(folder),
             state: State::Watching,
             pending: Pending::default(),
-            fresh_from: None,
         }
     }
 
@@ -233,10 +229,10 @@ impl<R: Registry> Landing<R> {
         let registration = registering.await?;
         let source = registration.source;
         if !registration.complete {
-            let passed =
-                passed(&registration, &self.already_sent, &mut self.fresh_from, &self.registry).await?;
-            tracing::info!(source, file = %opened.path.display(), bytes = opened.stamp.size, "reading a file");
             let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
+            // Of what was never read before nothing has been given out: the ledger need not be asked.
+            let passed = if registration.known { Passed::up_to(sent_to) } else { Passed::none() };
+            tracing::info!(source, file = %opened.path.display(), bytes = opened.stamp.size, "reading a file");
             let lines_min = registration.lines.unwrap_or(0).max(sent_to);
             let registered = std::mem::replace(&mut self.state, State::Watching);
             if let State::Registering(taken) = registered {
@@ -293,28 +289,6 @@ impl<R: Registry> Landing<R> {
         self.state = State::Watching;
         Ok(None)
     }
-}
-
-/// What of a registered source need not be given out. Only sources that were read before ask the ledger.
-async fn passed(
-    registration: &Registration,
-    already_sent: &HashMap<u64, u64>,
-    fresh_from: &mut Option<u64>,
-    registry: &impl Registry,
-) -> Result<Passed, Error> {
-    let source = registration.source;
-    let sent_to = already_sent.get(&source).copied().unwrap_or(0);
-    if sent_to == 0 && registration.lines.is_none() {
-        if fresh_from.is_some_and(|fresh| source > fresh) {
-            return Ok(Passed::none());
-        }
-        // It may have been read before all the same, if the topics are lost: its first lines tell.
-        if registry.ledger_chunk(source, 1).await?.is_empty() {
-            *fresh_from = Some(fresh_from.map_or(source, |fresh| fresh.min(source)));
-            return Ok(Passed::none());
-        }
-    }
-    Ok(Passed::up_to(sent_to))
 }
 
 /// Opens a file that was read, if it is still the same.

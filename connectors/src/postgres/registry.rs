@@ -15,6 +15,8 @@ pub struct Registration {
     pub lines: Option<u64>,
     /// Whether every line is accounted for.
     pub complete: bool,
+    /// Whether it was registered before.
+    pub known: bool,
 }
 
 /// What kind of input a source is.
@@ -72,6 +74,7 @@ impl Postgres {
             source: row.get::<_, i64>(0) as u64,
             lines: row.get::<_, Option<i64>>(1).map(|lines| lines as u64),
             complete: row.get(2),
+            known: row.get(3),
         };
         tx.commit().await?;
         Ok(registration)

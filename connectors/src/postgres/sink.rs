@@ -66,7 +66,7 @@ impl Detour {
 impl Sink for Postgres {
     type Batch = Batch;
 
-    fn prepare(&self, delivery: &Delivery) -> Batch {
+    fn read(&self, delivery: &Delivery) -> Batch {
         Reader::new(&self.inner.validators).delivery(&self.inner.manifest, delivery)
     }
 

@@ -26,7 +26,8 @@ async fn run(landing: &mut Landing<Postgres>, postgres: &Postgres) -> usize {
                 if !lose {
                     let rows = vec![(intake.dataset, intake.records)];
                     let dead_letters = vec![intake.dead_letters];
-                    postgres.apply(&Delivery { rows, dead_letters, consumed: vec![] }).await.unwrap();
+                    let delivery = Delivery { rows, dead_letters, consumed: vec![] };
+                    postgres.apply(&postgres.read(&delivery)).await.unwrap();
                 }
             }
         }

@@ -17,8 +17,8 @@ async fn the_delimiter_and_the_columns_of_a_file_are_found() {
         fs::write(&path, content).unwrap();
         let inferred = infer::sample(&path, 40).await.unwrap();
         assert_eq!(inferred.delimiter as char, delimiter);
-        let columns = &inferred.sample.columns;
-        assert_eq!(inferred.sample.header.unwrap(), ["id", "name", "born"]);
+        let columns = &inferred.columns;
+        assert_eq!(inferred.header.unwrap(), ["id", "name", "born"]);
         assert_eq!((columns.len(), columns[0].kind, columns[0].rows()), (3, Kind::Integer, 39));
     }
     assert_eq!(inferred_delimiter("one\ntwo, three\n", &path).await, b',');

@@ -81,7 +81,7 @@ impl Registry for Memory {
             state.sources.len() - 1
         });
         let Known { lines, complete, .. } = state.sources[index];
-        Ok(Registration { source: index as u64 + 1, lines, complete })
+        Ok(Registration { source: index as u64 + 1, lines, complete, known: known.is_some() })
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

@@ -71,7 +71,7 @@ impl Fixture {
     }
 
     pub(crate) async fn apply(&self, delivery: &Delivery) -> Result<Applied, Error> {
-        self.sink.apply(&self.sink.prepare(delivery)).await
+        self.sink.apply(&self.sink.read(delivery)).await
     }
 
     pub(crate) async fn execute(&self, sql: &str) {

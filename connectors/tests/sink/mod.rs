@@ -6,7 +6,7 @@ mod views;
 mod waiting;
 
 use fixture::{COMPANY, Fixture, delivery};
-use tidegate_core::contract::{Consumed, Delivery, Sink, Tally};
+use tidegate_core::contract::{Consumed, Delivery, Tally};
 
 #[tokio::test]
 async fn rows_are_accepted_once_however_often_they_are_delivered() {

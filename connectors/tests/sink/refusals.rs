@@ -1,6 +1,6 @@
 //! Rows that Postgres alone refuses.
 
-use tidegate_core::contract::{Sink, Tally};
+use tidegate_core::contract::Tally;
 
 use super::fixture::{COMPANY, Fixture, delivery};
 

@@ -117,9 +117,9 @@ pub trait Sink: Send + Sync + 'static {
     type Batch: Send + Sync + 'static;
 
     /// Does with a delivery what needs no database, while the database is busy with the one before.
-    fn prepare(&self, delivery: &Delivery) -> Self::Batch;
+    fn read(&self, delivery: &Delivery) -> Self::Batch;
 
-    /// Applies a prepared delivery in one transaction.
+    /// Applies a delivery in one transaction.
     fn apply(&self, batch: &Self::Batch) -> impl Future<Output = Result<Applied, Error>> + Send;
 
     /// Accepts waiting lines whose references exist now. Gives how many left the waiting set.

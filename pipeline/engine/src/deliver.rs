@@ -40,7 +40,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         while !self.stop.is_cancelled() {
             let idle = next.is_none();
             if let Some(delivery) = next.take() {
-                // The next delivery is read and prepared while this one is committed.
+                // The next delivery is read while this one is committed.
                 let applying = tokio::spawn(apply(self.sink.clone(), delivery.batch, self.stop.clone()));
                 next = self.gather().await?;
                 let Some(applied) = applying.await.map_err(unexpected)?? else { break };
@@ -86,7 +86,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         }
         let cursors = self.accepted.iter().chain([&self.dead_letters]);
         delivery.consumed = cursors.map(Cursor::consumed).collect();
-        let batch = self.sink.prepare(&delivery);
+        let batch = self.sink.read(&delivery);
         Ok(Some(Prepared { batch, consumed: delivery.consumed }))
     }
 

@@ -9,6 +9,8 @@
 //! one with the two foreign keys, and `tidegate run --until-idle` from a cold start over as many rows with
 //! 3.5 % rejects; then it prints the medians, their ratios, and Tidegate's own CPU time and peak memory.
 
+#![allow(clippy::print_stdout)] // what it measures is what it is for
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};

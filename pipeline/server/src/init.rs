@@ -19,7 +19,7 @@ const SAMPLE_ROWS: usize = 10_000;
 pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), Failure> {
     let mut samples = Vec::new();
     for path in &arguments.from {
-        samples.push(infer::sample(path, SAMPLE_ROWS).await?.sample);
+        samples.push(infer::sample(path, SAMPLE_ROWS).await?);
     }
     let directory = std::env::current_dir()?;
     let text = starter::write(

@@ -24,6 +24,8 @@ pub struct Sample {
     pub header: Option<Vec<String>>,
     /// Its columns, in order.
     pub columns: Vec<ColumnSample>,
+    /// What stands between its fields.
+    pub delimiter: u8,
 }
 
 /// A dataset as it will be written.
@@ -31,6 +33,7 @@ struct Guess<'a> {
     name: String,
     files: String,
     header: bool,
+    delimiter: u8,
     key: usize,
     columns: &'a [ColumnSample],
 }
@@ -68,7 +71,14 @@ fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Option<Guess<'a>> {
     }
     let (name, files) = files.take(&sample.file_name)?;
     let key = key_of(&sample.columns);
-    Some(Guess { name, files, header: sample.header.is_some(), key, columns: &sample.columns })
+    Some(Guess {
+        name,
+        files,
+        header: sample.header.is_some(),
+        delimiter: sample.delimiter,
+        key,
+        columns: &sample.columns,
+    })
 }
 
 /// The column named `id`, else the first that could be a key, else the first.
@@ -81,8 +91,12 @@ fn write_dataset(text: &mut String, guess: &Guess<'_>, all: &[Guess<'_>], refere
     let key = &guess.columns[guess.key];
     let unsure = if key.identifies() { "" } else { " # check: in the sample its values are not distinct" };
     let mut lines = format!("  {}:\n    files: {}\n", guess.name, value_text(&guess.files));
-    if guess.header {
-        lines.push_str("    csv: {header: true}\n");
+    let delimiter =
+        (guess.delimiter != b',').then(|| format!("delimiter: {:?}", char::from(guess.delimiter)));
+    let header = guess.header.then(|| "header: true".to_owned());
+    let dialect: Vec<String> = delimiter.into_iter().chain(header).collect();
+    if !dialect.is_empty() {
+        let _ = writeln!(lines, "    csv: {{{}}}", dialect.join(", "));
     }
     // Writing to a text cannot fail.
     let _ = writeln!(lines, "    key: {}{unsure}\n    columns:", value_text(&key.name));

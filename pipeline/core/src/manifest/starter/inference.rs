@@ -56,7 +56,7 @@ impl Inference {
         {
             column.name = "id".into();
         }
-        Sample { file_name: self.file_name, header: header.then_some(first), columns }
+        Sample { file_name: self.file_name, header: header.then_some(first), columns, delimiter: b',' }
     }
 
     fn tally(&mut self, fields: &[&str]) {

@@ -1,0 +1,160 @@
+//! The company: its manifest and views, its example files, and what must always hold.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::home::Home;
+
+/// The manifest of the example, with files taken at once.
+pub(crate) const MANIFEST: &str = "\
+pipeline: company
+settle: 10ms
+datasets:
+  departments:
+    key: id
+    columns: {id: integer, department: text}
+  jobs:
+    key: id
+    columns: {id: integer, job: text}
+  hired_employees:
+    key: id
+    columns:
+      id: integer
+      name: text
+      datetime: timestamptz
+      department_id: {type: integer, references: departments}
+      job_id: {type: integer, references: jobs}
+";
+
+pub(crate) const TABLES: [&str; 3] = ["departments", "jobs", "hired_employees"];
+
+/// What a view must equal, asked of the tables directly.
+const VIEWS: [(&str, &str); 3] = [
+    (
+        "hires_by_quarter",
+        "select extract(year from at)::integer, department, job,
+            count(*) filter (where extract(quarter from at) = 1),
+            count(*) filter (where extract(quarter from at) = 2),
+            count(*) filter (where extract(quarter from at) = 3),
+            count(*) filter (where extract(quarter from at) = 4)
+        from (select *, datetime at time zone 'UTC' as at from hired_employees) as hired
+        join departments on departments.id = department_id
+        join jobs on jobs.id = job_id
+        group by 1, 2, 3",
+    ),
+    (
+        "hires_by_department",
+        "select extract(year from datetime at time zone 'UTC')::integer, departments.id, department, count(*)
+        from hired_employees join departments on departments.id = department_id
+        group by 1, 2, 3",
+    ),
+    (
+        "departments_above_mean",
+        "with hired as (
+            select extract(year from datetime at time zone 'UTC')::integer as year, department_id, count(*) as n
+            from hired_employees group by 1, 2
+        )
+        select year, id, department, n
+        from hired join departments on id = department_id
+        where n > (select avg(n) from hired as other where other.year = hired.year)",
+    ),
+];
+
+/// A home of the company, with the views of the repository.
+pub(crate) async fn home() -> Home {
+    with_manifest(MANIFEST).await
+}
+
+/// The same with another manifest of the company.
+pub(crate) async fn with_manifest(manifest: &str) -> Home {
+    let home = Home::new(manifest).await;
+    let views = home.path("sql/views");
+    std::fs::create_dir_all(&views).unwrap();
+    for entry in std::fs::read_dir(repository().join("sql/views")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), views.join(entry.file_name())).unwrap();
+    }
+    home
+}
+
+/// Drops the files of the example.
+pub(crate) fn drop_example(home: &Home) {
+    for table in TABLES {
+        home.drop(&format!("{table}.csv"), example(table));
+    }
+}
+
+/// A file of the example.
+pub(crate) fn example(table: &str) -> Vec<u8> {
+    std::fs::read(repository().join(format!("examples/company/landing/{table}.csv"))).unwrap()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// All that the landed files came to, but for positions and times.
+pub(crate) async fn state(home: &Home) -> Vec<String> {
+    let mut state = Vec::new();
+    let mut add = |title: &str, rows: Vec<String>| {
+        state.push(format!("== {title}"));
+        state.extend(rows);
+    };
+    add("departments", home.query("select id, department from departments order by id").await);
+    add("jobs", home.query("select id, job from jobs order by id").await);
+    let employees = "select id, name, datetime, department_id, job_id from hired_employees order by id";
+    add("hired_employees", home.query(employees).await);
+    for (view, _) in VIEWS {
+        add(view, home.query(&format!("select * from {view}")).await);
+    }
+    let letters = "select dataset, status, text, reasons from tidegate.dead_letters \
+                   where status in ('rejected', 'waiting') order by dataset, status, text, reasons::text";
+    add("dead letters", home.query(letters).await);
+    state
+}
+
+/// Fails unless two states are equal, and names the first difference.
+#[track_caller]
+pub(crate) fn assert_same(what: &str, left: &[String], right: &[String]) {
+    let different = (0..left.len().max(right.len())).find(|i| left.get(*i) != right.get(*i));
+    if let Some(i) = different {
+        panic!("{what}: they differ at row {i}:\n  {:?}\n  {:?}", left.get(i), right.get(i));
+    }
+}
+
+/// Fails unless every line is accounted for once and every view equals its query.
+pub(crate) async fn assert_accounted(home: &Home) {
+    for source in home.sources().await {
+        let n = |name: &str| source[name].as_u64().unwrap_or_else(|| panic!("no {name}: {source}"));
+        assert_eq!(
+            n("accepted") + n("rejected") + n("waiting") + n("discarded"),
+            n("lines"),
+            "a line is lost or counted twice: {source}"
+        );
+        assert_eq!(n("in_flight"), 0, "{source}");
+        assert_eq!(source["complete"], Value::Bool(true), "{source}");
+    }
+    // What the ledger says of each line is what the tables hold.
+    let letters = "select count(*) from tidegate.dead_letters where status = ";
+    for fate in ["rejected", "waiting"] {
+        let ledger = format!("select coalesce(sum({fate}_count), 0) from tidegate.ledger");
+        assert_eq!(
+            home.query(&ledger).await,
+            home.query(&format!("{letters}'{fate}'")).await,
+            "lines {fate}: by the ledger, and as dead letters"
+        );
+    }
+    assert_views_hold(home).await;
+}
+
+/// Fails unless every view equals what its query gives over the tables.
+pub(crate) async fn assert_views_hold(home: &Home) {
+    for (view, query) in VIEWS {
+        let (here, there) = (format!("(select * from {view})"), format!("({query})"));
+        for (what, a, b) in [("too much", &here, &there), ("missing", &there, &here)] {
+            let rows = home.query(&format!("{a} except all {b}")).await;
+            assert!(rows.is_empty(), "{what} in {view}: {rows:?}");
+        }
+    }
+}

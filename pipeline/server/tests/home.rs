@@ -1,0 +1,264 @@
+//! A pipeline of one test: a folder, a database, and the command run in it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tidegate_connectors::postgres::testing;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+/// How long anything may take before the test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// How often a condition is looked at.
+const POLL_EVERY: Duration = Duration::from_millis(5);
+
+/// A folder with a manifest and a landing folder, and a database.
+pub(crate) struct Home {
+    /// The database, as a superuser.
+    pub(crate) url: String,
+    folder: TempDir,
+    client: tokio_postgres::Client,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A command that is still running. It is killed when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<()>,
+    said: Arc<Mutex<String>>,
+}
+
+impl Home {
+    /// A home with a manifest and an empty database.
+    pub(crate) async fn new(manifest: &str) -> Self {
+        let url = testing::database().await.url;
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("set timezone = 'UTC'").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tidegate.yaml"), manifest).unwrap();
+        std::fs::create_dir(folder.path().join("landing")).unwrap();
+        Self { url, folder, client }
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a file into the landing folder, settled long ago, and newer than those dropped before.
+    pub(crate) fn drop(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        static DROPPED: AtomicU64 = AtomicU64::new(0);
+        let later = Duration::from_millis(DROPPED.fetch_add(1, Ordering::Relaxed));
+        // Written aside and renamed, so that a watching run sees the whole of it.
+        let aside = self.path(format!("{name}.aside"));
+        std::fs::write(&aside, bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(&aside).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600) + later).unwrap();
+        std::fs::rename(aside, self.path("landing").join(name)).unwrap();
+    }
+
+    /// The names of what is in a folder of this home, sorted.
+    pub(crate) fn names_in(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The command in this home, on its database, with nothing else from the environment of the tests.
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(arguments).current_dir(self.folder.path()).env("DATABASE_URL", &self.url);
+        for name in ["TIDEGATE_CONFIG", "TIDEGATE_DATA_DIR", "TIDEGATE_LANDING", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs the command with arguments as on a command line, without quotes.
+    pub(crate) async fn run(&self, arguments: &str) -> Outcome {
+        self.spawn(arguments).ended().await
+    }
+
+    /// Ingests what is in the landing folder.
+    pub(crate) async fn ingest(&self) -> Outcome {
+        self.run("run --until-idle").await.succeeded()
+    }
+
+    /// Starts the command, and leaves it running.
+    pub(crate) fn spawn(&self, arguments: &str) -> Running {
+        Running::start(self.command(arguments.split_whitespace()))
+    }
+
+    /// The rows of a query as texts, null as `null`, the columns with `|` between them.
+    pub(crate) async fn query(&self, sql: &str) -> Vec<String> {
+        let messages = self.client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let rows = messages.iter().filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let row_text = |row: &tokio_postgres::SimpleQueryRow| {
+            let fields: Vec<&str> = (0..row.len()).map(|i| row.get(i).unwrap_or("null")).collect();
+            fields.join("|")
+        };
+        rows.map(row_text).collect()
+    }
+
+    /// The only value of a query, as a number; 0 while what it asks for is not there.
+    pub(crate) async fn count(&self, sql: &str) -> u64 {
+        let Ok(messages) = self.client.simple_query(sql).await else { return 0 };
+        let value = messages.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// The sources as `tidegate sources` shows them.
+    pub(crate) async fn sources(&self) -> Vec<Value> {
+        self.run("sources --format json").await.succeeded().rows()
+    }
+
+    /// The dead letters as `tidegate dead-letters list` shows them, a row for each reason.
+    pub(crate) async fn dead_letters(&self) -> Vec<Value> {
+        self.run("dead-letters list --limit 100000 --format json").await.succeeded().rows()
+    }
+}
+
+impl Running {
+    /// Starts a command.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let stdout = tokio::spawn(async move {
+            let mut text = Vec::new();
+            stdout.read_to_end(&mut text).await.unwrap();
+            String::from_utf8(text).unwrap()
+        });
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = said.clone();
+        let stderr = tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                heard.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        });
+        Self { child, stdout, stderr, said }
+    }
+
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the process was not waited for yet")
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has written `text` to stderr.
+    pub(crate) async fn says(&mut self, text: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(text) {
+            let ended = self.child.try_wait().unwrap();
+            let is_over = ended.is_some() && self.stderr.is_finished();
+            if (is_over && !self.said().contains(text)) || begun.elapsed() > DEADLINE {
+                panic!("it never said '{text}' ({ended:?}):\n{}", self.said());
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Outcome {
+        let Ok(status) = tokio::time::timeout(DEADLINE, self.child.wait()).await else {
+            panic!("it did not end within {DEADLINE:?}:\n{}", self.said());
+        };
+        let code = status.unwrap().code();
+        self.stderr.await.unwrap();
+        let stderr = self.said.lock().unwrap().clone();
+        Outcome { code, stdout: self.stdout.await.unwrap(), stderr }
+    }
+
+    /// Kills it as a power failure would.
+    pub(crate) async fn killed(self) {
+        self.signal(Signal::SIGKILL);
+        self.ended().await;
+    }
+}
+
+impl Outcome {
+    /// The same, having ended with exit code 0.
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Self {
+        self.failed_with(0)
+    }
+
+    /// The same, having ended with this exit code.
+    #[track_caller]
+    pub(crate) fn failed_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The same, having written every one of these texts to stderr.
+    #[track_caller]
+    pub(crate) fn saying(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "'{text}' is not in:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// stdout, read as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
+    }
+
+    /// stdout, read as a JSON array.
+    #[track_caller]
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        self.json().as_array().unwrap_or_else(|| panic!("no array:\n{}", self.stdout)).clone()
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < DEADLINE, "within {DEADLINE:?} it did not come about that {what}");
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}

@@ -1,0 +1,22 @@
+//! The command, end to end: real processes, real files, a real Postgres.
+//!
+//! Each test has a [`Home`](home::Home): a folder with a manifest, a landing folder and a database of its
+//! own. Nothing sleeps for a fixed time; what must come about is waited for, and so is the end.
+
+#![allow(clippy::unwrap_used)] // the whole crate is tests; the lint knows only `#[test]` functions
+
+mod company;
+mod home;
+
+mod bad_input;
+mod check;
+mod demo;
+mod example;
+mod init;
+mod interruptions;
+mod order;
+mod run;
+mod show;
+mod text;
+mod together;
+mod watching;
