@@ -7,5 +7,9 @@ select
     current_database()::text as database,
     to_regclass('tidegate.pipeline') is not null as prepared,
     to_regclass('tidegate.pipeline') is not null
-        or has_database_privilege(current_database(), 'create') as may_create,
+        or (
+            has_database_privilege(current_database(), 'create')
+            and has_schema_privilege(coalesce(current_schema(), 'public'), 'create')
+        ) as may_create,
+    coalesce(current_schema(), 'public')::text as schema,
     has_database_privilege(current_database(), 'temporary') as may_stage

@@ -7,9 +7,10 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
-use tidegate_core::validate::{Scratch, Validator};
+use tidegate_core::validate::Scratch;
 use tracing::warn;
 
+use super::Validators;
 use super::references::Values;
 
 /// All lines of a delivery, or of a round of healing. Opaque outside the sink.
@@ -76,25 +77,29 @@ pub(super) struct Letter {
 
 /// Reads deliveries.
 pub(super) struct Reader<'a> {
-    validators: &'a [Validator],
+    validators: &'a Validators,
     texts: Vec<Vec<u8>>,
     batch: Batch,
     scratch: Scratch,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(validators: &'a [Validator]) -> Self {
-        let rows = validators.iter().map(|_| Rows::default()).collect();
+    pub(super) fn new(validators: &'a Validators) -> Self {
+        let datasets = validators.as_given.len();
+        let rows = (0..datasets).map(|_| Rows::default()).collect();
         let batch = Batch { rows, ..Batch::default() };
-        let texts = validators.iter().map(|_| Vec::new()).collect();
+        let texts = vec![Vec::new(); datasets];
         Self { validators, texts, batch, scratch: Scratch::default() }
     }
 
     /// Takes in a delivery. What is on a topic but not Tidegate's is left out, with a warning.
     pub(super) fn delivery(mut self, manifest: &Manifest, delivery: &Delivery) -> Batch {
+        for (dataset, (text, rows)) in self.texts.iter_mut().zip(&mut self.batch.rows).enumerate() {
+            let its = || delivery.rows.iter().filter(|(of, _)| *of == dataset).map(|(_, records)| records);
+            text.reserve_exact(its().map(|records| records.as_bytes().len()).sum());
+            rows.lines.reserve_exact(its().map(|records| records.len()).sum());
+        }
         for (dataset, records) in &delivery.rows {
-            self.texts[*dataset].reserve(records.as_bytes().len());
-            self.batch.rows[*dataset].lines.reserve(records.len());
             for record in records.iter() {
                 match Line::parse(record.value) {
                     Some(line) => self.row(*dataset, line, None),
@@ -136,7 +141,11 @@ impl<'a> Reader<'a> {
         if letter.event == Event::Waiting {
             let mut scratch = std::mem::take(&mut self.scratch);
             let text = letter.text.as_deref().unwrap_or_default().as_bytes();
-            match self.validators[dataset].check(text, &mut scratch) {
+            let validators = match letter.stage {
+                Stage::Sink => &self.validators.canonical,
+                Stage::Source | Stage::Transform => &self.validators.as_given,
+            };
+            match validators[dataset].check(text, &mut scratch) {
                 Ok(row) => self.row(dataset, Line { attempt, position, text: row.canonical }, Some(index)),
                 // The manifest has changed since the line was found good.
                 Err(reasons) => {
@@ -161,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn finish(mut self) -> Batch {
-        let rows = self.batch.rows.iter_mut().zip(self.validators);
+        let rows = self.batch.rows.iter_mut().zip(&self.validators.as_given);
         for ((rows, validator), text) in rows.zip(self.texts) {
             rows.text = Bytes::from(text);
             rows.references = Values::collect(validator.references(), rows);

@@ -46,7 +46,7 @@ impl Postgres {
                     dataset,
                     position: position(row),
                     attempt: row.get::<_, i32>(2) as u32,
-                    stage: Stage::Sink,
+                    stage: Stage::parse(row.get(4)),
                     event: Event::Waiting,
                     text: row.get(3),
                     bytes: None,
@@ -76,7 +76,7 @@ impl Postgres {
         }
         (!conditions.is_empty()).then(|| {
             format!(
-                "select source, line, attempt, text from tidegate.dead_letters \
+                "select source, line, attempt, text, stage from tidegate.dead_letters \
                  where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3){conditions} \
                  order by source, line limit $4"
             )

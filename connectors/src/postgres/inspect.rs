@@ -61,8 +61,10 @@ impl Postgres {
                 "rights",
                 Grade::Fault,
                 format!(
-                    "role {user} needs: grant create, temporary on database {} to {user}",
-                    row.get::<_, &str>("database")
+                    "role {user} needs: grant create, temporary on database {} to {user}; grant create on \
+                     schema {} to {user}",
+                    row.get::<_, &str>("database"),
+                    row.get::<_, &str>("schema")
                 ),
             ),
         });

@@ -65,10 +65,18 @@ struct Inner {
     pool: Pool,
     manifest: Arc<Manifest>,
     tables: Vec<TableSql>,
-    validators: Vec<Validator>,
+    validators: Validators,
     owner: Uuid,
     views: OnceLock<Vec<Maintained>>,
     sink: sink::State,
+}
+
+/// The rules of each dataset, for both forms in which a dead letter keeps its line.
+struct Validators {
+    /// As the source gave it.
+    as_given: Vec<Validator>,
+    /// As the transform passed it on: what the sink itself set aside.
+    canonical: Vec<Validator>,
 }
 
 impl Postgres {
@@ -82,7 +90,10 @@ impl Postgres {
         let inner = Inner {
             pool: connection::pool(url)?,
             tables: manifest.datasets.iter().map(TableSql::new).collect(),
-            validators: manifest.datasets.iter().map(Validator::new).collect(),
+            validators: Validators {
+                as_given: manifest.datasets.iter().map(Validator::new).collect(),
+                canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
+            },
             sink: sink::State::new(manifest.datasets.len()),
             manifest,
             owner,
@@ -105,14 +116,12 @@ impl Postgres {
         Ok(self.inner.pool.get().await?)
     }
 
-    /// Brings the database to where the pipeline can run: Tidegate's own schema, the pipeline's name, the
-    /// tables, the views. Does nothing where all is there.
+    /// Brings Tidegate's own schema up to date, and makes the database this pipeline's.
     ///
     /// # Errors
     ///
-    /// If the server is too old, the database is another pipeline's, a table does not fit, or a view
-    /// cannot be made.
-    pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
+    /// If the server is too old, or the database is another pipeline's.
+    pub async fn migrate(&self) -> Result<(), Error> {
         let mut connection = self.connection().await?;
         let row = connection
             .query_one(
@@ -128,20 +137,14 @@ impl Postgres {
         if row.get::<_, &str>(1) != "UTF8" {
             return Err(Error::halt("the database's encoding is not UTF8; create one with encoding 'UTF8'"));
         }
-        // One process at a time prepares; the lock goes with the session's end or the unlock below.
-        connection.batch_execute("select pg_advisory_lock(hashtext('tidegate.prepare'))").await?;
-        let prepared = self.prepare_locked(&mut connection, views).await;
-        connection.batch_execute("select pg_advisory_unlock(hashtext('tidegate.prepare'))").await?;
-        let maintained = prepared?;
-        self.inner.views.get_or_init(|| maintained);
-        Ok(())
+        // One process at a time; the lock goes with the session's end or the unlock below.
+        connection.batch_execute("select pg_advisory_lock(hashtext('tidegate.migrate'))").await?;
+        let migrated = self.migrate_locked(&mut connection).await;
+        connection.batch_execute("select pg_advisory_unlock(hashtext('tidegate.migrate'))").await?;
+        migrated
     }
 
-    async fn prepare_locked(
-        &self,
-        connection: &mut Connection,
-        views: &[View],
-    ) -> Result<Vec<Maintained>, Error> {
+    async fn migrate_locked(&self, connection: &mut Connection) -> Result<(), Error> {
         connection.batch_execute("create schema if not exists tidegate").await?;
         migrations::migrations::runner()
             .set_migration_table_name("tidegate.migrations")
@@ -150,21 +153,34 @@ impl Postgres {
             .map_err(|error| {
                 Error::halt(format!("Tidegate's schema cannot be brought up to date: {error}"))
             })?;
-        let tx = connection.transaction().await?;
         let name = &self.inner.manifest.pipeline;
-        tx.execute("insert into tidegate.pipeline (name) values ($1) on conflict do nothing", &[name])
-            .await?;
-        let found: String = tx.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
+        let sql = "insert into tidegate.pipeline (name) values ($1) on conflict do nothing";
+        connection.execute(sql, &[name]).await?;
+        let found: String = connection.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
         if found != *name {
             return Err(Error::halt(format!(
                 "the database holds the pipeline '{found}', the manifest is of '{name}'; a database holds one \
                  pipeline: use another database"
             )));
         }
+        Ok(())
+    }
+
+    /// Brings tables and views to where the pipeline can run; does nothing where all is there. Only who
+    /// holds the pipeline's leases may: another's views must not change under it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::migrate`]; or if a table does not fit, or a view cannot be made.
+    pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
+        self.migrate().await?;
+        let mut connection = self.connection().await?;
+        let tx = connection.transaction().await?;
         table::ensure(&tx, &self.inner.manifest).await?;
         let maintained = views::apply(&tx, &self.inner.manifest, views).await?;
         tx.commit().await?;
-        Ok(maintained)
+        self.inner.views.get_or_init(|| maintained);
+        Ok(())
     }
 
     fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {

@@ -132,7 +132,7 @@ impl Postgres {
     ///
     /// If Postgres cannot be asked.
     pub async fn dead_letter(&self, source: u64, line: u64) -> Result<Relation, Error> {
-        let sql = "select d.source, line, d.dataset, s.name, stage, status, attempt, text, bytes, length, blake3, \
+        let sql = "select d.source, line, d.dataset, s.name, stage, status, attempt, text, d.bytes, length, blake3, \
                    reasons, d.created_at, d.updated_at \
                    from tidegate.dead_letters as d left join tidegate.sources as s on s.source = d.source \
                    where d.source = $1 and line = $2";

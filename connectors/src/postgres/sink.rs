@@ -326,7 +326,12 @@ impl Attempt<'_> {
                 continue;
             }
             let tally = &mut tallies[letter.dataset];
-            if ledger.enter(letter.position) {
+            if letter.stored && ledger.waits(letter.position) {
+                // It waited, and breaks a rule of the manifest as it is now.
+                ledger.settle(letter.position, Fate::Rejected);
+                settled.push(letter, Some(&letter.reasons));
+                tally.rejected += 1;
+            } else if ledger.enter(letter.position) {
                 ledger.mark(letter.position, Fate::Rejected);
                 tally.rejected += 1;
                 new.push(manifest, letter, None);

@@ -94,6 +94,9 @@ impl View {
                 return Err(fault("a query stands before '-- store: ...' or '-- view'"));
             }
         }
+        if let Some(store) = &store {
+            check_store(store)?;
+        }
         let query = query.filter(|query| !query.trim().is_empty()).ok_or("the part '-- view' is missing")?;
         if store.is_some() {
             store_of = Some(name.to_owned());
@@ -111,6 +114,39 @@ impl View {
     fn function_name(&self) -> String {
         format!("tidegate.{}", quoted(&format!("view_{}_change", self.name)))
     }
+}
+
+/// Refuses what the sum of changes cannot keep up to date.
+fn check_store(store: &StoreQuery) -> Result<(), String> {
+    const NOT_ADDITIVE: [&str; 14] = [
+        "avg",
+        "min",
+        "max",
+        "distinct",
+        "having",
+        "join",
+        "limit",
+        "over",
+        "union",
+        "intersect",
+        "except",
+        "array_agg",
+        "string_agg",
+        "now",
+    ];
+    let without_comments = store.query.lines().map(|line| line.split("--").next().unwrap_or_default());
+    let code = without_comments.collect::<Vec<_>>().join("\n");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut words = code.split(|c| !is_word(c)).map(str::to_lowercase);
+    if let Some(word) = words.find(|word| NOT_ADDITIVE.contains(&word.as_str())) {
+        return Err(format!(
+            "the store uses '{word}', but it may only count and sum over its own table; use it in '-- view'"
+        ));
+    }
+    if code.contains(&format!(".{}", store.table)) {
+        return Err(format!("the store names '{}' with its schema; name the table alone", store.table));
+    }
+    Ok(())
 }
 
 /// What follows `-- view`: `of` whose store, or nothing. `None` if the line is something else.
@@ -415,6 +451,8 @@ mod tests {
         assert_eq!(fault("select 1"), "line 1: a query stands before '-- store: ...' or '-- view'");
         assert_eq!(fault("-- store: t\n"), "line 1: write '-- store: TABLE by COLUMN, COLUMN'");
         assert_eq!(fault(""), "the part '-- view' is missing");
+        assert!(fault("-- store: t by a\nselect a, Max(b) from t\n").starts_with("the store uses 'max'"));
+        assert!(fault("-- store: t by a\nselect a from s.t\n").contains("with its schema"));
         assert!(View::parse("../v", "-- view\nselect 2").is_err());
     }
 

@@ -140,6 +140,15 @@ impl Stage {
             Self::Sink => "sink",
         }
     }
+
+    /// Reads what [`Stage::as_str`] gave.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "source" => Self::Source,
+            "sink" => Self::Sink,
+            _ => Self::Transform,
+        }
+    }
 }
 
 /// A dead letter as it travels on the topic `dead-letters`, as JSON.

@@ -95,6 +95,11 @@ impl Validator {
         }
     }
 
+    /// The same rules for canonical lines of the dataset, whatever its own dialect is.
+    pub fn canonical(dataset: &Dataset) -> Self {
+        Self { dialect: Dialect::STANDARD, null: None, ..Self::new(dataset) }
+    }
+
     /// The columns that reference a dataset, in order.
     pub fn references(&self) -> &[Reference] {
         &self.references

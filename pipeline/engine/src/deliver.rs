@@ -15,8 +15,9 @@ use crate::progress::Progress;
 
 /// The name under which the sink keeps its offsets.
 pub(crate) const READER: &str = "sink";
-/// A delivery takes in no more batches beyond this size.
-const DELIVERY_BYTES: usize = 6 * 1024 * 1024;
+/// A delivery takes in no more batches of rows, and of dead letters, beyond these sizes.
+const ROWS_BYTES: usize = 6 * 1024 * 1024;
+const LETTERS_BYTES: usize = 2 * 1024 * 1024;
 /// Waiting lines may find references that another application wrote: how often that is looked for.
 const HEAL_EVERY: Duration = Duration::from_secs(30);
 /// Healing and upkeep may take at most one part in so many of the stage's time while there is work.
@@ -42,6 +43,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             if let Some(delivery) = next.take() {
                 // The next delivery is read while this one is committed.
                 let applying = tokio::spawn(apply(self.sink.clone(), delivery.batch, self.stop.clone()));
+                tokio::task::yield_now().await; // or it would wait for this thread
                 next = self.gather().await?;
                 let Some(applied) = applying.await.map_err(unexpected)?? else { break };
                 self.committed(&applied, &delivery.consumed).await?;
@@ -68,7 +70,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     /// What there is to deliver, parents first, up to a limit; `None` if there is nothing.
     async fn gather(&mut self) -> Result<Option<Prepared<S::Batch>>, Error> {
         let mut delivery = Delivery::default();
-        let mut room = DELIVERY_BYTES;
+        let mut room = ROWS_BYTES;
         for (dataset, cursor) in self.accepted.iter_mut().enumerate() {
             while room > 0 {
                 let Some(batch) = cursor.read(&*self.topics).await? else { break };
@@ -76,6 +78,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
                 delivery.rows.push((dataset, batch));
             }
         }
+        let mut room = LETTERS_BYTES;
         while room > 0 {
             let Some(batch) = self.dead_letters.read(&*self.topics).await? else { break };
             room = room.saturating_sub(batch.as_bytes().len());

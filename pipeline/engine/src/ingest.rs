@@ -38,7 +38,11 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
             let drained = self.drained().await?;
             match persist!("reading the sources", &self.stop, self.source.poll(drained).await)? {
                 None => break,
-                Some(Polled::Intake(intake)) => self.append(&intake).await?,
+                Some(Polled::Intake(intake)) => {
+                    self.append(&intake).await?;
+                    // A stage that was woken by this one may wait for its thread.
+                    tokio::task::yield_now().await;
+                }
                 Some(Polled::Waiting) => self.pause().await,
                 Some(Polled::Idle) => {
                     let done = drained && !self.progress.heal_pending();

@@ -44,6 +44,7 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
         let mut stored_at = Instant::now();
         while !self.stop.is_cancelled() {
             let progressed = self.step(&mut transform).await?;
+            tokio::task::yield_now().await; // to the stage that was woken
             if (!progressed || stored_at.elapsed() > STORE_EVERY) && stored != self.consumed() {
                 stored = self.store().await?;
                 stored_at = Instant::now();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_connectors::postgres::private::{Options, Server};
 use tidegate_engine::Until;
+use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::cli::{DemoArguments, Global};
@@ -53,12 +54,17 @@ pub async fn demo(global: &Global, arguments: &DemoArguments) -> Result<(), Fail
     let shown = show(&settings).await;
     let is_private = server.is_some();
     if shown.is_ok() && arguments.hold && is_private {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let url = url.unwrap_or_default();
         output::print(&format!(
             "\nThe database stays up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL={url}\n"
         ))?;
         next_steps(&company)?;
-        tokio::signal::ctrl_c().await?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
     if let Some(server) = server {
         server.stop().await?;

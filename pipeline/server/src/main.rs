@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&format!("cannot start: {error}"), 1),
     };

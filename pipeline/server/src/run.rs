@@ -69,7 +69,7 @@ pub struct Outcome {
     pub datasets: Relation,
     /// Files that belong to a dataset and could not be taken, with the reason.
     pub refused: Vec<(String, String)>,
-    /// How many more dead letters there are than before the run.
+    /// How many more lines are rejected, or wait, than before the run.
     pub new_dead_letters: u64,
     /// How many lines entered in this run.
     pub lines: u64,
@@ -162,12 +162,13 @@ pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Fail
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
     let stop = stop_on_signals()?;
-    if !prepare(&postgres, &views, &stop).await? {
+    if !migrate(&postgres, &stop).await? {
         return Err(Failure::new("stopped before the database could be reached"));
     }
     let topics = settings.manifest.topics();
     let me = holder();
     postgres.lease(&topics, &me, LEASE.as_secs_f64()).await?;
+    postgres.prepare(&views).await?;
     let renewing = tokio::spawn(renew(postgres.clone(), topics, me, stop.clone()));
 
     let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
@@ -186,7 +187,9 @@ pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Fail
     result?;
 
     let took = begun.elapsed();
-    let new_dead_letters = dead_letters(&postgres).await?.saturating_sub(dead_letters_before);
+    let after = dead_letters(&postgres).await?;
+    // Lines that healed hide no line that was rejected.
+    let new_dead_letters = (0..2).map(|i| after[i].saturating_sub(dead_letters_before[i])).sum();
     let refused = landing.refused().iter();
     Ok(Outcome {
         datasets: datasets(&postgres).await?,
@@ -199,15 +202,11 @@ pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Fail
     })
 }
 
-/// Waits for the database and prepares it. `false` if a signal came first.
-async fn prepare(
-    postgres: &Postgres,
-    views: &[tidegate_connectors::postgres::views::View],
-    stop: &CancellationToken,
-) -> Result<bool, Failure> {
+/// Waits for the database and migrates it. `false` if a signal came first.
+async fn migrate(postgres: &Postgres, stop: &CancellationToken) -> Result<bool, Failure> {
     let mut delay = Duration::from_millis(100);
     loop {
-        match postgres.prepare(views).await.map_err(tidegate_core::contract::Error::from) {
+        match postgres.migrate().await.map_err(tidegate_core::contract::Error::from) {
             Ok(()) => return Ok(true),
             Err(error) if error.retry => {
                 warn!(retry_in_ms = delay.as_millis() as u64, "{error}");
@@ -274,10 +273,10 @@ async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: Cancel
     }
 }
 
-/// How many dead letters there are: rejected or waiting.
-async fn dead_letters(postgres: &Postgres) -> Result<u64, Failure> {
+/// How many lines are rejected, and how many wait.
+async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], Failure> {
     let sources = postgres.sources().await?;
-    Ok(sum(&sources, "rejected", |_| true) + sum(&sources, "waiting", |_| true))
+    Ok(["rejected", "waiting"].map(|fate| sum(&sources, fate, |_| true)))
 }
 
 /// Adds up a column of the sources over some of the rows.
