@@ -56,29 +56,34 @@ impl Postgres {
                     stored: true,
                 });
             }
-            healed += self.commit(&reader.finish()).await?.settled;
+            healed += self.commit(&reader.finish()).await?.left;
         }
     }
 
-    /// The query for waiting lines of a dataset whose references all exist now; `None` if it has none.
+    /// The query for waiting lines of a dataset that may heal: one of the references that they lacked exists
+    /// now, or is to a row of the same dataset, which may itself be waiting, even for this one. `None` if the
+    /// dataset has no references.
     fn ready_statement(&self, dataset: usize) -> Option<String> {
-        let manifest = &self.inner.manifest;
-        let mut conditions = String::new();
-        for column in &manifest.datasets[dataset].columns {
+        let mut conditions = Vec::new();
+        for column in &self.inner.manifest.datasets[dataset].columns {
             let Some(parent) = column.references else { continue };
-            let parent = &self.inner.tables[parent];
-            let name = column.name.replace('\'', "''");
-            conditions.push_str(&format!(
-                " and (awaits ->> '{name}' is null or exists (select from {} as parent where parent.{} = \
-                 (awaits ->> '{name}')::{}))",
-                parent.name, parent.key, parent.key_type
-            ));
+            let awaited = format!("awaits ->> '{}'", column.name.replace('\'', "''"));
+            conditions.push(if parent == dataset {
+                format!("{awaited} is not null")
+            } else {
+                let parent = &self.inner.tables[parent];
+                format!(
+                    "exists (select from {} as parent where parent.{} = ({awaited})::{})",
+                    parent.name, parent.key, parent.key_type
+                )
+            });
         }
         (!conditions.is_empty()).then(|| {
             format!(
                 "select source, line, attempt, text, stage from tidegate.dead_letters \
-                 where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3){conditions} \
-                 order by source, line limit $4"
+                 where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3) and ({}) \
+                 order by source, line limit $4",
+                conditions.join(" or ")
             )
         })
     }

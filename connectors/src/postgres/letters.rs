@@ -72,27 +72,52 @@ impl<'a> NewLetters<'a> {
     }
 }
 
-/// Dead letters that leave the waiting set.
+/// What became of dead letters that waited.
 #[derive(Default)]
-pub(super) struct Settled {
+pub(super) struct Settled<'a> {
     source: Vec<i64>,
     line: Vec<i64>,
     status: Vec<&'static str>,
     reasons: Vec<Option<String>>,
+    awaits: Vec<Option<&'a str>>,
+    left: u64,
 }
 
-impl Settled {
-    /// Adds a letter: healed, or rejected for `reasons`.
-    pub(super) fn push(&mut self, letter: &Letter, rejected: Option<&[Reason]>) {
-        self.source.push(letter.position.source as i64);
-        self.line.push(letter.position.line as i64);
-        self.status.push(if rejected.is_some() { "rejected" } else { "healed" });
-        self.reasons.push(rejected.map(as_json));
+impl<'a> Settled<'a> {
+    /// A letter whose line was accepted.
+    pub(super) fn healed(&mut self, letter: &Letter) {
+        self.push(letter, "healed", None, None);
+        self.left += 1;
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> u64 {
-        self.source.len() as u64
+    /// A letter that breaks another rule.
+    pub(super) fn rejected(&mut self, letter: &Letter, reasons: &[Reason]) {
+        self.push(letter, "rejected", Some(as_json(reasons)), None);
+        self.left += 1;
+    }
+
+    /// A letter that goes on waiting, for what it lacks now.
+    pub(super) fn waits(&mut self, letter: &Letter, reasons: &[Reason], awaits: Option<&'a str>) {
+        self.push(letter, "waiting", Some(as_json(reasons)), awaits);
+    }
+
+    fn push(
+        &mut self,
+        letter: &Letter,
+        status: &'static str,
+        reasons: Option<String>,
+        awaits: Option<&'a str>,
+    ) {
+        self.source.push(letter.position.source as i64);
+        self.line.push(letter.position.line as i64);
+        self.status.push(status);
+        self.reasons.push(reasons);
+        self.awaits.push(awaits);
+    }
+
+    /// How many wait no more.
+    pub(super) fn left(&self) -> u64 {
+        self.left
     }
 
     pub(super) async fn update(self, tx: &Transaction<'_>) -> Result<(), Error> {
@@ -100,11 +125,12 @@ impl Settled {
             return Ok(());
         }
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/settle_waiting.sql")).await?;
-        let settled = self.source.len() as u64;
-        let updated =
-            tx.execute(&statement, &[&self.source, &self.line, &self.status, &self.reasons]).await?;
+        let changed = tx
+            .query(&statement, &[&self.source, &self.line, &self.status, &self.reasons, &self.awaits])
+            .await?;
+        let left = changed.iter().filter(|row| row.get::<_, &str>(0) != "waiting").count() as u64;
         // Somebody else moved one of them: look again.
-        if updated == settled { Ok(()) } else { Err(Error::LedgerChanged) }
+        if left == self.left { Ok(()) } else { Err(Error::LedgerChanged) }
     }
 }
 

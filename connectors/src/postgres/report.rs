@@ -3,7 +3,7 @@
 use tokio_postgres::types::{ToSql, Type};
 
 use super::table::quoted;
-use super::{Error, Postgres};
+use super::{Connection, Error, Postgres};
 
 /// A result to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Postgres {
     ///
     /// If there is no such view or column, or a value is not of its type.
     pub async fn view(&self, name: &str, filters: &[(String, String)]) -> Result<Relation, Error> {
-        let connection = self.connection().await?;
+        let connection = self.prepared_connection().await?;
         let rows = connection.query("select name from tidegate.views order by name", &[]).await?;
         let names: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
         if !names.contains(&name) {
@@ -151,9 +151,19 @@ impl Postgres {
         self.relation(sql, &[]).await
     }
 
+    /// A connection to a database that a run has prepared.
+    async fn prepared_connection(&self) -> Result<Connection, Error> {
+        let connection = self.connection().await?;
+        let row = connection.query_one("select to_regclass('tidegate.views') is not null", &[]).await?;
+        if row.get(0) {
+            return Ok(connection);
+        }
+        Err(Error::halt("no pipeline has run in this database; 'tidegate run' prepares it"))
+    }
+
     /// Runs a query and gives its result as texts.
     async fn relation(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Relation, Error> {
-        let connection = self.connection().await?;
+        let connection = self.prepared_connection().await?;
         let statement = connection.prepare(sql).await?;
         let columns: Vec<Column> = statement
             .columns()

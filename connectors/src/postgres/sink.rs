@@ -6,6 +6,7 @@ use deadpool_postgres::Transaction;
 use tidegate_core::contract::{self, Applied, Delivery, Sink, Tally};
 use tidegate_core::dead_letter::{Event, Stage};
 use tidegate_core::ledger::Fate;
+use tokio::sync::Mutex;
 use tracing::debug;
 
 use super::batch::{Batch, Letter, Reader, Verdicts};
@@ -13,7 +14,7 @@ use super::error::Kind;
 use super::ledger::Draft;
 use super::letters::{NewLetters, Settled};
 use super::registry::store_offsets;
-use super::{Error, Inner, Postgres, cheap, ordinary, references};
+use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references};
 
 /// The name under which the sink keeps its offsets.
 pub(super) const READER: &str = "sink";
@@ -25,6 +26,9 @@ const DETOUR_MAX: u32 = 64;
 /// What the sink remembers between batches; it may be lost.
 pub(super) struct State {
     detours: Vec<Detour>,
+    /// The session that wrote the last batch. It goes on filling the page of the table where it stopped,
+    /// so that the rows of a batch lie together, which [`cheap`] counts on to find them.
+    session: Mutex<Option<Connection>>,
 }
 
 /// For one dataset: whether the cheap way failed lately.
@@ -38,7 +42,7 @@ struct Detour {
 
 impl State {
     pub(super) fn new(datasets: usize) -> Self {
-        Self { detours: (0..datasets).map(|_| Detour::default()).collect() }
+        Self { detours: (0..datasets).map(|_| Detour::default()).collect(), session: Mutex::new(None) }
     }
 }
 
@@ -108,19 +112,27 @@ impl Sink for Postgres {
 /// What one transaction did.
 pub(super) struct Committed {
     pub(super) applied: Applied,
-    /// How many dead letters left the waiting set.
-    pub(super) settled: u64,
+    /// How many dead letters wait no more.
+    pub(super) left: u64,
 }
 
 impl Postgres {
     /// Applies a batch, again and again while another transaction is in its way.
     pub(super) async fn commit(&self, batch: &Batch) -> Result<Committed, Error> {
+        let mut session = self.inner.sink.session.lock().await;
         let mut conflicts = 0;
         // Datasets whose rows failed in the cheap way.
         let mut failed = vec![false; batch.rows.len()];
         loop {
+            let mut connection = match session.take() {
+                Some(connection) => connection,
+                None => self.connection().await?,
+            };
             let mut attempt = Attempt { inner: &self.inner, postgres: self, batch, cheap: None };
-            let result = attempt.run(&failed).await;
+            let result = attempt.run(&mut connection, &failed).await;
+            if !connection.is_closed() {
+                *session = Some(connection);
+            }
             let Err(error) = result else {
                 return result;
             };
@@ -148,8 +160,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The transaction, step by step as the design's section 6 numbers them.
-    async fn run(&mut self, failed: &[bool]) -> Result<Committed, Error> {
-        let mut connection = self.postgres.connection().await?;
+    async fn run(&mut self, connection: &mut Connection, failed: &[bool]) -> Result<Committed, Error> {
         let mut tx = connection.transaction().await?;
         self.hold_leases(&tx).await?;
         let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
@@ -278,7 +289,7 @@ impl Attempt<'_> {
                     && letter.stored
                 {
                     ledger.settle(row.position, Fate::Accepted);
-                    settled.push(letter, None);
+                    settled.healed(letter);
                 }
             }
             for aside in &verdicts.set_aside {
@@ -290,7 +301,9 @@ impl Attempt<'_> {
                     Some(letter) if letter.stored => {
                         if aside.fate == Fate::Rejected {
                             ledger.settle(row.position, Fate::Rejected);
-                            settled.push(letter, Some(&aside.reasons));
+                            settled.rejected(letter, &aside.reasons);
+                        } else {
+                            settled.waits(letter, &aside.reasons, aside.awaits.as_deref());
                         }
                     }
                     _ => {
@@ -329,7 +342,7 @@ impl Attempt<'_> {
             if letter.stored && ledger.waits(letter.position) {
                 // It waited, and breaks a rule of the manifest as it is now.
                 ledger.settle(letter.position, Fate::Rejected);
-                settled.push(letter, Some(&letter.reasons));
+                settled.rejected(letter, &letter.reasons);
                 tally.rejected += 1;
             } else if ledger.enter(letter.position) {
                 ledger.mark(letter.position, Fate::Rejected);
@@ -342,7 +355,7 @@ impl Attempt<'_> {
         for (letter, awaits) in &made {
             new.push(manifest, letter, *awaits);
         }
-        let settled_count = settled.len();
+        let left = settled.left();
         new.insert(tx).await?;
         settled.update(tx).await?;
         let is_parent = |dataset: usize| manifest.datasets.iter().any(|d| references_dataset(d, dataset));
@@ -350,7 +363,7 @@ impl Attempt<'_> {
             .iter()
             .enumerate()
             .any(|(dataset, tally)| tally.waiting > 0 || (tally.accepted > 0 && is_parent(dataset)));
-        Ok(Committed { applied: Applied { tallies, may_heal }, settled: settled_count })
+        Ok(Committed { applied: Applied { tallies, may_heal }, left })
     }
 }
 

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_connectors::postgres::testing;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -40,9 +40,14 @@ pub(crate) struct Outcome {
 /// A command that is still running. It is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<()>,
-    said: Arc<Mutex<String>>,
+    stdout: Heard,
+    stderr: Heard,
+}
+
+/// What a command writes, as it comes.
+struct Heard {
+    text: Arc<Mutex<String>>,
+    hearing: JoinHandle<()>,
 }
 
 impl Home {
@@ -149,22 +154,9 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let stdout = tokio::spawn(async move {
-            let mut text = Vec::new();
-            stdout.read_to_end(&mut text).await.unwrap();
-            String::from_utf8(text).unwrap()
-        });
-        let said = Arc::new(Mutex::new(String::new()));
-        let heard = said.clone();
-        let stderr = tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                heard.lock().unwrap().extend([line.as_str(), "\n"]);
-            }
-        });
-        Self { child, stdout, stderr, said }
+        let stdout = Heard::of(child.stdout.take().unwrap());
+        let stderr = Heard::of(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
     }
 
     /// The number of the process.
@@ -172,9 +164,14 @@ impl Running {
         self.child.id().expect("the process was not waited for yet")
     }
 
+    /// What it has written to stdout so far.
+    pub(crate) fn shown(&self) -> String {
+        self.stdout.text.lock().unwrap().clone()
+    }
+
     /// What it has written to stderr so far.
     pub(crate) fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.stderr.text.lock().unwrap().clone()
     }
 
     /// Waits until it has written `text` to stderr.
@@ -182,7 +179,7 @@ impl Running {
         let begun = Instant::now();
         while !self.said().contains(text) {
             let ended = self.child.try_wait().unwrap();
-            let is_over = ended.is_some() && self.stderr.is_finished();
+            let is_over = ended.is_some() && self.stderr.hearing.is_finished();
             if (is_over && !self.said().contains(text)) || begun.elapsed() > DEADLINE {
                 panic!("it never said '{text}' ({ended:?}):\n{}", self.said());
             }
@@ -206,15 +203,33 @@ impl Running {
             panic!("it did not end within {DEADLINE:?}:\n{}", self.said());
         };
         let code = status.unwrap().code();
-        self.stderr.await.unwrap();
-        let stderr = self.said.lock().unwrap().clone();
-        Outcome { code, stdout: self.stdout.await.unwrap(), stderr }
+        Outcome { code, stdout: self.stdout.all().await, stderr: self.stderr.all().await }
     }
 
     /// Kills it as a power failure would.
     pub(crate) async fn killed(self) {
         self.signal(Signal::SIGKILL);
         self.ended().await;
+    }
+}
+
+impl Heard {
+    fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let heard = text.clone();
+        let hearing = tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                heard.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        });
+        Self { text, hearing }
+    }
+
+    /// All of it, when the stream has ended.
+    async fn all(self) -> String {
+        self.hearing.await.unwrap();
+        self.text.lock().unwrap().clone()
     }
 }
 

@@ -14,6 +14,8 @@ mod demo;
 mod example;
 mod init;
 mod interruptions;
+mod keys;
+mod names;
 mod order;
 mod run;
 mod show;
