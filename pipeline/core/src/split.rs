@@ -4,8 +4,9 @@
 //! may span lines, a blank line is no record, a byte order mark is skipped. A quote counts as one only
 //! at the start of a field, as in the `csv` crate.
 //!
-//! **A quote that never closes does not swallow the file.** When its record passes the limit, or the
-//! file ends, only the first physical line of the record is given out, and splitting goes on at the next.
+//! **A quote that never closes does not swallow the file.** When its record passes the limit, the file
+//! ends, or text follows a closing quote (which then belongs to a later field), only the first physical line
+//! of the record is given out, and splitting goes on at the next.
 
 mod fields;
 
@@ -13,7 +14,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-pub use fields::{Fields, UnclosedQuote, write_field};
+pub use fields::{Fields, QuoteError, write_field};
 
 /// How the fields of a file are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,8 @@ enum End {
     Missing,
     /// Not in the input, inside quotes.
     Unclosed,
+    /// Unknown: text follows a closing quote, so the quotes of the record are not to be trusted.
+    Astray,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -139,14 +142,17 @@ impl Splitter {
             }
             let found = self.record_end(rest);
             let end = match found {
-                End::Missing | End::Unclosed if !eof && rest.len() <= self.max_record_bytes + 2 => {
+                End::Astray if memchr(b'\n', rest).is_some() => None,
+                End::Missing | End::Unclosed | End::Astray
+                    if !eof && rest.len() <= self.max_record_bytes + 2 =>
+                {
                     return Step::More { consumed: start };
                 }
                 End::Newline(at) | End::QuotedNewline(at) => Some(at),
                 End::Missing => Some(rest.len()),
-                End::Unclosed => None,
+                End::Unclosed | End::Astray => None,
             };
-            // A quote that never closes, or that closes too late: the first line alone.
+            // A quote that never closes, closes too late or closes another's: the first line alone.
             let newline = match end.filter(|end| line_text_end(rest, *end) <= self.max_record_bytes) {
                 Some(newline) => newline,
                 None => memchr(b'\n', rest).unwrap_or(rest.len()),
@@ -187,7 +193,8 @@ impl Splitter {
         loop {
             if window.get(at) == Some(&quote) {
                 match quoted_field_end(window, at, quote) {
-                    Some(end) => at = end,
+                    Some(end) if ends_field(&window[end..], delimiter) => at = end,
+                    Some(_) => return End::Astray,
                     None => return End::Unclosed,
                 }
             }
@@ -261,6 +268,14 @@ impl Oversize {
 /// The end of the text of a line whose line feed stands at `newline`, or that the input ends.
 fn line_text_end(input: &[u8], newline: usize) -> usize {
     if newline < input.len() && newline > 0 && input[newline - 1] == b'\r' { newline - 1 } else { newline }
+}
+
+/// Whether what follows a closing quote ends its field, or may yet.
+fn ends_field(rest: &[u8], delimiter: u8) -> bool {
+    match rest {
+        [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => true,
+        [byte, ..] => *byte == delimiter,
+    }
 }
 
 /// The index behind the closing quote of the field that opens at `open`.

@@ -98,7 +98,6 @@ async fn a_chain_of_references_heals_from_its_end() {
 }
 
 #[tokio::test]
-#[ignore = "rows that reference each other are accepted only where they come in one batch"]
 async fn rows_that_reference_each_other_end_alike_in_one_file_and_in_two_runs() {
     let together = Home::new(STAFF).await;
     together.drop("staff.csv", "1,2\n2,1\n");

@@ -38,7 +38,6 @@ async fn odd_names_of_tables_columns_and_files_are_names_like_any() {
 }
 
 #[tokio::test]
-#[ignore = "the time to set rows aside grows with the cube of their number: 500 take 1 s, 2,000 take 30 s"]
 async fn thousands_of_lines_that_a_constraint_refuses_are_all_set_aside() {
     let home = Home::new(
         "pipeline: many\nsettle: 10ms\ndatasets: {things: {key: id, columns: {id: integer, n: integer}}}\n",

@@ -127,7 +127,6 @@ async fn the_newest_of_several_lines_of_a_key_holds_the_row_whichever_comes_last
 }
 
 #[tokio::test]
-#[ignore = "a waiting line keeps the reason of a reference that has come since, until the last one comes"]
 async fn a_waiting_line_names_just_the_references_that_it_still_lacks() {
     let home = company::home().await;
     home.drop("departments.csv", "1,One\n");

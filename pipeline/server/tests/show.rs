@@ -190,7 +190,6 @@ async fn a_topic_that_is_not_there_is_said() {
 }
 
 #[tokio::test]
-#[ignore = "Postgres's message about a missing relation is given as it is"]
 async fn looking_into_a_database_that_no_run_has_prepared_says_so() {
     let home = company::home().await;
     for command in ["sources", "dead-letters", "view hires_by_quarter"] {

@@ -4,14 +4,20 @@ use memchr::{memchr, memchr3};
 
 use super::{Dialect, quoted_field_end};
 
-/// A quote opens a field and does not close.
+/// The quotes of a field are not as RFC 4180 has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the quote that opens field {field} never closes; close it, or write the field in quotes with each quote inside doubled"
+    "the quote that opens field {field} {fault}; write the field in quotes with each quote inside doubled"
 )]
-pub struct UnclosedQuote {
+pub struct QuoteError {
     /// The field, from 1.
     pub field: usize,
+    fault: &'static str,
+}
+
+impl QuoteError {
+    const UNCLOSED: &'static str = "never closes";
+    const ASTRAY: &'static str = "closes before the field ends";
 }
 
 /// The fields of one record; a buffer to use again for the next.
@@ -39,8 +45,8 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// The field whose quote does not close.
-    pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), UnclosedQuote> {
+    /// The field whose quote does not close where the field ends.
+    pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), QuoteError> {
         self.ranges.clear();
         self.split_plain(text, dialect);
         if !self.seen.quote {
@@ -73,11 +79,7 @@ impl Fields {
         self.seen = Seen { quote: quotes != 0, carriage_return: returns != 0, unusual: unusual != 0 };
     }
 
-    fn split_quoted(
-        &mut self,
-        text: &[u8],
-        Dialect { delimiter, quote }: Dialect,
-    ) -> Result<(), UnclosedQuote> {
+    fn split_quoted(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) -> Result<(), QuoteError> {
         self.unquoted.clear();
         self.quoted.clear();
         let mut at = 0;
@@ -86,7 +88,7 @@ impl Fields {
             let is_quoted = text.get(at) == Some(&quote);
             if is_quoted {
                 let end = quoted_field_end(text, at, quote)
-                    .ok_or(UnclosedQuote { field: self.ranges.len() + 1 })?;
+                    .ok_or(QuoteError { field: self.ranges.len() + 1, fault: QuoteError::UNCLOSED })?;
                 let mut inner = &text[at + 1..end - 1];
                 while let Some(i) = memchr(quote, inner) {
                     self.unquoted.extend_from_slice(&inner[..=i]);
@@ -94,6 +96,9 @@ impl Fields {
                 }
                 self.unquoted.extend_from_slice(inner);
                 at = end;
+                if text.get(at).is_some_and(|byte| *byte != delimiter) {
+                    return Err(QuoteError { field: self.ranges.len() + 1, fault: QuoteError::ASTRAY });
+                }
             }
             let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
             self.unquoted.extend_from_slice(&text[at..end]);

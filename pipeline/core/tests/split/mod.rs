@@ -101,7 +101,6 @@ fn a_byte_order_mark_is_skipped_at_the_start_alone() {
 fn a_quoted_field_may_hold_anything() {
     let quoted = "1,\"a,\"\"b\"\"\r\n\nc\",2\r\n3\n";
     assert_records(quoted, 100, &[(1, "1,\"a,\"\"b\"\"\r\n\nc\",2"), (4, "3")]);
-    assert_records("\"a\"x\"\n\"b\"\"", 100, &[(1, "\"a\"x\""), (2, "\"b\"\"")]);
     assert_records("a\"b\nc", 100, &[(1, "a\"b"), (2, "c")]);
 }
 
@@ -129,6 +128,14 @@ fn a_quote_that_never_closes_gives_only_its_first_line() {
     let mut expected = vec![(1, "1,\"a")];
     expected.extend((2..).zip(rows.iter().map(String::as_str)));
     assert_records(&input, 20, &expected);
+}
+
+#[test]
+fn a_quote_that_another_field_closes_gives_only_its_first_line() {
+    let expected = [(1, "2,\"never closed"), (2, "3,fine"), (3, "4,\"closed\"")];
+    assert_records("2,\"never closed\n3,fine\n4,\"closed\"\n", 100, &expected);
+    assert_records("\"a\"x\"\n\"b\"\"", 100, &[(1, "\"a\"x\""), (2, "\"b\"\"")]);
+    assert_records("\"a\r\nb\"\rc\n2", 100, &[(1, "\"a"), (2, "b\"\rc"), (3, "2")]);
 }
 
 #[test]
@@ -195,7 +202,7 @@ fn fields_are_divided_at_delimiters_outside_quotes() {
         (",", &[("", false), ("", false)]),
         ("1,abcdefgh,,", &[("1", false), ("abcdefgh", false), ("", false), ("", false)]),
         ("\"\",\"a,b\"", &[("", true), ("a,b", true)]),
-        ("\"a\"\"b\"x,c\"d\"", &[("a\"bx", true), ("c\"d\"", false)]),
+        ("\"a\"\"b\",c\"d\"", &[("a\"b", true), ("c\"d\"", false)]),
     ] {
         fields.split(text.as_bytes(), Dialect::STANDARD).unwrap();
         let found: Vec<_> =
@@ -205,4 +212,6 @@ fn fields_are_divided_at_delimiters_outside_quotes() {
     }
     let unclosed = fields.split(b"1,\"a\"\"", Dialect::STANDARD).unwrap_err();
     assert_eq!(unclosed.field, 2);
+    let astray = fields.split(b"\"a\",\"b\"x", Dialect::STANDARD).unwrap_err();
+    assert!(astray.to_string().starts_with("the quote that opens field 2 closes before the field ends"));
 }

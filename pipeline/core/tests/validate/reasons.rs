@@ -256,7 +256,7 @@ fn what_is_no_text_is_refused_whole() {
 fn a_quote_that_never_closes_says_what_to_do() {
     let unclosed = |column: &str, field: usize, line: &str| {
         format!(
-            "invalid_character {column}: the quote that opens field {field} never closes; close it, or \
+            "invalid_character {column}: the quote that opens field {field} never closes; \
              write the field in quotes with each quote inside doubled [{line}]"
         )
     };
