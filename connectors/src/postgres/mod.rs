@@ -5,8 +5,8 @@
 //! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
 //! * `registry`: sources and their numbers, offsets, leases.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
-//!   (records to rows), `ledger`, `references`, `cheap` and `ordinary` (the two ways to write rows) and
-//!   `letters` (dead letters).
+//!   (records to rows), `ledger`, `references`, `cheap` and `ordinary` (the two ways to write rows),
+//!   `settle` (fates) and `letters` (dead letters).
 //! * `heal`: waiting lines whose references came.
 //! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
@@ -23,6 +23,7 @@ mod references;
 mod cheap;
 mod ordinary;
 mod letters;
+mod settle;
 mod heal;
 pub mod views;
 pub mod table;

@@ -3,18 +3,15 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use deadpool_postgres::Transaction;
-use tidegate_core::contract::{self, Applied, Delivery, Sink, Tally};
-use tidegate_core::dead_letter::{Event, Stage};
-use tidegate_core::ledger::Fate;
+use tidegate_core::contract::{self, Applied, Delivery, Sink};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::batch::{Batch, Letter, Reader, Verdicts};
+use super::batch::{Batch, Reader, Verdicts};
 use super::error::Kind;
 use super::ledger::Draft;
-use super::letters::{NewLetters, Settled};
 use super::registry::store_offsets;
-use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references};
+use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle};
 
 /// The name under which the sink keeps its offsets.
 pub(super) const READER: &str = "sink";
@@ -171,7 +168,8 @@ impl Attempt<'_> {
             self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
             all_verdicts.push(verdicts);
         }
-        let committed = self.settle(&tx, &mut ledger, &all_verdicts).await?;
+        let committed =
+            settle::settle(&tx, &self.inner.manifest, self.batch, &mut ledger, &all_verdicts).await?;
         if !self.batch.consumed.is_empty() {
             store_offsets(&tx, READER, &self.batch.consumed).await?;
         }
@@ -262,111 +260,4 @@ impl Attempt<'_> {
         }
         Ok(())
     }
-
-    /// Gives every line its fate in the ledger and, if it is not accepted, its place among the dead letters.
-    async fn settle(
-        &self,
-        tx: &Transaction<'_>,
-        ledger: &mut Draft,
-        all_verdicts: &[Verdicts],
-    ) -> Result<Committed, Error> {
-        let manifest = &self.inner.manifest;
-        let mut tallies = vec![Tally::default(); manifest.datasets.len()];
-        let mut settled = Settled::default();
-        // Letters that sank as rows, and rows that became letters: with what they await.
-        let mut is_row = vec![false; self.batch.letters.len()];
-        let mut made: Vec<(Letter, Option<&str>)> = Vec::new();
-        for (dataset, verdicts) in all_verdicts.iter().enumerate() {
-            let rows = &self.batch.rows[dataset];
-            let tally = &mut tallies[dataset];
-            tally.accepted += verdicts.accepted.len() as u64;
-            tally.duplicates += verdicts.duplicates;
-            for row in rows.lines.iter().filter_map(|row| row.letter) {
-                is_row[row as usize] = true;
-            }
-            for row in verdicts.accepted.iter().map(|row| &rows.lines[*row as usize]) {
-                if let Some(letter) = row.letter.map(|letter| &self.batch.letters[letter as usize])
-                    && letter.stored
-                {
-                    ledger.settle(row.position, Fate::Accepted);
-                    settled.healed(letter);
-                }
-            }
-            for aside in &verdicts.set_aside {
-                let row = &rows.lines[aside.row as usize];
-                let letter = row.letter.map(|letter| &self.batch.letters[letter as usize]);
-                tally.rejected += u64::from(aside.fate == Fate::Rejected);
-                tally.waiting += u64::from(aside.fate == Fate::Waiting);
-                match letter {
-                    Some(letter) if letter.stored => {
-                        if aside.fate == Fate::Rejected {
-                            ledger.settle(row.position, Fate::Rejected);
-                            settled.rejected(letter, &aside.reasons);
-                        } else {
-                            settled.waits(letter, &aside.reasons, aside.awaits.as_deref());
-                        }
-                    }
-                    _ => {
-                        ledger.mark(row.position, aside.fate);
-                        let event =
-                            if aside.fate == Fate::Waiting { Event::Waiting } else { Event::Rejected };
-                        made.push((
-                            Letter {
-                                dataset,
-                                position: row.position,
-                                attempt: row.attempt,
-                                stage: letter.map_or(Stage::Sink, |letter| letter.stage),
-                                event,
-                                text: Some(match letter.and_then(|letter| letter.text.as_ref()) {
-                                    Some(exact) => exact.clone(),
-                                    None => String::from_utf8_lossy(rows.canonical(row)).into_owned(),
-                                }),
-                                bytes: None,
-                                length: None,
-                                blake3: None,
-                                reasons: aside.reasons.clone(),
-                                stored: false,
-                            },
-                            aside.awaits.as_deref(),
-                        ));
-                    }
-                }
-            }
-        }
-        let mut new = NewLetters::default();
-        for (letter, is_row) in self.batch.letters.iter().zip(is_row) {
-            if is_row {
-                continue;
-            }
-            let tally = &mut tallies[letter.dataset];
-            if letter.stored && ledger.waits(letter.position) {
-                // It waited, and breaks a rule of the manifest as it is now.
-                ledger.settle(letter.position, Fate::Rejected);
-                settled.rejected(letter, &letter.reasons);
-                tally.rejected += 1;
-            } else if ledger.enter(letter.position) {
-                ledger.mark(letter.position, Fate::Rejected);
-                tally.rejected += 1;
-                new.push(manifest, letter, None);
-            } else {
-                tally.duplicates += 1;
-            }
-        }
-        for (letter, awaits) in &made {
-            new.push(manifest, letter, *awaits);
-        }
-        let left = settled.left();
-        new.insert(tx).await?;
-        settled.update(tx).await?;
-        let is_parent = |dataset: usize| manifest.datasets.iter().any(|d| references_dataset(d, dataset));
-        let may_heal = tallies
-            .iter()
-            .enumerate()
-            .any(|(dataset, tally)| tally.waiting > 0 || (tally.accepted > 0 && is_parent(dataset)));
-        Ok(Committed { applied: Applied { tallies, may_heal }, left })
-    }
-}
-
-fn references_dataset(child: &tidegate_core::manifest::Dataset, parent: usize) -> bool {
-    child.columns.iter().any(|column| column.references == Some(parent))
 }
