@@ -6,6 +6,7 @@ create schema if not exists tidegate;
 -- A database holds one pipeline.
 create table tidegate.pipeline (
     name text not null,
+    identity uuid not null default gen_random_uuid(),
     created_at timestamptz not null default now(),
     singleton boolean primary key default true check (singleton)
 );
@@ -93,6 +94,7 @@ create table tidegate.leases (
 -- The metric views that are kept up to date, each by the text it was made from.
 create table tidegate.views (
     name text primary key,
+    schema text not null,
     kind text not null check (kind in ('incremental', 'layered')),
     dataset text,
     keys text[] not null default '{}',

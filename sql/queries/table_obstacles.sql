@@ -23,6 +23,10 @@ select format('%s is not a plain table', $1)
 from target
 where relkind <> 'r' or relhassubclass or relispartition
 union all
+select format('%s has rules', $1)
+from target
+where relhasrules
+union all
 select format('%s has row-level security', $1)
 from target
 where relrowsecurity

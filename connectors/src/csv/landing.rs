@@ -210,8 +210,12 @@ impl<R: Registry> Landing<R> {
         if opened.stat().map_err(Unfit::Failed)? != stamp {
             return Err(Unfit::Changed);
         }
-        let dataset = &self.manifest.datasets[dataset].name;
-        let parts = [dataset.as_bytes(), opened.name.as_bytes(), content.as_bytes()];
+        let dataset = &self.manifest.datasets[dataset];
+        // What decides which bytes are a line, and so its number, is part of what the source is.
+        let limit = self.manifest.max_record_bytes.to_le_bytes();
+        let splitting = [u8::from(dataset.csv.header), dataset.csv.delimiter, dataset.csv.quote];
+        let name = opened.name.as_bytes();
+        let parts = [dataset.name.as_bytes(), name, content.as_bytes(), &splitting, &limit];
         Ok(Taken { identity: file::identity(&parts), content: Content::start(opened, &self.manifest)? })
     }
 

@@ -68,6 +68,15 @@ pub(super) async fn write(
                 table.name, table.key, table.key_type
             );
             let keys = keys(usize::MAX);
+            let sql = format!("select count(*) from ({by_key}) as found");
+            let found: i64 = tx.query_one(&sql, &[&keys]).await?.get(0);
+            if found != accepted.len() as i64 {
+                return Err(Error::halt(format!(
+                    "{found} of {} rows just copied into {} were found again: this is a bug, please report it",
+                    accepted.len(),
+                    table.name
+                )));
+            }
             for view in views {
                 tx.execute(&view.add(&by_key), &[&keys]).await?;
             }

@@ -9,7 +9,8 @@ use tokio_postgres::{Config, NoTls};
 use super::Error;
 
 /// What every session is told, so that texts mean the same everywhere.
-const SESSION: &str = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off";
+const SESSION: &str = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off \
+                       -c default_transaction_isolation=read\\ committed";
 const CONNECTIONS_MAX: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

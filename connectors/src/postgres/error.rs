@@ -80,7 +80,7 @@ fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<std::io::Error>()
 }
 
-/// Postgres's message, detail and hint, but never the row that `context` or `where` may repeat.
+/// Postgres's message and hint, but never the row that `context` or `where` may repeat.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {
         return match std::error::Error::source(error) {

@@ -50,25 +50,27 @@ impl<'a> NewLetters<'a> {
         }
         let sql = include_str!("../../../sql/queries/insert_dead_letters.sql");
         let statement = tx.prepare_cached(sql).await?;
-        tx.execute(
-            &statement,
-            &[
-                &self.source,
-                &self.line,
-                &self.attempt,
-                &self.dataset,
-                &self.stage,
-                &self.status,
-                &self.text,
-                &self.bytes,
-                &self.length,
-                &self.blake3,
-                &self.reasons,
-                &self.awaits,
-            ],
-        )
-        .await?;
-        Ok(())
+        let letters = self.source.len() as u64;
+        let inserted = tx
+            .execute(
+                &statement,
+                &[
+                    &self.source,
+                    &self.line,
+                    &self.attempt,
+                    &self.dataset,
+                    &self.stage,
+                    &self.status,
+                    &self.text,
+                    &self.bytes,
+                    &self.length,
+                    &self.blake3,
+                    &self.reasons,
+                    &self.awaits,
+                ],
+            )
+            .await?;
+        if inserted == letters { Ok(()) } else { Err(Error::LedgerChanged) }
     }
 }
 

@@ -117,12 +117,13 @@ impl Postgres {
         Ok(self.inner.pool.get().await?)
     }
 
-    /// Brings Tidegate's own schema up to date, and makes the database this pipeline's.
+    /// Brings Tidegate's own schema up to date, and makes the database this pipeline's. Gives the
+    /// pipeline's identity there, which no other database has.
     ///
     /// # Errors
     ///
     /// If the server is too old, or the database is another pipeline's.
-    pub async fn migrate(&self) -> Result<(), Error> {
+    pub async fn migrate(&self) -> Result<Uuid, Error> {
         let mut connection = self.connection().await?;
         let row = connection
             .query_one(
@@ -145,7 +146,7 @@ impl Postgres {
         migrated
     }
 
-    async fn migrate_locked(&self, connection: &mut Connection) -> Result<(), Error> {
+    async fn migrate_locked(&self, connection: &mut Connection) -> Result<Uuid, Error> {
         connection.batch_execute("create schema if not exists tidegate").await?;
         migrations::migrations::runner()
             .set_migration_table_name("tidegate.migrations")
@@ -157,14 +158,15 @@ impl Postgres {
         let name = &self.inner.manifest.pipeline;
         let sql = "insert into tidegate.pipeline (name) values ($1) on conflict do nothing";
         connection.execute(sql, &[name]).await?;
-        let found: String = connection.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
+        let row = connection.query_one("select name, identity from tidegate.pipeline", &[]).await?;
+        let found: String = row.get(0);
         if found != *name {
             return Err(Error::halt(format!(
                 "the database holds the pipeline '{found}', the manifest is of '{name}'; a database holds one \
                  pipeline: use another database"
             )));
         }
-        Ok(())
+        Ok(row.get(1))
     }
 
     /// Brings tables and views to where the pipeline can run; does nothing where all is there. Only who

@@ -53,6 +53,8 @@ pub(super) async fn write(
             }
             Err(Error::Postgres(error)) if postgres_kind(&error) == Kind::Row => {
                 savepoint.rollback().await?;
+                // Else all that follows would run inside it, and rows not bear the transaction's own number.
+                tx.batch_execute("release savepoint part").await?;
                 if part.len() > ROW_BY_ROW_MAX {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
@@ -71,6 +73,23 @@ pub(super) async fn write(
         orphans = row_by_row(tx, dataset, table, rows, &again, verdicts).await?;
         if verdicts.accepted.len() == before {
             break;
+        }
+    }
+    // Rows may reference each other: none of them can be the first.
+    if orphans.len() > 1 {
+        let together: Vec<u32> = orphans.iter().map(|orphan| orphan.row).collect();
+        let mut savepoint = tx.savepoint("part").await?;
+        match write_part(&mut savepoint, &merge, table, rows, &together).await {
+            Ok(()) => {
+                savepoint.commit().await?;
+                verdicts.accepted.extend(together);
+                orphans.clear();
+            }
+            Err(Error::Postgres(error)) if postgres_kind(&error) == Kind::Row => {
+                savepoint.rollback().await?;
+                tx.batch_execute("release savepoint part").await?;
+            }
+            Err(error) => return Err(error),
         }
     }
     let foreign = orphans.iter().map(|orphan| orphan.row).collect();

@@ -84,12 +84,21 @@ impl Lookup<'_> {
     }
 }
 
+/// Whether a row that is about to be written counts as there, for rows of its own dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Siblings {
+    /// It does: all will be written at once.
+    Count,
+    /// It does not: they were tried, and refused.
+    Ignore,
+}
+
 /// Sets aside, as waiting, the accepted rows whose references do not exist; holds those that do.
 pub(super) async fn check(
     tx: &Transaction<'_>,
     manifest: &Manifest,
     tables: &[TableSql],
-    dataset: usize,
+    (dataset, siblings): (usize, Siblings),
     rows: &Rows,
     verdicts: &mut Verdicts,
 ) -> Result<(), Error> {
@@ -104,7 +113,7 @@ pub(super) async fn check(
         return Ok(());
     }
     let dataset = (dataset, &manifest.datasets[dataset]);
-    let lacks = unsatisfied(dataset, rows, &verdicts.accepted, &lookups);
+    let lacks = unsatisfied(dataset, siblings, rows, &verdicts.accepted, &lookups);
     for (row, lacks) in std::mem::take(&mut verdicts.accepted).into_iter().zip(lacks) {
         if lacks.is_empty() {
             verdicts.accepted.push(row);
@@ -121,12 +130,14 @@ pub(super) async fn check(
 /// reference it fall too, so that is repeated until none does.
 fn unsatisfied(
     (index, dataset): (usize, &Dataset),
+    siblings: Siblings,
     rows: &Rows,
     accepted: &[u32],
     lookups: &[Lookup<'_>],
 ) -> Vec<Vec<usize>> {
     let is_own = |lookup: &Lookup<'_>| lookup.values.reference.dataset == index;
-    let mut own = lookups.iter().any(is_own).then(|| OwnKeys::new(dataset, rows, accepted));
+    let count = siblings == Siblings::Count && lookups.iter().any(is_own);
+    let mut own = count.then(|| OwnKeys::new(dataset, rows, accepted));
     let own_values: Vec<HashMap<u32, Vec<u8>>> = lookups
         .iter()
         .map(|lookup| {

@@ -157,7 +157,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// How many lines of each fate a source has, in the order of [`Fate::ALL`], and its last known line.
+    /// How many lines of each fate a source has, in the order of [`Fate::ALL`].
     ///
     /// # Errors
     ///

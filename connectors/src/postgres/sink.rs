@@ -10,6 +10,7 @@ use tracing::debug;
 use super::batch::{Batch, Reader, Verdicts};
 use super::error::Kind;
 use super::ledger::Draft;
+use super::references::Siblings;
 use super::registry::store_offsets;
 use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle};
 
@@ -54,7 +55,7 @@ impl Detour {
         self.left.store(length, Ordering::Relaxed);
     }
 
-    /// A batch was committed, in the cheap way or not.
+    /// A batch goes on in the cheap way, or in the ordinary one.
     fn passed(&self, cheap: bool) {
         if cheap {
             self.length.store(0, Ordering::Relaxed);
@@ -164,7 +165,7 @@ impl Attempt<'_> {
         let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
         for (dataset, failed) in failed.iter().enumerate() {
             let mut verdicts = self.undecided(dataset, &mut ledger);
-            self.check_references(&tx, dataset, &mut verdicts).await?;
+            self.check_references(&tx, (dataset, Siblings::Count), &mut verdicts).await?;
             self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
             all_verdicts.push(verdicts);
         }
@@ -178,10 +179,10 @@ impl Attempt<'_> {
         Ok(committed)
     }
 
+    /// Holds the leases of all that the sink reads, for healing too: a process that was taken over may not
+    /// even know the views any more.
     async fn hold_leases(&self, tx: &Transaction<'_>) -> Result<(), Error> {
-        let mut topics: Vec<&str> = self.batch.consumed.iter().map(|c| c.topic.as_str()).collect();
-        topics.sort_unstable();
-        topics.dedup();
+        let topics = self.inner.manifest.topics();
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
         let held = tx.query(&statement, &[&topics, &self.inner.owner]).await?;
         if held.len() == topics.len() { Ok(()) } else { Err(Error::LeaseLost) }
@@ -206,11 +207,12 @@ impl Attempt<'_> {
     async fn check_references(
         &self,
         tx: &Transaction<'_>,
-        dataset: usize,
+        (dataset, siblings): (usize, Siblings),
         verdicts: &mut Verdicts,
     ) -> Result<(), Error> {
         let Inner { manifest, tables, .. } = self.inner;
-        references::check(tx, manifest, tables, dataset, &self.batch.rows[dataset], verdicts).await
+        let rows = &self.batch.rows[dataset];
+        references::check(tx, manifest, tables, (dataset, siblings), rows, verdicts).await
     }
 
     async fn write_rows(
@@ -253,7 +255,7 @@ impl Attempt<'_> {
         verdicts: &mut Verdicts,
     ) -> Result<(), Error> {
         let mut again = Verdicts { accepted: orphans, ..Verdicts::default() };
-        self.check_references(tx, dataset, &mut again).await?;
+        self.check_references(tx, (dataset, Siblings::Ignore), &mut again).await?;
         for waiting in again.set_aside {
             verdicts.set_aside.retain(|set_aside| set_aside.row != waiting.row);
             verdicts.set_aside.push(waiting);

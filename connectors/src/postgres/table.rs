@@ -145,6 +145,14 @@ async fn columns(
         if *optional && row.get::<_, bool>("required") {
             differences.push(format!("column {name} is not null, the manifest says optional"));
         }
+        if name.starts_with('_') && !(row.get::<_, bool>("required") && row.get::<_, bool>("filled")) {
+            differences.push(format!(
+                "column {name} may be null or has no default: alter table {} alter column {quoted} set default \
+                 -1, alter column {quoted} set not null",
+                table.name,
+                quoted = quoted(name)
+            ));
+        }
         if row.get::<_, bool>("computed") {
             differences.push(format!("column {name} is generated, so no value can be written to it"));
         }

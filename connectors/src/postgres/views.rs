@@ -55,7 +55,11 @@ pub(super) async fn apply(
     let wanted = in_order(views.to_vec())?;
     let mut found = Vec::new();
     for row in tx.query("select name, definition from tidegate.views", &[]).await? {
-        let view = View::parse(row.get(0), row.get(1)).map_err(Error::halt)?;
+        let mut view = View::parse(row.get(0), row.get(1)).map_err(Error::halt)?;
+        if view.store.is_some() && !is_intact(tx, manifest, &view).await? {
+            // Unlike any file, so that it is made anew.
+            view.definition.push('\0');
+        }
         found.push(view);
     }
     let found = in_order(found)?;
@@ -71,6 +75,17 @@ pub(super) async fn apply(
     Ok(maintained)
 }
 
+/// Whether all triggers of a view are on its table: a table that was dropped and made anew has lost them.
+async fn is_intact(tx: &Transaction<'_>, manifest: &Manifest, view: &View) -> Result<bool, Error> {
+    let Some(store) = &view.store else { return Ok(true) };
+    let Ok(dataset) = dataset_of(manifest, view, store) else { return Ok(true) };
+    let table = TableSql::new(&manifest.datasets[dataset]).name;
+    let sql = "select count(*) from pg_trigger where tgrelid = to_regclass($1) \
+               and tgfoid = to_regproc($2) and tgenabled in ('O', 'A')";
+    let triggers: i64 = tx.query_one(sql, &[&table, &view.function_name()]).await?.get(0);
+    Ok(triggers == 4)
+}
+
 async fn replace(
     tx: &Transaction<'_>,
     manifest: &Manifest,
@@ -78,7 +93,8 @@ async fn replace(
     wanted: &[View],
 ) -> Result<(), Error> {
     for view in found.iter().rev() {
-        let schema = schema_of(tx, manifest, view).await?;
+        let sql = "delete from tidegate.views where name = $1 returning schema";
+        let schema: String = tx.query_one(sql, &[&view.name]).await?.get(0);
         tx.batch_execute(&format!("drop view if exists {}.{}", quoted(&schema), quoted(&view.name)))
             .await
             .map_err(|error| of_view(view, "cannot be replaced", &error))?;
@@ -90,7 +106,6 @@ async fn replace(
             ))
             .await?;
         }
-        tx.execute("delete from tidegate.views where name = $1", &[&view.name]).await?;
     }
     for view in wanted {
         create(tx, manifest, wanted, view, !found.contains(view)).await.map_err(|error| match error {
@@ -157,9 +172,9 @@ async fn create(
     }
     tx.batch_execute(&format!("create view {} as\n{query}", quoted(&view.name))).await?;
     let kind = if view.store.is_some() { "incremental" } else { "layered" };
-    let sql =
-        "insert into tidegate.views (name, kind, dataset, keys, definition) values ($1, $2, $3, $4, $5)";
-    tx.execute(sql, &[&view.name, &kind, &dataset, keys, &view.definition]).await?;
+    let sql = "insert into tidegate.views (name, schema, kind, dataset, keys, definition) \
+               values ($1, $2, $3, $4, $5, $6)";
+    tx.execute(sql, &[&view.name, &schema, &kind, &dataset, keys, &view.definition]).await?;
     tx.batch_execute("set local search_path to default").await?;
     Ok(())
 }
@@ -185,7 +200,9 @@ async fn create_store(
     tx.batch_execute(&format!(
         "create function {function}() returns trigger language plpgsql security definer \
          set search_path = {}, pg_temp as $tidegate_view$\nbegin\n\
-         if tg_op = 'TRUNCATE' then\n delete from {name};\n\
+         if tg_op = 'TRUNCATE' then\n\
+         -- Waits for a folding, whose sums the deletion would not see.\n\
+         lock table {name} in share row exclusive mode;\n delete from {name};\n\
          end if;\n\
          if tg_op in ('INSERT', 'UPDATE') then\n {add};\nend if;\n\
          if tg_op in ('DELETE', 'UPDATE') then\n {remove};\nend if;\n\

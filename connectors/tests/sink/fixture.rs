@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidegate_connectors::postgres::Postgres;
 use tidegate_connectors::postgres::testing;
 use tidegate_connectors::postgres::views::View;
+use tidegate_connectors::postgres::{Holder, Postgres};
 use tidegate_core::contract::{Applied, Delivery, Error, Sink};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
@@ -44,6 +44,7 @@ impl Fixture {
         let fixture = Self::unprepared(&database.url, manifest).await;
         let views = if manifest == COMPANY { views() } else { Vec::new() };
         fixture.sink.prepare(&views).await.unwrap();
+        take_leases(&fixture.sink).await;
         fixture
             .execute(
                 "insert into tidegate.sources (source, dataset, kind, name, identity) \
@@ -98,6 +99,12 @@ impl Fixture {
         )
         .await
     }
+}
+
+/// Lets a sink commit.
+pub(crate) async fn take_leases(sink: &Postgres) {
+    let me = Holder { host: "test".into(), pid: 1, started: 0.0 };
+    sink.lease(&sink.manifest().topics(), &me, 600.0).await.unwrap();
 }
 
 fn open(url: &str, manifest: &str) -> Postgres {

@@ -1,6 +1,6 @@
 //! The sink on a real Postgres: newest wins, references, refusals, healing, views.
 
-mod fixture;
+pub(crate) mod fixture;
 mod refusals;
 mod views;
 mod waiting;
@@ -59,20 +59,18 @@ async fn a_stale_process_can_commit_nothing() {
     let fixture = Fixture::new(COMPANY).await;
     let consumed = vec![Consumed { topic: "company-accepted-departments".into(), partition: 0, next: 1 }];
     let batch = Delivery { consumed, ..delivery(&[(0, 1, 1, "1,Sales")]) };
-    let error = fixture.apply(&batch).await.unwrap_err();
-    assert!(!error.retry && error.message.contains("taken this pipeline over"), "{error}");
-    assert!(fixture.rows("departments").await.is_empty());
-    let topics = vec!["company-accepted-departments".to_owned()];
-    let me = tidegate_connectors::postgres::Holder { host: "h".into(), pid: 1, started: 0.0 };
-    fixture.sink.lease(&topics, &me, 60.0).await.unwrap();
     fixture.apply(&batch).await.unwrap();
     assert_eq!(fixture.query("select next from tidegate.offsets").await, ["1"]);
     let other = fixture.another_owner();
+    let topics = other.manifest().topics();
+    let me = tidegate_connectors::postgres::Holder { host: "h".into(), pid: 7, started: 0.0 };
     let error = other.lease(&topics, &me, 60.0).await.unwrap_err();
-    assert!(error.to_string().contains("process 1 on h"), "{error}");
+    assert!(error.to_string().contains("process 1 on test"), "{error}");
     fixture.sink.release().await.unwrap();
     other.lease(&topics, &me, 60.0).await.unwrap();
-    fixture.apply(&batch).await.unwrap_err();
+    let error = fixture.apply(&delivery(&[(0, 1, 2, "2,Legal")])).await.unwrap_err();
+    assert!(!error.retry && error.message.contains("taken this pipeline over"), "{error}");
+    assert_eq!(fixture.rows("departments").await, ["1,Sales,1,1"]);
 }
 
 #[tokio::test]
@@ -81,6 +79,7 @@ async fn sources_are_numbered_without_gaps_and_known_again() {
     let database = tidegate_connectors::postgres::testing::database().await;
     let fixture = Fixture::unprepared(&database.url, COMPANY).await;
     fixture.sink.prepare(&[]).await.unwrap();
+    fixture::take_leases(&fixture.sink).await;
     let register = async |name: &str| {
         fixture.sink.register("departments", File, name, name.as_bytes(), 1).await.unwrap().source
     };

@@ -154,3 +154,26 @@ async fn a_view_whose_file_changed_is_made_anew_and_one_without_file_is_dropped(
     again.prepare(&super::fixture::views()).await.unwrap();
     assert_exact(&fixture, "the first definition").await;
 }
+
+#[tokio::test]
+async fn a_copy_behind_a_refused_row_of_another_dataset_is_counted() {
+    let fixture = with_parents().await;
+    fixture.execute("alter table departments add check (department <> 'bad')").await;
+    let mut lines = employees(1, 1..100, 0);
+    lines.extend([(0, 2, 1, "7,bad".to_owned()), (0, 2, 2, "8,good".to_owned())]);
+    apply(&fixture, &lines).await;
+    assert_eq!(fixture.query("select count(*) from hired_employees").await, ["99"]);
+    assert_exact(&fixture, "a refused row").await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_made_anew_is_counted_anew() {
+    let fixture = with_parents().await;
+    apply(&fixture, &employees(1, 1..100, 0)).await;
+    fixture.execute("drop table hired_employees cascade").await;
+    fixture.sink.prepare(&super::fixture::views()).await.unwrap();
+    assert_exact(&fixture, "the table was made anew").await;
+    let insert = "insert into hired_employees (id, name, datetime, department_id, job_id) values (1, 'x', now(), 1, 1)";
+    fixture.execute(insert).await;
+    assert_exact(&fixture, "an insert by another application").await;
+}

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 /// The name under which the sink keeps its offsets.
 pub(crate) const READER: &str = "sink";
 /// A delivery takes in no more batches of rows, and of dead letters, beyond these sizes.
-const ROWS_BYTES: usize = 6 * 1024 * 1024;
+const ROWS_BYTES: usize = 4 * 1024 * 1024;
 const LETTERS_BYTES: usize = 2 * 1024 * 1024;
 /// Waiting lines may find references that another application wrote: how often that is looked for.
 const HEAL_EVERY: Duration = Duration::from_secs(30);
@@ -52,6 +52,9 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
                 next = self.gather().await?;
             }
             let idle = idle && next.is_none();
+            if idle {
+                self.progress.delivered(&self.consumed()); // a gap may have been passed over
+            }
             if upkeep.is_due(idle, self.progress.heal_pending()) {
                 upkeep.begin();
                 self.heal_and_tidy().await?;
@@ -59,7 +62,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             } else if idle {
                 tokio::select! {
                     () = any_readable(&*self.topics, self.accepted.iter().chain([&self.dead_letters])) => {}
-                    () = tokio::time::sleep(HEAL_EVERY) => self.progress.set_heal_pending(true),
+                    () = tokio::time::sleep(HEAL_EVERY) => self.progress.want_healing(),
                     () = self.stop.cancelled() => {}
                 }
             }
@@ -87,10 +90,13 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         if delivery.rows.is_empty() && delivery.dead_letters.is_empty() {
             return Ok(None);
         }
-        let cursors = self.accepted.iter().chain([&self.dead_letters]);
-        delivery.consumed = cursors.map(Cursor::consumed).collect();
+        delivery.consumed = self.consumed();
         let batch = self.sink.read(&delivery);
         Ok(Some(Prepared { batch, consumed: delivery.consumed }))
+    }
+
+    fn consumed(&self) -> Vec<Consumed> {
+        self.accepted.iter().chain([&self.dead_letters]).map(Cursor::consumed).collect()
     }
 
     /// Makes a commit known, and lets the topics drop what it has taken.
@@ -103,9 +109,12 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     }
 
     async fn heal_and_tidy(&self) -> Result<(), Error> {
-        // Cleared first: what is committed from now on asks for another round.
-        self.progress.set_heal_pending(false);
+        // Noted first: what is committed from now on asks for another round.
+        let wanted = self.progress.healing_wanted();
         let healed: Option<u64> = persist!("healing", &self.stop, self.sink.heal().await)?;
+        if healed.is_some() {
+            self.progress.healed(wanted);
+        }
         if let Some(lines) = healed.filter(|lines| *lines > 0) {
             info!(lines, "waiting lines found their references");
         }

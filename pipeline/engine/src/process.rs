@@ -92,7 +92,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     async fn step(&mut self, transform: &mut Transform) -> Result<bool, Error> {
         for dataset in 0..self.raw.len() {
             let before = self.raw[dataset].next;
-            let Some(batch) = self.raw[dataset].read(&*self.topics).await? else { continue };
+            let Some(batch) = self.raw[dataset].read(&*self.topics).await? else {
+                self.progress.process(dataset, self.raw[dataset].next); // a gap may have been passed over
+                continue;
+            };
             let outcome = transform.apply(dataset, &batch, SystemTime::now());
             if outcome.foreign > 0 {
                 warn!(

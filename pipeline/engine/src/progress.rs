@@ -1,6 +1,6 @@
 //! How far the stages have come, for each other and for whoever watches.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::contract::{Applied, Consumed, Error};
 use tidegate_topics::{Offset, Topics};
@@ -14,9 +14,11 @@ use crate::cursor::{Cursor, topics_error};
 #[derive(Debug)]
 pub struct Progress {
     processed: Vec<AtomicU64>,
-    delivered: Vec<AtomicU64>,
+    delivered_rows: Vec<AtomicU64>,
     letters_delivered: AtomicU64,
-    heal_pending: AtomicBool,
+    /// How often healing was asked for, and which of these a finished round has answered.
+    healing_wanted: AtomicU64,
+    healing_done: AtomicU64,
     entered: AtomicU64,
     counts: Vec<AtomicCounts>,
     commits: AtomicU64,
@@ -49,9 +51,10 @@ impl Progress {
         let offsets = |cursors: &[Cursor]| cursors.iter().map(|cursor| AtomicU64::new(cursor.next)).collect();
         Self {
             processed: offsets(raw),
-            delivered: offsets(accepted),
+            delivered_rows: offsets(accepted),
             letters_delivered: AtomicU64::new(dead_letters.next),
-            heal_pending: AtomicBool::new(true),
+            healing_wanted: AtomicU64::new(1),
+            healing_done: AtomicU64::new(0),
             entered: AtomicU64::new(0),
             counts: raw.iter().map(|_| AtomicCounts::default()).collect(),
             commits: AtomicU64::new(0),
@@ -106,9 +109,14 @@ impl Progress {
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         if applied.may_heal {
-            self.heal_pending.store(true, Ordering::Release);
+            self.want_healing();
         }
-        let delivered = self.delivered.iter().chain([&self.letters_delivered]);
+        self.delivered(consumed);
+    }
+
+    /// Publishes how far the sink's readers are, in the order of [`Progress::deliver`].
+    pub(crate) fn delivered(&self, consumed: &[Consumed]) {
+        let delivered = self.delivered_rows.iter().chain([&self.letters_delivered]);
         for (delivered, consumed) in delivered.zip(consumed) {
             delivered.store(consumed.next, Ordering::Release);
         }
@@ -117,12 +125,21 @@ impl Progress {
 
     /// Whether waiting lines may be healed by what was committed.
     pub(crate) fn heal_pending(&self) -> bool {
-        self.heal_pending.load(Ordering::Acquire)
+        self.healing_wanted() != self.healing_done.load(Ordering::Acquire)
     }
 
-    /// Notes whether healing is due.
-    pub(crate) fn set_heal_pending(&self, pending: bool) {
-        self.heal_pending.store(pending, Ordering::Release);
+    /// Asks for a round of healing.
+    pub(crate) fn want_healing(&self) {
+        self.healing_wanted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn healing_wanted(&self) -> u64 {
+        self.healing_wanted.load(Ordering::Acquire)
+    }
+
+    /// Notes that a round of healing has answered all that was wanted before it.
+    pub(crate) fn healed(&self, wanted: u64) {
+        self.healing_done.store(wanted, Ordering::Release);
         self.changed.notify_waiters();
     }
 
@@ -134,7 +151,7 @@ impl Progress {
                 return Ok(false);
             }
         }
-        for (topic, delivered) in names.accepted.iter().zip(&self.delivered) {
+        for (topic, delivered) in names.accepted.iter().zip(&self.delivered_rows) {
             if delivered.load(Ordering::Acquire) < end(topics, topic).await? {
                 return Ok(false);
             }
@@ -145,7 +162,7 @@ impl Progress {
     /// About how many bytes stand on the topics that the sink has not committed.
     pub(crate) async fn lag_bytes(&self, topics: &impl Topics, names: &Names<'_>) -> Result<u64, Error> {
         let raw = names.raw.iter().zip(&self.processed);
-        let accepted = names.accepted.iter().zip(&self.delivered);
+        let accepted = names.accepted.iter().zip(&self.delivered_rows);
         let mut lag = 0;
         for (topic, next) in raw.chain(accepted) {
             lag += bytes_after(topics, topic, next.load(Ordering::Acquire)).await?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::Failure;
@@ -14,7 +15,7 @@ use crate::Failure;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    identity: Uuid,
+    identity: Identity,
     _lock: File,
 }
 
@@ -24,6 +25,12 @@ pub struct DataDir {
 struct Identity {
     pipeline: String,
     owner: Uuid,
+    /// The pipeline's identity in the database whose lines are on the topics.
+    #[serde(default)]
+    database: Option<Uuid>,
+    /// In what form the lines are on the topics: see [`DataDir::bind`].
+    #[serde(default)]
+    form: Option<String>,
 }
 
 impl DataDir {
@@ -58,12 +65,38 @@ impl DataDir {
                 identity.pipeline
             )));
         }
-        Ok(Self { path: path.to_owned(), identity: identity.owner, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
 
     /// Who we are: the owner of leases.
     pub fn owner(&self) -> Uuid {
-        self.identity
+        self.identity.owner
+    }
+
+    /// Ties the topics to a database, and to the form in which the manifest makes lines of records.
+    ///
+    /// Where the form has changed, what is on the topics could be read wrongly. It is dropped; the ledger
+    /// lacks it, and it is read again from the files.
+    ///
+    /// # Errors
+    ///
+    /// If the topics hold lines of another database: their positions mean other lines there.
+    pub fn bind(&mut self, database: Uuid, form: String) -> Result<(), Failure> {
+        if self.identity.database.is_some_and(|known| known != database) {
+            return Err(Failure::new(format!(
+                "the data directory '{}' belongs to another database, or this one was made anew; use another \
+                 --data-dir, or remove this one (files in the landing folder are read again)",
+                self.path.display()
+            )));
+        }
+        let changed = self.identity.form.as_ref().is_some_and(|known| *known != form);
+        if changed && self.topics().exists() {
+            warn!("the datasets have changed: what was in flight is read again from the files");
+            std::fs::remove_dir_all(self.topics())?;
+        }
+        self.identity.database = Some(database);
+        self.identity.form = Some(form);
+        Ok(write_identity(&self.path, &self.identity)?)
     }
 
     /// Where the topics are.
@@ -84,15 +117,20 @@ fn read_or_make_identity(path: &Path, pipeline: &str) -> std::io::Result<Identit
     {
         return Ok(identity);
     }
-    let identity = Identity { pipeline: pipeline.to_owned(), owner: Uuid::new_v4() };
+    let identity =
+        Identity { pipeline: pipeline.to_owned(), owner: Uuid::new_v4(), database: None, form: None };
+    write_identity(path, &identity)?;
+    Ok(identity)
+}
+
+fn write_identity(path: &Path, identity: &Identity) -> std::io::Result<()> {
     // Written aside and renamed, so that a crash leaves the whole of it or nothing.
     let aside = path.join("identity.new");
     let mut new = private_file(&aside)?;
     new.set_len(0)?;
-    new.write_all(&serde_json::to_vec(&identity)?)?;
+    new.write_all(&serde_json::to_vec(identity)?)?;
     new.sync_all()?;
-    std::fs::rename(&aside, &file)?;
-    Ok(identity)
+    std::fs::rename(&aside, path.join("identity"))
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {

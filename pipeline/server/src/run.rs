@@ -7,7 +7,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use tidegate_connectors::csv::Landing;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
-use tidegate_connectors::postgres::{Holder, Postgres};
+use tidegate_connectors::postgres::{self, Holder, Postgres};
+use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_engine::{Pipeline, Until};
 use tidegate_topics::Embedded;
 use tidegate_topics::embedded::Options;
@@ -158,18 +159,17 @@ impl Outcome {
 /// If it cannot start or stops for good.
 pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Failure> {
     let begun = Instant::now();
-    let data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline)?;
+    let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline)?;
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
     let stop = stop_on_signals()?;
-    if !migrate(&postgres, &stop).await? {
-        return Err(Failure::new("stopped before the database could be reached"));
-    }
     let topics = settings.manifest.topics();
     let me = holder();
-    postgres.lease(&topics, &me, LEASE.as_secs_f64()).await?;
-    postgres.prepare(&views).await?;
+    let database = patiently(&stop, async || postgres.migrate().await).await?;
+    data_dir.bind(database, form(&settings.manifest))?;
+    patiently(&stop, async || postgres.lease(&topics, &me, LEASE.as_secs_f64()).await).await?;
     let renewing = tokio::spawn(renew(postgres.clone(), topics, me, stop.clone()));
+    patiently(&stop, async || postgres.prepare(&views).await).await?;
 
     let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
     let dead_letters_before = dead_letters(&postgres).await?;
@@ -182,9 +182,13 @@ pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Fail
     let watching = watch::start(progress.clone());
     let result = pipeline.run(&mut landing, until, &stop).await;
     watching.end().await;
+    let lost = renewing.is_finished();
     renewing.abort();
     let _ = tokio::time::timeout(RELEASE_WITHIN, postgres.release()).await;
     result?;
+    if lost && let Ok(failure) = renewing.await {
+        return Err(failure);
+    }
 
     let took = begun.elapsed();
     let after = dead_letters(&postgres).await?;
@@ -202,17 +206,22 @@ pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Fail
     })
 }
 
-/// Waits for the database and migrates it. `false` if a signal came first.
-async fn migrate(postgres: &Postgres, stop: &CancellationToken) -> Result<bool, Failure> {
+/// Does what the database must do before the pipeline can start, however long that takes to succeed.
+async fn patiently<T>(
+    stop: &CancellationToken,
+    mut attempt: impl AsyncFnMut() -> Result<T, postgres::Error>,
+) -> Result<T, Failure> {
     let mut delay = Duration::from_millis(100);
     loop {
-        match postgres.migrate().await.map_err(tidegate_core::contract::Error::from) {
-            Ok(()) => return Ok(true),
+        match attempt().await.map_err(tidegate_core::contract::Error::from) {
+            Ok(value) => return Ok(value),
             Err(error) if error.retry => {
                 warn!(retry_in_ms = delay.as_millis() as u64, "{error}");
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
-                    () = stop.cancelled() => return Ok(false),
+                    () = stop.cancelled() => {
+                        return Err(Failure::new("stopped before the database could be reached"));
+                    }
                 }
                 delay = (delay * 2).min(Duration::from_secs(5));
             }
@@ -258,9 +267,9 @@ fn holder() -> Holder {
     }
 }
 
-/// Renews the leases while the run lasts. A database that is away is no reason to stop: whether another
+/// Renews the leases while the run lasts; gives why it could not, for good. A database that is away is no reason to stop: whether another
 /// process took over meanwhile shows at the next commit.
-async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: CancellationToken) {
+async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: CancellationToken) -> Failure {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
         let renewed = postgres.lease(&topics, &me, LEASE.as_secs_f64()).await;
@@ -268,9 +277,19 @@ async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: Cancel
             warn!("the leases were not renewed: {error}");
             if !error.retry {
                 stop.cancel();
+                return Failure::new(error);
             }
         }
     }
+}
+
+/// What decides how a line stands on the topics: the columns of each dataset, and its dialect.
+fn form(manifest: &Manifest) -> String {
+    let of = |dataset: &Dataset| {
+        let columns: Vec<_> = dataset.columns.iter().map(|c| format!("{}:{}", c.name, c.kind)).collect();
+        format!("{} {:?} {}", dataset.name, dataset.csv, columns.join(","))
+    };
+    manifest.datasets.iter().map(of).collect::<Vec<_>>().join("; ")
 }
 
 /// How many lines are rejected, and how many wait.
