@@ -1,5 +1,7 @@
 //! `tidegate demo`: the whole pipeline over a copy of the example.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tidegate_connectors::postgres::private::{Options, Server};
@@ -36,7 +38,9 @@ const ROWS_SHOWN: usize = 12;
 /// If no Postgres is to be had, or the pipeline fails.
 pub async fn demo(global: &Global, arguments: &DemoArguments) -> Result<(), Failure> {
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(".tidegate"));
-    data_dir::private_dir(&data_dir)?;
+    // As root the private Postgres runs as another user, who must get through to its folder. What lies
+    // beside that is private by itself.
+    DirBuilder::new().recursive(true).mode(0o711).create(&data_dir)?;
     let company = data_dir.join("company");
     write_example(&company)?;
     let server = match &global.database_url {
