@@ -169,14 +169,13 @@ impl Postgres {
         Ok(row.get(1))
     }
 
-    /// Brings tables and views to where the pipeline can run; does nothing where all is there. Only who
-    /// holds the pipeline's leases may: another's views must not change under it.
+    /// Brings tables and views to where the pipeline can run, behind [`Postgres::migrate`]; does nothing where
+    /// all is there. Only who holds the pipeline's leases may: another's views must not change under it.
     ///
     /// # Errors
     ///
-    /// As [`Postgres::migrate`]; or if a table does not fit, or a view cannot be made.
+    /// If a table does not fit, or a view cannot be made.
     pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
-        self.migrate().await?;
         let mut connection = self.connection().await?;
         let tx = connection.transaction().await?;
         table::ensure(&tx, &self.inner.manifest).await?;

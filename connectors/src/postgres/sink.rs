@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use deadpool_postgres::Transaction;
-use tidegate_core::contract::{self, Applied, Delivery, Sink};
+use tidegate_core::contract::{self, Applied, Delivery, SINK_READER, Sink};
 use tokio::sync::Mutex;
 use tracing::debug;
 
@@ -14,8 +14,6 @@ use super::references::Siblings;
 use super::registry::store_offsets;
 use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle};
 
-/// The name under which the sink keeps its offsets.
-pub(super) const READER: &str = "sink";
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
 /// For how many batches the ordinary way is taken, at most, after the cheap way failed.
@@ -172,7 +170,7 @@ impl Attempt<'_> {
         let committed =
             settle::settle(&tx, &self.inner.manifest, self.batch, &mut ledger, &all_verdicts).await?;
         if !self.batch.consumed.is_empty() {
-            store_offsets(&tx, READER, &self.batch.consumed).await?;
+            store_offsets(&tx, SINK_READER, &self.batch.consumed).await?;
         }
         ledger.write(&tx).await?;
         tx.commit().await?;

@@ -40,6 +40,7 @@ async fn files_reach_their_tables_though_every_other_batch_is_lost() {
     let database = testing::database().await;
     let manifest = Arc::new(Manifest::parse(MANIFEST, &|_| None).unwrap());
     let postgres = Postgres::new(&database.url, manifest.clone(), Uuid::new_v4()).unwrap();
+    postgres.migrate().await.unwrap();
     postgres.prepare(&[]).await.unwrap();
     crate::sink::fixture::take_leases(&postgres).await;
     let dir = tempfile::tempdir().unwrap();

@@ -43,6 +43,7 @@ impl Fixture {
         let database = testing::database().await;
         let fixture = Self::unprepared(&database.url, manifest).await;
         let views = if manifest == COMPANY { views() } else { Vec::new() };
+        fixture.sink.migrate().await.unwrap();
         fixture.sink.prepare(&views).await.unwrap();
         take_leases(&fixture.sink).await;
         fixture

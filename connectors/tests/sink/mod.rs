@@ -78,6 +78,7 @@ async fn sources_are_numbered_without_gaps_and_known_again() {
     use tidegate_connectors::postgres::SourceKind::File;
     let database = tidegate_connectors::postgres::testing::database().await;
     let fixture = Fixture::unprepared(&database.url, COMPANY).await;
+    fixture.sink.migrate().await.unwrap();
     fixture.sink.prepare(&[]).await.unwrap();
     fixture::take_leases(&fixture.sink).await;
     let register = async |name: &str| {
@@ -99,6 +100,7 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
     let database = tidegate_connectors::postgres::testing::database().await;
     let fixture = Fixture::unprepared(&database.url, COMPANY).await;
     fixture.execute("create table departments (id bigint, department text, extra int not null)").await;
+    fixture.sink.migrate().await.unwrap();
     let error = fixture.sink.prepare(&fixture::views()).await.unwrap_err().to_string();
     for difference in [
         "column id is bigint, the manifest says integer",
@@ -119,6 +121,6 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
 async fn a_database_holds_one_pipeline() {
     let fixture = Fixture::new(COMPANY).await;
     let other = fixture.of_manifest(&COMPANY.replace("pipeline: company", "pipeline: other"));
-    let error = other.prepare(&[]).await.unwrap_err().to_string();
+    let error = other.migrate().await.unwrap_err().to_string();
     assert!(error.contains("holds the pipeline 'company', the manifest is of 'other'"), "{error}");
 }

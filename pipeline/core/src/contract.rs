@@ -68,6 +68,9 @@ pub struct Consumed {
     pub next: u64,
 }
 
+/// The name under which a sink keeps its offsets, in the transaction of what it commits.
+pub const SINK_READER: &str = "sink";
+
 /// Where the readers' offsets are kept.
 pub trait Offsets: Send + Sync + 'static {
     /// How far `reader` has read on each partition that it has read from.

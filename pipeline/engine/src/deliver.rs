@@ -13,8 +13,6 @@ use crate::cursor::{Cursor, any_readable, topics_error};
 use crate::patience::persist;
 use crate::progress::Progress;
 
-/// The name under which the sink keeps its offsets.
-pub(crate) const READER: &str = "sink";
 /// A delivery takes in no more batches of rows, and of dead letters, beyond these sizes.
 const ROWS_BYTES: usize = 4 * 1024 * 1024;
 const LETTERS_BYTES: usize = 2 * 1024 * 1024;

@@ -20,7 +20,7 @@ mod progress;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate_core::contract::{Error, Offsets, Sink, Source};
+use tidegate_core::contract::{Error, Offsets, SINK_READER, Sink, Source};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Line;
 use tidegate_topics::Topics;
@@ -30,7 +30,7 @@ use cursor::{Cursor, topics_error};
 use deliver::Deliver;
 use ingest::Ingest;
 use process::Process;
-pub use progress::{Counts, Progress};
+pub use progress::Progress;
 
 /// The partition of every embedded topic.
 const PARTITION: u32 = 0;
@@ -63,7 +63,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
     /// If the topics or the offsets cannot be had.
     pub async fn open(manifest: Arc<Manifest>, topics: Arc<T>, sink: Arc<S>) -> Result<Self, Error> {
         let transform = sink.offsets(process::READER).await?;
-        let delivered = sink.offsets(deliver::READER).await?;
+        let delivered = sink.offsets(SINK_READER).await?;
         let mut cursors = Vec::new();
         for topic in manifest.topics() {
             let stored = transform.iter().chain(&delivered).find(|consumed| consumed.topic == topic);

@@ -1,8 +1,9 @@
 //! How far the stages have come, for each other and for whoever watches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidegate_core::contract::{Applied, Consumed, Error};
+use tidegate_core::contract::{Applied, Consumed, Error, Tally};
 use tidegate_topics::{Offset, Topics};
 use tokio::sync::Notify;
 
@@ -20,30 +21,9 @@ pub struct Progress {
     healing_wanted: AtomicU64,
     healing_done: AtomicU64,
     entered: AtomicU64,
-    counts: Vec<AtomicCounts>,
-    commits: AtomicU64,
+    /// By dataset, what this run has committed.
+    tallies: Mutex<Vec<Tally>>,
     changed: Notify,
-}
-
-/// Lines that this run has committed, of one dataset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Accepted.
-    pub accepted: u64,
-    /// Rejected.
-    pub rejected: u64,
-    /// Waiting when they were committed.
-    pub waiting: u64,
-    /// Dropped, because the ledger held them.
-    pub duplicates: u64,
-}
-
-#[derive(Debug, Default)]
-struct AtomicCounts {
-    accepted: AtomicU64,
-    rejected: AtomicU64,
-    waiting: AtomicU64,
-    duplicates: AtomicU64,
 }
 
 impl Progress {
@@ -56,8 +36,7 @@ impl Progress {
             healing_wanted: AtomicU64::new(1),
             healing_done: AtomicU64::new(0),
             entered: AtomicU64::new(0),
-            counts: raw.iter().map(|_| AtomicCounts::default()).collect(),
-            commits: AtomicU64::new(0),
+            tallies: Mutex::new(vec![Tally::default(); raw.len()]),
             changed: Notify::new(),
         }
     }
@@ -67,21 +46,14 @@ impl Progress {
         self.entered.load(Ordering::Relaxed)
     }
 
-    /// How many lines of each dataset were committed in this run.
-    pub fn counts(&self) -> Vec<Counts> {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let counts = self.counts.iter().map(|counts| Counts {
-            accepted: load(&counts.accepted),
-            rejected: load(&counts.rejected),
-            waiting: load(&counts.waiting),
-            duplicates: load(&counts.duplicates),
-        });
-        counts.collect()
+    /// What was committed of each dataset in this run.
+    pub fn tallies(&self) -> Vec<Tally> {
+        self.locked_tallies().clone()
     }
 
-    /// How many transactions the sink has committed in this run.
-    pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+    fn locked_tallies(&self) -> MutexGuard<'_, Vec<Tally>> {
+        // Numbers to look at: half an addition by a stage that panicked does no harm.
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves at the next change.
@@ -101,13 +73,12 @@ impl Progress {
     ///
     /// `consumed` names the accepted topics in the order of their datasets, then `dead-letters`.
     pub(crate) fn deliver(&self, applied: &Applied, consumed: &[Consumed]) {
-        for (counts, tally) in self.counts.iter().zip(&applied.tallies) {
-            counts.accepted.fetch_add(tally.accepted, Ordering::Relaxed);
-            counts.rejected.fetch_add(tally.rejected, Ordering::Relaxed);
-            counts.waiting.fetch_add(tally.waiting, Ordering::Relaxed);
-            counts.duplicates.fetch_add(tally.duplicates, Ordering::Relaxed);
+        for (sum, tally) in self.locked_tallies().iter_mut().zip(&applied.tallies) {
+            sum.accepted += tally.accepted;
+            sum.rejected += tally.rejected;
+            sum.waiting += tally.waiting;
+            sum.duplicates += tally.duplicates;
         }
-        self.commits.fetch_add(1, Ordering::Relaxed);
         if applied.may_heal {
             self.want_healing();
         }

@@ -43,10 +43,10 @@ async fn show(progress: Arc<Progress>, bar: Option<ProgressBar>) {
     let mut last = 0;
     loop {
         tokio::time::sleep(every).await;
-        let counts = progress.counts();
-        let accepted: u64 = counts.iter().map(|counts| counts.accepted).sum();
-        let rejected: u64 = counts.iter().map(|counts| counts.rejected).sum();
-        let waiting: u64 = counts.iter().map(|counts| counts.waiting).sum();
+        let tallies = progress.tallies();
+        let accepted: u64 = tallies.iter().map(|tally| tally.accepted).sum();
+        let rejected: u64 = tallies.iter().map(|tally| tally.rejected).sum();
+        let waiting: u64 = tallies.iter().map(|tally| tally.waiting).sum();
         let entered = progress.entered();
         match &bar {
             Some(bar) => {
