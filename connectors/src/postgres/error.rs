@@ -17,8 +17,8 @@ pub enum Error {
     #[error("the ledger changed under the batch")]
     LedgerChanged,
     /// Another process has taken over this one's partitions.
-    #[error("another process has taken this pipeline over; this one can commit nothing any more")]
-    LeaseLost,
+    #[error("{0} has taken this pipeline over; this one can commit nothing any more")]
+    LeaseLost(String),
     /// Anything that no retry heals: what is wrong and what to do.
     #[error("{0}")]
     Halt(String),
@@ -44,7 +44,7 @@ impl Error {
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
             Self::Pool(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
-            Self::LeaseLost | Self::Halt(_) => Kind::Lasting,
+            Self::LeaseLost(_) | Self::Halt(_) => Kind::Lasting,
         }
     }
 

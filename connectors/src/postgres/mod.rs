@@ -177,7 +177,7 @@ impl Postgres {
     /// If a table does not fit, or a view cannot be made.
     pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.fenced(&mut connection).await?;
         table::ensure(&tx, &self.inner.manifest).await?;
         let maintained = views::apply(&tx, &self.inner.manifest, views).await?;
         tx.commit().await?;

@@ -1,10 +1,19 @@
 //! The registry: sources and their numbers, readers' offsets, leases.
 
+use std::fmt;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
-use super::{Error, Postgres};
+use super::{Connection, Error, Postgres};
+
+/// How long the leases may be held in another's transaction while they are to be taken.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
 
 /// A source as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +54,44 @@ pub struct Holder {
     pub started: f64,
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let started = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(self.started).unwrap_or_default();
+        let started = humantime::format_rfc3339_seconds(started);
+        write!(f, "process {} on {}, started {started},", self.pid, self.host)
+    }
+}
+
+/// Who but `owner` holds one of the leases or was the last to, and whether it is still in force.
+async fn holder(
+    client: &impl GenericClient,
+    topics: &[String],
+    owner: Uuid,
+) -> Result<Option<(Holder, bool)>, Error> {
+    let sql = include_str!("../../../sql/queries/lease_holder.sql");
+    let row = client.query_opt(sql, &[&topics, &owner]).await?;
+    Ok(row.map(|row| {
+        let holder = Holder {
+            host: row.get("host"),
+            pid: row.get::<_, i64>("pid") as u32,
+            started: row.get("started"),
+        };
+        (holder, row.get("in_force"))
+    }))
+}
+
+fn named(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), ToString::to_string)
+}
+
+fn refused(holder: Option<&Holder>, lease: Duration) -> Error {
+    Error::halt(format!(
+        "{} runs this pipeline already; stop it, wait {} s if it is dead, or take over with --take-over",
+        named(holder),
+        lease.as_secs()
+    ))
+}
+
 impl Postgres {
     /// Registers a source, or finds it if its identity is known: *resume under that number*.
     ///
@@ -60,7 +107,7 @@ impl Postgres {
         bytes: u64,
     ) -> Result<Registration, Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.fenced(&mut connection).await?;
         // Waits for whoever registers at the moment, so that the next number is one more than the last.
         tx.batch_execute("lock table tidegate.sources in share row exclusive mode").await?;
         let bytes = bytes as i64;
@@ -87,8 +134,10 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
         let sql = "update tidegate.sources set lines = $2 where source = $1 and completed_at is null";
-        self.connection().await?.execute(sql, &[&(source as i64), &(lines as i64)]).await?;
-        Ok(())
+        let mut connection = self.connection().await?;
+        let tx = self.fenced(&mut connection).await?;
+        tx.execute(sql, &[&(source as i64), &(lines as i64)]).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Of the given sources, those whose every line has a place in the ledger; from now on they are complete.
@@ -99,7 +148,10 @@ impl Postgres {
     pub async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {
         let sources: Vec<i64> = sources.iter().map(|source| *source as i64).collect();
         let sql = include_str!("../../../sql/queries/complete_sources.sql");
-        let rows = self.connection().await?.query(sql, &[&sources]).await?;
+        let mut connection = self.connection().await?;
+        let tx = self.fenced(&mut connection).await?;
+        let rows = tx.query(sql, &[&sources]).await?;
+        tx.commit().await?;
         Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
     }
 
@@ -115,35 +167,93 @@ impl Postgres {
         row.map_or_else(|| Ok(Chunk::default()), |row| super::ledger::decode(&row))
     }
 
-    /// Takes or renews the leases of `topics` for `seconds`, under the identity given to [`Postgres::new`].
+    /// Takes the leases of `topics`, for as long as `lease`, under the identity given to [`Postgres::new`]. With
+    /// `take_over` also those that another owner still has; from then on it can commit nothing.
     ///
     /// # Errors
     ///
     /// If another owner has one of them, with who and since when; or Postgres cannot be asked.
-    pub async fn lease(&self, topics: &[String], me: &Holder, seconds: f64) -> Result<(), Error> {
+    pub async fn lease(
+        &self,
+        topics: &[String],
+        me: &Holder,
+        lease: Duration,
+        take_over: bool,
+    ) -> Result<(), Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
-        let pid = i64::from(me.pid);
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&topics, &self.inner.owner, &me.host, &pid, &me.started, &seconds];
-        let taken = tx.query(include_str!("../../../sql/queries/take_leases.sql"), &parameters).await?;
-        if taken.len() == topics.len() {
-            tx.commit().await?;
-            return Ok(());
+        let owner = self.inner.owner;
+        // Asked first, without a lock: who holds them is not disturbed in its transaction.
+        let other = holder(&connection, topics, owner).await?;
+        if let Some((other, true)) = &other
+            && !take_over
+        {
+            return Err(refused(Some(other), lease));
         }
-        let sql = "select host, pid, started_at::text from tidegate.leases \
-                   where topic = any($1) and owner <> $2 limit 1";
-        let holder = tx.query_opt(sql, &[&topics, &self.inner.owner]).await?;
-        let holder = holder.map_or_else(
-            || "another process".to_owned(),
-            |row| {
-                let (host, pid, started): (String, i64, String) = (row.get(0), row.get(1), row.get(2));
-                format!("process {pid} on {host}, started {started},")
-            },
-        );
-        Err(Error::halt(format!(
-            "{holder} runs this pipeline already; stop it, or wait {seconds:.0} s if it is dead"
-        )))
+        let tx = connection.transaction().await?;
+        let session: i32 = tx.query_one("select pg_backend_pid()", &[]).await?.get(0);
+        let (pid, seconds) = (i64::from(me.pid), lease.as_secs_f64());
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&topics, &owner, &me.host, &pid, &me.started, &seconds, &take_over];
+        let taken = {
+            let sql = include_str!("../../../sql/queries/take_leases.sql");
+            let mut taking = pin!(tx.query(sql, &parameters));
+            loop {
+                tokio::select! {
+                    taken = &mut taking => break taken?,
+                    () = tokio::time::sleep(BLOCKED_MAX) => self.end_sessions_before(session).await?,
+                }
+            }
+        };
+        if taken.len() < topics.len() {
+            // Somebody was faster.
+            let other = holder(&tx, topics, owner).await?.map(|(other, _)| other);
+            return Err(refused(other.as_ref(), lease));
+        }
+        tx.commit().await?;
+        if let Some((other, true)) = other {
+            tracing::warn!("taken over from {other}");
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions that hold the leases in a transaction while `session` waits for them. A process that
+    /// hangs, or whose machine is cut off, would otherwise keep them as long as its connection lives.
+    async fn end_sessions_before(&self, session: i32) -> Result<(), Error> {
+        let sql = "select pid, pg_terminate_backend(pid) from unnest(pg_blocking_pids($1)) as pid";
+        for row in self.connection().await?.query(sql, &[&session]).await? {
+            tracing::warn!(
+                pid = row.get::<_, i32>(0),
+                "ended a session that held the leases and did not go on"
+            );
+        }
+        Ok(())
+    }
+
+    /// Renews the leases of `topics`.
+    ///
+    /// # Errors
+    ///
+    /// If another process has taken them over, with who; or Postgres cannot be asked.
+    pub async fn renew(&self, topics: &[String], lease: Duration) -> Result<(), Error> {
+        let connection = self.connection().await?;
+        let sql = include_str!("../../../sql/queries/renew_leases.sql");
+        let renewed = connection.query(sql, &[&topics, &self.inner.owner, &lease.as_secs_f64()]).await?;
+        if renewed.len() == topics.len() { Ok(()) } else { Err(self.lease_lost(&connection).await?) }
+    }
+
+    /// Begins a transaction that holds the leases of the pipeline to its end, so that a process that was taken
+    /// over commits nothing, whatever it commits.
+    pub(super) async fn fenced<'a>(&self, connection: &'a mut Connection) -> Result<Transaction<'a>, Error> {
+        let tx = connection.transaction().await?;
+        let topics = self.inner.manifest.topics();
+        let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
+        let held = tx.query(&statement, &[&topics, &self.inner.owner]).await?;
+        if held.len() == topics.len() { Ok(tx) } else { Err(self.lease_lost(&tx).await?) }
+    }
+
+    async fn lease_lost(&self, client: &impl GenericClient) -> Result<Error, Error> {
+        let other = holder(client, &self.inner.manifest.topics(), self.inner.owner).await?;
+        Ok(Error::LeaseLost(named(other.map(|(other, _)| other).as_ref())))
     }
 
     /// Gives the leases back, so that whoever comes next need not wait.
@@ -183,14 +293,16 @@ impl Offsets for Postgres {
     }
 
     async fn store(&self, reader: &str, consumed: &[Consumed]) -> Result<(), contract::Error> {
-        let connection = self.connection().await?;
-        Ok(store_offsets(&connection, reader, consumed).await?)
+        let mut connection = self.connection().await?;
+        let tx = self.fenced(&mut connection).await?;
+        store_offsets(&tx, reader, consumed).await?;
+        Ok(tx.commit().await.map_err(Error::from)?)
     }
 }
 
 /// Notes how far `reader` has read; in a transaction, with what it commits.
 pub(super) async fn store_offsets(
-    client: &impl deadpool_postgres::GenericClient,
+    client: &impl GenericClient,
     reader: &str,
     consumed: &[Consumed],
 ) -> Result<(), Error> {

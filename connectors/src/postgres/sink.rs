@@ -157,8 +157,8 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// The transaction, step by step as the design's section 6 numbers them.
     async fn run(&mut self, connection: &mut Connection, failed: &[bool]) -> Result<Committed, Error> {
-        let mut tx = connection.transaction().await?;
-        self.hold_leases(&tx).await?;
+        // For healing too: a process that was taken over may not even know the views any more.
+        let mut tx = self.postgres.fenced(connection).await?;
         let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
         let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
         for (dataset, failed) in failed.iter().enumerate() {
@@ -175,15 +175,6 @@ impl Attempt<'_> {
         ledger.write(&tx).await?;
         tx.commit().await?;
         Ok(committed)
-    }
-
-    /// Holds the leases of all that the sink reads, for healing too: a process that was taken over may not
-    /// even know the views any more.
-    async fn hold_leases(&self, tx: &Transaction<'_>) -> Result<(), Error> {
-        let topics = self.inner.manifest.topics();
-        let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
-        let held = tx.query(&statement, &[&topics, &self.inner.owner]).await?;
-        if held.len() == topics.len() { Ok(()) } else { Err(Error::LeaseLost) }
     }
 
     /// Drops what the ledger holds; the rest is accepted until a step says otherwise.

@@ -307,12 +307,14 @@ impl Postgres {
     pub(super) async fn fold_views(&self) -> Result<(), Error> {
         let Some(views) = self.inner.views.get() else { return Ok(()) };
         for view in views {
-            let connection = self.connection().await?;
+            let mut connection = self.connection().await?;
             let count = format!("select count(*) from {}", view.store);
             let rows: i64 = connection.query_one(&count, &[]).await?.get(0);
             if rows > view.folded.load(Ordering::Relaxed) * 2 + UNFOLDED_MAX {
-                connection.execute(&view.fold(), &[]).await?;
-                let rows = connection.query_one(&count, &[]).await?.get(0);
+                let tx = self.fenced(&mut connection).await?;
+                tx.execute(&view.fold(), &[]).await?;
+                let rows = tx.query_one(&count, &[]).await?.get(0);
+                tx.commit().await?;
                 view.folded.store(rows, Ordering::Relaxed);
             }
         }

@@ -41,8 +41,8 @@ async fn files_reach_their_tables_though_every_other_batch_is_lost() {
     let manifest = Arc::new(Manifest::parse(MANIFEST, &|_| None).unwrap());
     let postgres = Postgres::new(&database.url, manifest.clone(), Uuid::new_v4()).unwrap();
     postgres.migrate().await.unwrap();
-    postgres.prepare(&[]).await.unwrap();
     crate::sink::fixture::take_leases(&postgres).await;
+    postgres.prepare(&[]).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let hired = super::many_lines(3);
     for (name, content) in [("jobs.csv", "1,a\n2,\0\n"), ("hired.csv", &hired)] {

@@ -1,6 +1,7 @@
 //! A pipeline's database, ready to deliver to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_connectors::postgres::testing;
 use tidegate_connectors::postgres::views::View;
@@ -44,8 +45,8 @@ impl Fixture {
         let fixture = Self::unprepared(&database.url, manifest).await;
         let views = if manifest == COMPANY { views() } else { Vec::new() };
         fixture.sink.migrate().await.unwrap();
-        fixture.sink.prepare(&views).await.unwrap();
         take_leases(&fixture.sink).await;
+        fixture.sink.prepare(&views).await.unwrap();
         fixture
             .execute(
                 "insert into tidegate.sources (source, dataset, kind, name, identity) \
@@ -105,7 +106,7 @@ impl Fixture {
 /// Lets a sink commit.
 pub(crate) async fn take_leases(sink: &Postgres) {
     let me = Holder { host: "test".into(), pid: 1, started: 0.0 };
-    sink.lease(&sink.manifest().topics(), &me, 600.0).await.unwrap();
+    sink.lease(&sink.manifest().topics(), &me, Duration::from_secs(600), true).await.unwrap();
 }
 
 fn open(url: &str, manifest: &str) -> Postgres {

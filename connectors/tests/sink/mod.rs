@@ -5,8 +5,11 @@ mod refusals;
 mod views;
 mod waiting;
 
+use std::time::Duration;
+
 use fixture::{COMPANY, Fixture, delivery};
-use tidegate_core::contract::{Consumed, Delivery, Tally};
+use tidegate_connectors::csv::Registry;
+use tidegate_core::contract::{Consumed, Delivery, Offsets, Sink, Tally};
 
 #[tokio::test]
 async fn rows_are_accepted_once_however_often_they_are_delivered() {
@@ -64,12 +67,26 @@ async fn a_stale_process_can_commit_nothing() {
     let other = fixture.another_owner();
     let topics = other.manifest().topics();
     let me = tidegate_connectors::postgres::Holder { host: "h".into(), pid: 7, started: 0.0 };
-    let error = other.lease(&topics, &me, 60.0).await.unwrap_err();
+    let minute = Duration::from_secs(60);
+    let error = other.lease(&topics, &me, minute, false).await.unwrap_err();
     assert!(error.to_string().contains("process 1 on test"), "{error}");
-    fixture.sink.release().await.unwrap();
-    other.lease(&topics, &me, 60.0).await.unwrap();
+    other.lease(&topics, &me, minute, true).await.unwrap();
     let error = fixture.apply(&delivery(&[(0, 1, 2, "2,Legal")])).await.unwrap_err();
-    assert!(!error.retry && error.message.contains("taken this pipeline over"), "{error}");
+    assert!(!error.retry && error.message.contains("process 7 on h, started"), "{error}");
+    assert!(error.message.contains("has taken this pipeline over"), "{error}");
+    let stale = &fixture.sink;
+    let refused = [
+        Sink::heal(stale).await.err(),
+        Offsets::store(stale, "transform", &[]).await.err(),
+        Registry::register(stale, "departments", "a", b"a", 1).await.err(),
+        Registry::finish(stale, 1, 1).await.err(),
+        Registry::complete(stale, &[1]).await.err(),
+        stale.renew(&topics, minute).await.err().map(Into::into),
+        stale.lease(&topics, &me, minute, false).await.err().map(Into::into),
+    ];
+    for (i, error) in refused.into_iter().enumerate().skip(1) {
+        assert!(error.is_some_and(|error| !error.retry), "{i}");
+    }
     assert_eq!(fixture.rows("departments").await, ["1,Sales,1,1"]);
 }
 
@@ -79,8 +96,8 @@ async fn sources_are_numbered_without_gaps_and_known_again() {
     let database = tidegate_connectors::postgres::testing::database().await;
     let fixture = Fixture::unprepared(&database.url, COMPANY).await;
     fixture.sink.migrate().await.unwrap();
-    fixture.sink.prepare(&[]).await.unwrap();
     fixture::take_leases(&fixture.sink).await;
+    fixture.sink.prepare(&[]).await.unwrap();
     let register = async |name: &str| {
         fixture.sink.register("departments", File, name, name.as_bytes(), 1).await.unwrap().source
     };
@@ -101,6 +118,7 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
     let fixture = Fixture::unprepared(&database.url, COMPANY).await;
     fixture.execute("create table departments (id bigint, department text, extra int not null)").await;
     fixture.sink.migrate().await.unwrap();
+    fixture::take_leases(&fixture.sink).await;
     let error = fixture.sink.prepare(&fixture::views()).await.unwrap_err().to_string();
     for difference in [
         "column id is bigint, the manifest says integer",

@@ -145,6 +145,7 @@ async fn a_view_whose_file_changed_is_made_anew_and_one_without_file_is_dropped(
     let text = views[1].definition.replace("order by year, hired desc, id", "order by id");
     views[1] = tidegate_connectors::postgres::views::View::parse("hires_by_department", &text).unwrap();
     let again = fixture.another_owner();
+    super::fixture::take_leases(&again).await;
     again.prepare(&views).await.unwrap();
     assert_eq!(fixture.query("select to_regclass('departments_above_mean')::text is null").await, ["true"]);
     let total = "select sum(hired)::bigint from hires_by_department";

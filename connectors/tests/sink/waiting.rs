@@ -153,7 +153,6 @@ async fn a_waiting_line_that_breaks_a_rule_of_the_manifest_as_it_is_now_is_rejec
     fixture.execute("insert into departments values (1, 'a'); insert into jobs values (2, 'b')").await;
     let stricter = COMPANY.replace("name: text", "name: {type: text, min_length: 5}");
     let stricter = fixture.of_manifest(&stricter);
-    fixture.sink.release().await.unwrap();
     super::fixture::take_leases(&stricter).await;
     assert_eq!(stricter.heal().await.unwrap(), 1);
     assert_eq!(fixture.letters().await, ["9:1 rejected too_short"]);

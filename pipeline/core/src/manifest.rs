@@ -49,6 +49,8 @@ pub struct Manifest {
     pub views: PathBuf,
     /// How long the size of a file must stand still before it is read.
     pub settle: Duration,
+    /// How long a process that is not heard of keeps the pipeline from others.
+    pub lease: Duration,
     /// A source pauses while the sink is further behind than this.
     pub max_lag_bytes: u64,
     /// What is longer than this is no record but a dead letter.

@@ -120,6 +120,9 @@ pub struct RunArguments {
     /// End when all that is in the landing folder is accounted for
     #[arg(long)]
     pub until_idle: bool,
+    /// Run in the place of a process that runs the pipeline already; it can commit nothing from then on
+    #[arg(long)]
+    pub take_over: bool,
     /// Exit with 3 if this run leaves more new dead letters than so many
     #[arg(long, value_name = "N")]
     pub max_dead_letters: Option<u64>,

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tidegate_connectors::postgres::Holder;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -31,32 +32,41 @@ struct Identity {
     /// In what form the lines are on the topics: see [`DataDir::bind`].
     #[serde(default)]
     form: Option<String>,
+    /// The folder of the topics, in the data directory.
+    #[serde(default = "first_topics")]
+    topics: String,
+}
+
+fn first_topics() -> String {
+    "topics".to_owned()
 }
 
 impl DataDir {
-    /// Opens the data directory of `pipeline`; makes it if it is missing.
+    /// Opens the data directory of `pipeline` for process `me`; makes it if it is missing.
+    ///
+    /// If another process has it, `take_over` leaves that process its lock and its topics, which may go on being
+    /// written to, and begins with new ones under a new identity. It still holds the leases of the old one.
     ///
     /// # Errors
     ///
-    /// If another process has it, or it is another pipeline's.
-    pub fn open(path: &Path, pipeline: &str) -> Result<Self, Failure> {
+    /// If another process has it and is not to be taken over, or it is another pipeline's.
+    pub fn open(path: &Path, pipeline: &str, me: &Holder, take_over: bool) -> Result<Self, Failure> {
         let failed = |what: &str, error: std::io::Error| {
             Failure::new(format!("cannot {what} the data directory '{}': {error}", path.display()))
         };
         private_dir(path).map_err(|error| failed("create", error))?;
         let mut lock = private_file(&path.join("lock")).map_err(|error| failed("lock", error))?;
-        if lock.try_lock().is_err() {
+        let is_held = lock.try_lock().is_err();
+        if is_held && !take_over {
             let mut holder = String::new();
             let _ = lock.read_to_string(&mut holder);
             return Err(Failure::new(format!(
-                "{} has the data directory '{}' open; stop it, or use another --data-dir",
+                "{} has the data directory '{}' open; stop it, take over with --take-over, or use another --data-dir",
                 if holder.is_empty() { "another process" } else { holder.trim() },
                 path.display()
             )));
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(|error| failed("lock", error))?;
-        let _ = writeln!(lock, "process {}", std::process::id());
-        let identity = read_or_make_identity(path, pipeline).map_err(|error| failed("read", error))?;
+        let mut identity = read_or_make_identity(path, pipeline).map_err(|error| failed("read", error))?;
         if identity.pipeline != pipeline {
             return Err(Failure::new(format!(
                 "the data directory '{}' is of the pipeline '{}', the manifest is of '{pipeline}'; use another \
@@ -65,6 +75,14 @@ impl DataDir {
                 identity.pipeline
             )));
         }
+        if is_held {
+            lock = replace_lock(path).map_err(|error| failed("lock", error))?;
+            identity.owner = Uuid::new_v4();
+            identity.topics = format!("topics-{}", identity.owner.simple());
+            write_identity(path, &identity).map_err(|error| failed("write to", error))?;
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).map_err(|error| failed("lock", error))?;
+        let _ = writeln!(lock, "{me}");
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
 
@@ -99,28 +117,54 @@ impl DataDir {
         Ok(write_identity(&self.path, &self.identity)?)
     }
 
+    /// Removes the topics of processes that were taken over, once they can commit nothing. One that still writes there makes more work for the
+    /// next start, and no harm.
+    pub fn remove_others_topics(&self) {
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("topics") && *name != *self.identity.topics {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     /// Where the topics are.
     pub fn topics(&self) -> PathBuf {
-        topics(&self.path)
+        self.path.join(&self.identity.topics)
     }
 }
 
-/// Where the topics of a data directory are.
+/// Where the topics of a data directory are, which another process may have open.
 pub fn topics(data_dir: &Path) -> PathBuf {
-    data_dir.join("topics")
+    data_dir.join(read_identity(data_dir).map_or_else(first_topics, |identity| identity.topics))
+}
+
+/// Puts a locked file in the place of one that another process has locked.
+fn replace_lock(path: &Path) -> std::io::Result<File> {
+    let aside = path.join("lock.new");
+    let lock = private_file(&aside)?;
+    lock.try_lock()?;
+    std::fs::rename(aside, path.join("lock"))?;
+    Ok(lock)
 }
 
 fn read_or_make_identity(path: &Path, pipeline: &str) -> std::io::Result<Identity> {
-    let file = path.join("identity");
-    if let Ok(text) = std::fs::read(&file)
-        && let Ok(identity) = serde_json::from_slice(&text)
-    {
+    if let Some(identity) = read_identity(path) {
         return Ok(identity);
     }
-    let identity =
-        Identity { pipeline: pipeline.to_owned(), owner: Uuid::new_v4(), database: None, form: None };
+    let identity = Identity {
+        pipeline: pipeline.to_owned(),
+        owner: Uuid::new_v4(),
+        database: None,
+        form: None,
+        topics: first_topics(),
+    };
     write_identity(path, &identity)?;
     Ok(identity)
+}
+
+fn read_identity(path: &Path) -> Option<Identity> {
+    serde_json::from_slice(&std::fs::read(path.join("identity")).ok()?).ok()
 }
 
 fn write_identity(path: &Path, identity: &Identity) -> std::io::Result<()> {

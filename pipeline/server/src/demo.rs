@@ -110,7 +110,7 @@ fn write_example(company: &Path) -> Result<(), Failure> {
 }
 
 async fn show(settings: &Settings) -> Result<(), Failure> {
-    let outcome = run::pipeline(settings, Until::Idle).await?;
+    let outcome = run::pipeline(settings, Until::Idle, false).await?;
     let postgres = settings.database(Uuid::nil())?;
     output::print("What came in, and what became of it:\n")?;
     output::print(&output::table(&outcome.datasets))?;

@@ -23,9 +23,8 @@ use crate::output;
 use crate::settings::Settings;
 use crate::watch;
 
-/// How long a lease lasts without being renewed, and how often it is renewed.
-const LEASE: Duration = Duration::from_secs(10);
-const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// How often a lease is renewed while it lasts.
+const RENEWALS: u32 = 3;
 /// How long a run that has ended waits to give its leases back.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -38,7 +37,7 @@ const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Failure> {
     let settings = Settings::load(global)?;
     let until = if arguments.until_idle { Until::Idle } else { Until::Stopped };
-    let outcome = pipeline(&settings, until).await?;
+    let outcome = pipeline(&settings, until, arguments.take_over).await?;
     match arguments.format {
         Format::Json => output::print(&outcome.json()?)?,
         format => output::write(&outcome.datasets, format).await?,
@@ -152,23 +151,25 @@ impl Outcome {
     }
 }
 
-/// Runs the pipeline of `settings`, until it is idle or until a signal comes.
+/// Runs the pipeline of `settings`, until it is idle or until a signal comes. With `take_over` in the place of a
+/// process that runs it already.
 ///
 /// # Errors
 ///
 /// If it cannot start or stops for good.
-pub async fn pipeline(settings: &Settings, until: Until) -> Result<Outcome, Failure> {
+pub async fn pipeline(settings: &Settings, until: Until, take_over: bool) -> Result<Outcome, Failure> {
     let begun = Instant::now();
-    let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline)?;
+    let me = holder();
+    let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline, &me, take_over)?;
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
     let stop = stop_on_signals()?;
-    let topics = settings.manifest.topics();
-    let me = holder();
+    let (topics, lease) = (settings.manifest.topics(), settings.manifest.lease);
     let database = patiently(&stop, async || postgres.migrate().await).await?;
     data_dir.bind(database, form(&settings.manifest))?;
-    patiently(&stop, async || postgres.lease(&topics, &me, LEASE.as_secs_f64()).await).await?;
-    let renewing = tokio::spawn(renew(postgres.clone(), topics, me, stop.clone()));
+    patiently(&stop, async || postgres.lease(&topics, &me, lease, take_over).await).await?;
+    let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
+    data_dir.remove_others_topics();
     patiently(&stop, async || postgres.prepare(&views).await).await?;
 
     let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
@@ -267,12 +268,12 @@ fn holder() -> Holder {
     }
 }
 
-/// Renews the leases while the run lasts; gives why it could not, for good. A database that is away is no reason to stop: whether another
-/// process took over meanwhile shows at the next commit.
-async fn renew(postgres: Postgres, topics: Vec<String>, me: Holder, stop: CancellationToken) -> Failure {
+/// Renews the leases while the run lasts; gives why it could not, for good. A database that is away is no reason
+/// to stop: whether another process took over meanwhile shows at the next commit.
+async fn renew(postgres: Postgres, topics: Vec<String>, lease: Duration, stop: CancellationToken) -> Failure {
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
-        let renewed = postgres.lease(&topics, &me, LEASE.as_secs_f64()).await;
+        tokio::time::sleep(lease / RENEWALS).await;
+        let renewed = postgres.renew(&topics, lease).await;
         if let Err(error) = renewed.map_err(tidegate_core::contract::Error::from) {
             warn!("the leases were not renewed: {error}");
             if !error.retry {

@@ -54,13 +54,16 @@ impl Home {
     /// A home with a manifest and an empty database.
     pub(crate) async fn new(manifest: &str) -> Self {
         let url = testing::database().await.url;
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.batch_execute("set timezone = 'UTC'").await.unwrap();
+        let client = session(&url).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tidegate.yaml"), manifest).unwrap();
         std::fs::create_dir(folder.path().join("landing")).unwrap();
         Self { url, folder, client }
+    }
+
+    /// A session of its own, for what is to stay open.
+    pub(crate) async fn session(&self) -> tokio_postgres::Client {
+        session(&self.url).await
     }
 
     /// A path in the folder.
@@ -147,6 +150,13 @@ impl Home {
     pub(crate) async fn dead_letters(&self) -> Vec<Value> {
         self.run("dead-letters list --limit 100000 --format json").await.succeeded().rows()
     }
+}
+
+async fn session(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("set timezone = 'UTC'").await.unwrap();
+    client
 }
 
 impl Running {

@@ -2,8 +2,8 @@
 //! equal to them by a test.
 
 /// At the top of the manifest.
-pub const MANIFEST: [&str; 7] =
-    ["pipeline", "landing", "views", "settle", "max_lag_bytes", "max_record_bytes", "datasets"];
+pub const MANIFEST: [&str; 8] =
+    ["pipeline", "landing", "views", "settle", "lease", "max_lag_bytes", "max_record_bytes", "datasets"];
 
 /// Of one dataset.
 pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];

@@ -38,6 +38,7 @@ pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest
         landing: draft.landing,
         views: draft.views,
         settle: draft.settle,
+        lease: draft.lease,
         max_lag_bytes: draft.max_lag_bytes,
         max_record_bytes: draft.max_record_bytes,
         datasets,

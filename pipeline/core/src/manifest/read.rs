@@ -15,6 +15,9 @@ use super::{Csv, Faults, Kind, Manifest, Rules, Table, keys, link};
 
 const SETTLE_DEFAULT: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(3600);
+const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MAX: Duration = Duration::from_secs(3600);
 const LAG_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 const RECORD_BYTES_DEFAULT: u64 = 1024 * 1024;
 
@@ -24,6 +27,7 @@ pub(super) struct Draft {
     pub(super) landing: PathBuf,
     pub(super) views: PathBuf,
     pub(super) settle: Duration,
+    pub(super) lease: Duration,
     pub(super) max_lag_bytes: u64,
     pub(super) max_record_bytes: usize,
     pub(super) datasets: Vec<DatasetDraft>,
@@ -70,7 +74,9 @@ impl Reader<'_> {
         let pipeline = self.pipeline(&fields);
         let landing = self.folder(&fields, "landing", "landing");
         let views = self.folder(&fields, "views", "sql/views");
-        let settle = fields.get("settle").and_then(|node| self.duration(node, "settle", SETTLE_MAX));
+        let settle =
+            fields.get("settle").and_then(|node| self.duration(node, "settle", Duration::ZERO..=SETTLE_MAX));
+        let lease = fields.get("lease").and_then(|node| self.duration(node, "lease", LEASE_MIN..=LEASE_MAX));
         let lag = fields.get("max_lag_bytes").and_then(|node| {
             self.bytes(node, "max_lag_bytes", 1, i64::MAX as u64, "a size of at least 1 byte")
         });
@@ -84,6 +90,7 @@ impl Reader<'_> {
             landing: landing.unwrap_or_default(),
             views: views.unwrap_or_default(),
             settle: settle.unwrap_or(SETTLE_DEFAULT),
+            lease: lease.unwrap_or(LEASE_DEFAULT),
             max_lag_bytes: lag.unwrap_or(LAG_BYTES_DEFAULT),
             max_record_bytes: record.unwrap_or(RECORD_BYTES_DEFAULT) as usize,
             datasets: datasets.unwrap_or_default(),

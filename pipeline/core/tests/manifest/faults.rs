@@ -173,13 +173,14 @@ fn names_keep_to_what_topics_and_postgres_allow() {
 #[test]
 fn settings_out_of_range_are_faults() {
     assert_faults(
-        "pipeline: p\nlanding: ''\nsettle: 2h\nmax_lag_bytes: 0\nmax_record_bytes: 17MiB\ndatasets: {}\n",
+        "pipeline: p\nlanding: ''\nsettle: 2h\nmax_lag_bytes: 0\nmax_record_bytes: 17MiB\ndatasets: {}\nlease: 500ms\n",
         &[
             "2:10: landing must be a path; write one relative to the manifest",
             "3:9: settle must be a duration, not \"2h\"; write a number with its unit, like 500ms or 2s, at most 3600 s",
             "4:16: max_lag_bytes must be a size of at least 1 byte, not \"0\"; write a number of bytes, or one with KiB, MiB or GiB",
             "5:19: max_record_bytes must be a size from 1KiB to 16MiB, not \"17MiB\"; write a number of bytes, or one with KiB, MiB or GiB",
             "6:11: there is no dataset; give at least one: \"datasets: {jobs: {key: id, columns: {id: integer}}}\"",
+            "7:8: lease must be a duration, not \"500ms\"; write a number with its unit, like 500ms or 2s, at least 1 s and at most 3600 s",
         ],
     );
 }

@@ -52,7 +52,7 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
     let manifest = valid(COMPANY);
     assert_eq!(manifest.landing.to_str(), Some("landing"));
     assert_eq!(manifest.views.to_str(), Some("sql/views"));
-    assert_eq!(manifest.settle, Duration::from_secs(1));
+    assert_eq!((manifest.settle, manifest.lease), (Duration::from_secs(1), Duration::from_secs(10)));
     assert_eq!(manifest.max_lag_bytes, 256 << 20);
     assert_eq!(manifest.max_record_bytes, 1 << 20);
     let (_, departments) = manifest.dataset("departments").unwrap();
@@ -65,12 +65,12 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
 #[test]
 fn what_a_manifest_says_is_what_it_means() {
     let manifest = valid(
-        "pipeline: p-1\nlanding: /in\nviews: v\nsettle: 250ms\nmax_lag_bytes: 1 GiB\nmax_record_bytes: 1024\n\
+        "pipeline: p-1\nlanding: /in\nviews: v\nsettle: 250ms\nlease: 2s\nmax_lag_bytes: 1 GiB\nmax_record_bytes: 1024\n\
          datasets: {a: {key: x, columns: {x: uuid}}}",
     );
     assert_eq!(manifest.pipeline, "p-1");
     assert_eq!((manifest.landing.to_str(), manifest.views.to_str()), (Some("/in"), Some("v")));
-    assert_eq!(manifest.settle, Duration::from_millis(250));
+    assert_eq!((manifest.settle, manifest.lease), (Duration::from_millis(250), Duration::from_secs(2)));
     assert_eq!((manifest.max_lag_bytes, manifest.max_record_bytes), (1 << 30, 1024));
     let company = valid(COMPANY);
     let (_, jobs) = company.dataset("jobs").unwrap();

@@ -1,5 +1,6 @@
 //! Texts to durations, sizes, characters and the like.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use marked_yaml::Node;
@@ -22,11 +23,18 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn duration(&mut self, node: &Node, key: &str, max: Duration) -> Option<Duration> {
+    pub(super) fn duration(
+        &mut self,
+        node: &Node,
+        key: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         let Text { value, place } = self.text(node, "a duration")?;
-        let duration = humantime::parse_duration(&value).ok().filter(|duration| *duration <= max);
+        let duration = humantime::parse_duration(&value).ok().filter(|duration| range.contains(duration));
         if duration.is_none() {
-            let hint = format!("write a number with its unit, like 500ms or 2s, at most {} s", max.as_secs());
+            let (min, max) = (range.start().as_secs(), range.end().as_secs());
+            let at_least = if min > 0 { format!("at least {min} s and ") } else { String::new() };
+            let hint = format!("write a number with its unit, like 500ms or 2s, {at_least}at most {max} s");
             self.fault(place, format!("{key} must be a duration, not \"{value}\""), hint);
         }
         duration
