@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_core::contract::{Error, Intake, Polled, Source};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 
@@ -110,6 +111,7 @@ impl<R: Registry> Landing<R> {
                 let Read { file, lines, .. } = &read;
                 tracing::info!(source, lines, file = %file.path.display(), "every line is accounted for");
                 self.finish_file(&file.path, &file.name, source, &file.stamp);
+                Failpoint::FilePutAway.pass()?;
             }
         }
         Ok(true)

@@ -19,6 +19,9 @@ pub enum Error {
     /// Another process has taken over this one's partitions.
     #[error("{0} has taken this pipeline over; this one can commit nothing any more")]
     LeaseLost(String),
+    /// A test wanted it.
+    #[error(transparent)]
+    Failpoint(#[from] tidegate_core::failpoint::Failed),
     /// Anything that no retry heals: what is wrong and what to do.
     #[error("{0}")]
     Halt(String),
@@ -42,7 +45,7 @@ impl Error {
         match self {
             Self::Postgres(error) => postgres_kind(error),
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
-            Self::Pool(_) => Kind::Passing,
+            Self::Pool(_) | Self::Failpoint(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
             Self::LeaseLost(_) | Self::Halt(_) => Kind::Lasting,
         }

@@ -2,6 +2,7 @@
 //! them.
 
 use tidegate_core::dead_letter::{Event, Stage};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::position::Position;
 
 use super::batch::{Letter, Reader};
@@ -57,6 +58,7 @@ impl Postgres {
                 });
             }
             healed += self.commit(&reader.finish()).await?.left;
+            Failpoint::WaitingHealed.pass()?;
         }
     }
 

@@ -38,6 +38,7 @@ pub mod testing;
 use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 use uuid::Uuid;
@@ -166,6 +167,7 @@ impl Postgres {
                  pipeline: use another database"
             )));
         }
+        Failpoint::DatabaseMigrated.pass()?;
         Ok(row.get(1))
     }
 
@@ -180,6 +182,7 @@ impl Postgres {
         let tx = self.fenced(&mut connection).await?;
         table::ensure(&tx, &self.inner.manifest).await?;
         let maintained = views::apply(&tx, &self.inner.manifest, views).await?;
+        Failpoint::TablesPrepared.pass()?;
         tx.commit().await?;
         self.inner.views.get_or_init(|| maintained);
         Ok(())

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, Consumed, Offsets};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -124,6 +125,7 @@ impl Postgres {
             known: row.get(3),
         };
         tx.commit().await?;
+        Failpoint::SourceRegistered.pass()?;
         Ok(registration)
     }
 
@@ -137,7 +139,8 @@ impl Postgres {
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
         tx.execute(sql, &[&(source as i64), &(lines as i64)]).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(Failpoint::SourceFinished.pass()?)
     }
 
     /// Of the given sources, those whose every line has a place in the ledger; from now on they are complete.
@@ -152,6 +155,9 @@ impl Postgres {
         let tx = self.fenced(&mut connection).await?;
         let rows = tx.query(sql, &[&sources]).await?;
         tx.commit().await?;
+        if !rows.is_empty() {
+            Failpoint::SourceCompleted.pass()?;
+        }
         Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
     }
 
@@ -213,7 +219,7 @@ impl Postgres {
         if let Some((other, true)) = other {
             tracing::warn!("taken over from {other}");
         }
-        Ok(())
+        Ok(Failpoint::LeasesTaken.pass()?)
     }
 
     /// Ends the sessions that hold the leases in a transaction while `session` waits for them. A process that

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use deadpool_postgres::Transaction;
 use tidegate_core::contract::{self, Applied, Delivery, SINK_READER, Sink};
+use tidegate_core::failpoint::Failpoint;
 use tokio::sync::Mutex;
 use tracing::debug;
 
@@ -167,13 +168,17 @@ impl Attempt<'_> {
             self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
             all_verdicts.push(verdicts);
         }
+        Failpoint::RowsWritten.pass()?;
         let committed =
             settle::settle(&tx, &self.inner.manifest, self.batch, &mut ledger, &all_verdicts).await?;
         if !self.batch.consumed.is_empty() {
             store_offsets(&tx, SINK_READER, &self.batch.consumed).await?;
         }
+        Failpoint::LettersWritten.pass()?;
         ledger.write(&tx).await?;
+        Failpoint::LedgerWritten.pass()?;
         tx.commit().await?;
+        Failpoint::BatchCommitted.pass()?;
         Ok(committed)
     }
 

@@ -15,6 +15,7 @@ mod file;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use deadpool_postgres::Transaction;
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 
 use super::table::{TableSql, quoted};
@@ -314,6 +315,7 @@ impl Postgres {
                 let tx = self.fenced(&mut connection).await?;
                 tx.execute(&view.fold(), &[]).await?;
                 let rows = tx.query_one(&count, &[]).await?.get(0);
+                Failpoint::ViewFolded.pass()?;
                 tx.commit().await?;
                 view.folded.store(rows, Ordering::Relaxed);
             }

@@ -28,3 +28,4 @@ pub mod transform;
 pub mod dead_letter;
 pub mod ledger;
 pub mod contract;
+pub mod failpoint;

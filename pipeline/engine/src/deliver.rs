@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Sink};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -100,6 +101,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     /// Makes a commit known, and lets the topics drop what it has taken.
     async fn committed(&self, applied: &Applied, consumed: &[Consumed]) -> Result<(), Error> {
         self.progress.deliver(applied, consumed);
+        Failpoint::CommitPublished.pass()?;
         for consumed in consumed {
             self.topics.trim(&consumed.topic, PARTITION, consumed.next).await.map_err(topics_error)?;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::contract::{Error, Intake, Polled, Source};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::record::Batch;
 use tidegate_topics::{Durability, Topics};
 use tokio_util::sync::CancellationToken;
@@ -61,11 +62,12 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
     /// topic is read again.
     async fn append(&self, intake: &Intake) -> Result<(), Error> {
         let outputs = [
-            (&self.raw_topics[intake.dataset], &intake.records),
-            (&self.dead_letters_topic, &intake.dead_letters),
+            (&self.raw_topics[intake.dataset], &intake.records, Failpoint::RawAppended),
+            (&self.dead_letters_topic, &intake.dead_letters, Failpoint::IntakeAppended),
         ];
-        for (topic, batch) in outputs {
+        for (topic, batch, done) in outputs {
             append(&*self.topics, topic, batch, &self.stop).await?;
+            done.pass()?;
         }
         self.progress.enter(intake.records.len() + intake.dead_letters.len());
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidegate_core::contract::{Consumed, Error, Offsets, Sink};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::references::KnownKeys;
 use tidegate_core::transform::Transform;
@@ -105,15 +106,16 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                 );
             }
             let outputs = [
-                (&self.accepted_topics[dataset], &outcome.accepted),
-                (&self.dead_letters_topic, &outcome.dead_letters),
+                (&self.accepted_topics[dataset], &outcome.accepted, Failpoint::AcceptedAppended),
+                (&self.dead_letters_topic, &outcome.dead_letters, Failpoint::OutputsAppended),
             ];
-            for (topic, batch) in outputs {
+            for (topic, batch, done) in outputs {
                 if !append(&*self.topics, topic, batch, &self.stop).await? {
                     // Stopped before the outputs were flushed: the input must be read again.
                     self.raw[dataset].next = before;
                     return Ok(true);
                 }
+                done.pass()?;
             }
             self.progress.process(dataset, self.raw[dataset].next);
             return Ok(true);
@@ -125,6 +127,7 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     async fn store(&self) -> Result<Vec<Consumed>, Error> {
         let consumed = self.consumed();
         persist!("storing offsets", &self.stop, self.sink.store(READER, &consumed).await)?;
+        Failpoint::OffsetsStored.pass()?;
         for cursor in &self.raw {
             self.topics.trim(&cursor.topic, PARTITION, cursor.next).await.map_err(topics_error)?;
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tidegate_connectors::postgres::Holder;
+use tidegate_core::failpoint::Failpoint;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -174,6 +175,7 @@ fn write_identity(path: &Path, identity: &Identity) -> std::io::Result<()> {
     new.set_len(0)?;
     new.write_all(&serde_json::to_vec(identity)?)?;
     new.sync_all()?;
+    Failpoint::IdentityWritten.pass()?;
     std::fs::rename(&aside, path.join("identity"))
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidegate::cli::{Cli, Command};
 use tidegate::{check, demo, init, run, show};
+use tidegate_core::failpoint;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -17,6 +18,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
+    if let Ok(armed) = std::env::var("TIDEGATE_FAILPOINT")
+        && let Err(error) = failpoint::arm(&armed)
+    {
+        return report(&format!("TIDEGATE_FAILPOINT: {error}"), 2);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&format!("cannot start: {error}"), 1),

@@ -1,6 +1,7 @@
 //! A pipeline of one test: a folder, a database, and the command run in it.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +34,8 @@ pub(crate) struct Home {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -212,8 +215,9 @@ impl Running {
         let Ok(status) = tokio::time::timeout(DEADLINE, self.child.wait()).await else {
             panic!("it did not end within {DEADLINE:?}:\n{}", self.said());
         };
-        let code = status.unwrap().code();
-        Outcome { code, stdout: self.stdout.all().await, stderr: self.stderr.all().await }
+        let status = status.unwrap();
+        let (code, signal) = (status.code(), status.signal());
+        Outcome { code, signal, stdout: self.stdout.all().await, stderr: self.stderr.all().await }
     }
 
     /// Kills it as a power failure would.

@@ -54,7 +54,7 @@ async fn loaded() -> Home {
 }
 
 /// Everything, positions included: the order of registration was the same.
-async fn state(home: &Home) -> Vec<String> {
+pub(crate) async fn state(home: &Home) -> Vec<String> {
     let mut state = company::state(home).await;
     let sql =
         "select source, dataset, name, lines, completed_at is not null from tidegate.sources order by source";

@@ -12,6 +12,7 @@ mod bad_input;
 mod check;
 mod demo;
 mod example;
+mod failpoints;
 mod init;
 mod interruptions;
 mod keys;

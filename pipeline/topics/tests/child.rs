@@ -1,9 +1,11 @@
 //! A second process: this test binary, which runs one of the ignored tests below.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::log::{TOPIC, TempLog, append, open, values};
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::record::Batch;
 use tidegate_topics::embedded::Options;
 use tidegate_topics::{Durability, Embedded, ErrorKind, Topics};
@@ -12,23 +14,26 @@ use tidegate_topics::{Durability, Embedded, ErrorKind, Topics};
 const DIRECTORY: &str = "TIDEGATE_TEST_LOG";
 /// What the child leaves: how many batches were acknowledged.
 const ACKNOWLEDGED: &str = "acknowledged";
+/// Tells the child which failpoint to arm.
+const FAILPOINT: &str = "TIDEGATE_TEST_FAILPOINT";
 const SEGMENT_BYTES: u64 = 1 << 20;
+const SMALL_SEGMENT: u64 = 1 << 10;
 /// More than the child may write to a file, whether `ulimit -f` counts in 512 or 1024 bytes.
 const LARGE: usize = 100 << 10;
 
 /// Runs the ignored test in a process of its own, after `prelude` in the shell.
 fn run(prelude: &str, test: &str, temp: &TempLog) {
-    let script = format!("{prelude} exec \"$0\" --exact \"$1\" --ignored --nocapture");
-    let output = Command::new("sh")
-        .args(["-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .arg(test)
-        .env(DIRECTORY, temp.path())
-        .output()
-        .unwrap();
+    let output = child(prelude, test, temp).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
     assert!(stdout.contains("1 passed"), "'{test}' was not found\n{stdout}");
+}
+
+fn child(prelude: &str, test: &str, temp: &TempLog) -> Command {
+    let script = format!("{prelude} exec \"$0\" --exact \"$1\" --ignored --nocapture");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap()).arg(test).env(DIRECTORY, temp.path());
+    command
 }
 
 fn directory() -> Option<PathBuf> {
@@ -136,4 +141,45 @@ async fn child_aborts() {
 async fn child_comes_back() {
     let Some(directory) = directory() else { return };
     assert_eq!(append(&open(&directory, 1), &[&["c"]]).await, 2);
+}
+
+#[tokio::test]
+async fn a_log_whose_process_ends_at_any_step_holds_what_was_acknowledged() {
+    for point in [Failpoint::BatchHalfWritten, Failpoint::SegmentBegun, Failpoint::SegmentTrimmed] {
+        let temp = TempLog::new();
+        let output = child("", "child::child_ends_at_a_failpoint", &temp)
+            .env(FAILPOINT, format!("{}=abort@3", point.name()))
+            .output()
+            .unwrap();
+        assert!(output.status.signal().is_some(), "{} is not passed", point.name());
+        let acknowledged = std::fs::read_to_string(temp.path().join(ACKNOWLEDGED)).unwrap();
+        let (acknowledged, trimmed) = acknowledged.split_once(' ').unwrap();
+        let (acknowledged, trimmed): (u64, u64) = (acknowledged.parse().unwrap(), trimmed.parse().unwrap());
+        let log = open(temp.path(), SMALL_SEGMENT);
+        assert_eq!(log.end(TOPIC, 0).await.unwrap(), acknowledged, "{}", point.name());
+        let start = log.start(TOPIC, 0).await.unwrap();
+        assert!(start <= trimmed, "{}: {start}", point.name());
+        let next =
+            log.append(TOPIC, 0, &numbered(acknowledged as usize, 0), Durability::Synced).await.unwrap();
+        assert_eq!(next, acknowledged);
+        for (number, value) in (start as usize..).zip(values(&log).await) {
+            assert_eq!(value.trim().parse::<usize>().unwrap(), number, "{}", point.name());
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "ends at a failpoint, as the child of another test"]
+async fn child_ends_at_a_failpoint() {
+    let (Some(directory), Ok(armed)) = (directory(), std::env::var(FAILPOINT)) else { return };
+    tidegate_core::failpoint::arm(&armed).unwrap();
+    let log = open(&directory, SMALL_SEGMENT);
+    log.create(TOPIC, 0, 0).await.unwrap();
+    for number in 0..1000_u64 {
+        let trimmed = number.saturating_sub(20);
+        std::fs::write(directory.join(ACKNOWLEDGED), format!("{number} {trimmed}")).unwrap();
+        log.trim(TOPIC, 0, trimmed).await.unwrap();
+        log.append(TOPIC, 0, &numbered(number as usize, 100), Durability::Buffered).await.unwrap();
+    }
+    panic!("the failpoint is not passed");
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tidegate_core::failpoint::Failpoint;
 use tokio::sync::watch;
 
 use super::lock::Lock;
@@ -295,7 +296,8 @@ impl Partition {
                 dropped
             };
             let path = self.path_of(dropped.base);
-            match std::fs::remove_file(&path) {
+            let removed = std::fs::remove_file(&path);
+            match removed.and_then(|()| Ok(Failpoint::SegmentTrimmed.pass()?)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     self.state().segments.insert(0, dropped);
                     let message = format!("{}: cannot delete '{}'", self.place(), path.display());

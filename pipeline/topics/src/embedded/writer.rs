@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tidegate_core::failpoint::Failpoint;
 use tidegate_core::record::Batch;
 
 use super::frame::{HEADER_BYTES, Header};
@@ -82,6 +83,7 @@ impl Writer {
         let written = self
             .file
             .write_all_at(&header.encode(), tail.bytes)
+            .and_then(|()| Ok(Failpoint::BatchHalfWritten.pass()?))
             .and_then(|()| self.file.write_all_at(body, tail.bytes + HEADER_BYTES as u64));
         written.map_err(|error| {
             self.cut_pending();
@@ -171,6 +173,7 @@ impl Writer {
             Some(from) => file.write_all_at(&Header::of_gap(from).encode(), 0).map(|()| file),
             None => Ok(file),
         });
+        let begun = begun.and_then(|file| Ok(Failpoint::SegmentBegun.pass().map(|()| file)?));
         let file = match begun {
             Ok(file) => Arc::new(file),
             Err(error) => {

@@ -1,0 +1,103 @@
+//! At every durable step the process ends, or the step fails as if its effect had not become known; the
+//! next run completes what is left, and all is as if nothing had happened.
+//!
+//! The segments of a log are too large for the files of a test: their failpoints have tests in `topics`.
+
+use nix::sys::signal::Signal;
+use tidegate::generate;
+use tidegate_core::failpoint::Failpoint;
+
+use crate::company::{self, TABLES};
+use crate::home::{Home, Outcome, Running};
+use crate::interruptions;
+
+/// Of the log alone, which begins and removes segments of 64 MiB.
+const OF_SEGMENTS: [Failpoint; 2] = [Failpoint::SegmentBegun, Failpoint::SegmentTrimmed];
+const EMPLOYEES: u64 = 900;
+/// So many changes of a view make it be folded.
+const EMPLOYEES_TO_FOLD: u64 = 60_000;
+/// As many rows in its store as employees.
+const VIEW: &str = "-- store: hired_employees by id\nselect id, count(*) as n from hired_employees group by id\n\
+                    -- view\nselect id, sum(n) as n from store group by id\n";
+
+/// Files of which a third was ingested and waits, so that healing comes too, and the rest lies ready.
+async fn begun(point: Failpoint) -> Home {
+    let home = company::home().await;
+    std::fs::write(home.path("sql/views/employees.sql"), VIEW).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let employees = if point == Failpoint::ViewFolded { EMPLOYEES_TO_FOLD } else { EMPLOYEES };
+    let options =
+        generate::Options { employees, rejects_percent: 3.0, seed: 3, ..generate::Options::default() };
+    generate::company(folder.path(), &options).unwrap();
+    let [departments, jobs, employees] =
+        TABLES.map(|table| std::fs::read_to_string(folder.path().join(format!("{table}.csv"))).unwrap());
+    let lines: Vec<&str> = employees.split_inclusive('\n').collect();
+    let (early, late) = lines.split_at(lines.len() / 3);
+    home.drop("hired_employees-1.csv", early.concat());
+    home.ingest().await;
+    home.drop("departments.csv", departments);
+    home.drop("jobs.csv", jobs);
+    home.drop(
+        "hired_employees-2.csv",
+        [late.concat().as_bytes(), b"7,no text \xff,2021-01-01T00:00:00Z,1,1\n"].concat(),
+    );
+    home
+}
+
+async fn run(home: &Home, point: Failpoint, action: &str) -> Outcome {
+    let mut command = home.command(["run", "--until-idle"]);
+    command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", point.name()));
+    Running::start(command).ended().await
+}
+
+async fn assert_as_if_undisturbed(home: &Home, point: Failpoint) {
+    home.ingest().await;
+    company::assert_accounted(home).await;
+    let undisturbed = begun(point).await;
+    undisturbed.ingest().await;
+    let states = (interruptions::state(home).await, interruptions::state(&undisturbed).await);
+    company::assert_same(point.name(), &states.0, &states.1);
+    let count = "select count(*) from hired_employees";
+    assert_eq!(home.query("select count(*) from employees where n = 1").await, home.query(count).await);
+    assert_eq!(home.names_in("landing"), ["done"]);
+}
+
+/// The points that a run of the command passes.
+fn points() -> impl Iterator<Item = Failpoint> {
+    Failpoint::ALL.iter().copied().filter(|point| !OF_SEGMENTS.contains(point))
+}
+
+#[tokio::test]
+async fn a_run_that_ends_at_any_durable_step_is_completed_by_the_next() {
+    for point in points() {
+        let home = begun(point).await;
+        let outcome = run(&home, point, "abort").await;
+        assert_eq!(
+            outcome.signal,
+            Some(Signal::SIGABRT as i32),
+            "{} is not passed: {outcome:?}",
+            point.name()
+        );
+        assert_as_if_undisturbed(&home, point).await;
+    }
+}
+
+#[tokio::test]
+async fn a_durable_step_that_fails_is_tried_again_or_completed_by_the_next_run() {
+    for point in points() {
+        let home = begun(point).await;
+        let outcome = run(&home, point, "error").await;
+        let armed = format!("the failpoint '{}' is armed", point.name());
+        assert!(outcome.stderr.contains(&armed), "{} is not passed: {outcome:?}", point.name());
+        assert!([Some(0), Some(1)].contains(&outcome.code), "{}: {outcome:?}", point.name());
+        assert_as_if_undisturbed(&home, point).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_failpoint_is_refused() {
+    let home = company::home().await;
+    let mut command = home.command(["check"]);
+    command.env("TIDEGATE_FAILPOINT", "no-such-step=abort@1");
+    Running::start(command).ended().await.failed_with(2).saying(&["no-such-step"]);
+}
