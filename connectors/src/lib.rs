@@ -2,3 +2,7 @@
 
 pub mod csv;
 pub mod postgres;
+#[cfg(feature = "testing")]
+pub mod memory;
+#[cfg(feature = "testing")]
+pub mod conformance;

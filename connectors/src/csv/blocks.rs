@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use tidegate_core::split::{Dialect, Splitter, Step, TooLong};
 
-use super::file::{BLOCK_BYTES, read_full};
+use super::file::read_full;
 
 /// What comes next in a file.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) enum Next {
 pub(super) struct Blocks {
     splitter: Splitter,
     buffer: Vec<u8>,
+    /// How much is read at once.
+    block_bytes: usize,
     /// What of the buffer is read and not split yet.
     unsplit: Range<usize>,
     /// Up to here the buffer is known to be UTF-8 without NUL.
@@ -38,16 +40,22 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// At the start of a file of `size` bytes.
-    pub(super) fn new(dialect: Dialect, max_record_bytes: usize, size: u64) -> Self {
-        let room = (BLOCK_BYTES + max_record_bytes + 64) as u64;
+    pub(super) fn new(dialect: Dialect, max_record_bytes: usize, block_bytes: usize, size: u64) -> Self {
+        let room = (block_bytes + max_record_bytes + 64) as u64;
         Self {
             splitter: Splitter::new(dialect, max_record_bytes),
             buffer: vec![0; room.min(size) as usize],
+            block_bytes,
             unsplit: 0..0,
             clean_to: 0,
             offset: 0,
             size,
         }
+    }
+
+    /// How much is read at once.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// The next record of what was read.
@@ -95,7 +103,7 @@ impl Blocks {
             self.clean_to = 0;
         }
         let end = self.unsplit.end;
-        let wanted = BLOCK_BYTES.min((self.size - self.offset) as usize).min(self.buffer.len() - end);
+        let wanted = self.block_bytes.min((self.size - self.offset) as usize).min(self.buffer.len() - end);
         let read = read_full(file, &mut self.buffer[end..end + wanted], self.offset)?;
         Ok((read == wanted).then_some(read))
     }

@@ -1,14 +1,21 @@
-//! Where files go when every line of theirs is accounted for.
+//! Where files go when every line of theirs is accounted for, and how they are found there again.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::file::Stamp;
+use tidegate_core::manifest::Manifest;
+
+use super::file::{self, Opened, Stamp};
 
 /// The folder, inside the landing folder.
 pub(super) const DONE: &str = "done";
+
+/// Where the file of a source is when every line of it is accounted for.
+pub fn done_path(landing: &Path, source: u64, name: &str) -> PathBuf {
+    landing.join(DONE).join(format!("{source}-{name}"))
+}
 
 /// Moves a file to `done/<source>-<name>`, if it is still the one that was read: nobody has read what
 /// came in its place. `false` if it is not.
@@ -28,7 +35,7 @@ pub(super) fn move_to_done(
         _ if fs::symlink_metadata(&done)?.is_dir() => {}
         _ => return Err(io::Error::new(io::ErrorKind::NotADirectory, "'done' is no folder")),
     }
-    let target = done.join(format!("{source}-{name}"));
+    let target = done_path(landing, source, name);
     fs::rename(file, &target)?;
     if stamp_of(&target)?.is_some_and(|moved| moved.looks_like(stamp)) {
         return Ok(true);
@@ -37,6 +44,80 @@ pub(super) fn move_to_done(
     fs::hard_link(&target, file)?;
     fs::remove_file(&target)?;
     Ok(false)
+}
+
+/// A file in `done/`.
+#[derive(Clone, Debug)]
+pub struct DoneFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The source whose file it was, by its name.
+    pub source: u64,
+    /// The name it was dropped under.
+    pub name: String,
+}
+
+/// The files of `done/` in `landing`, by their sources. What is not named as Tidegate names files is left out.
+///
+/// # Errors
+///
+/// If the folder is there and cannot be read.
+pub fn done_files(landing: &Path) -> io::Result<Vec<DoneFile>> {
+    let entries = match fs::read_dir(landing.join(DONE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let parts = file_name.to_str().and_then(|name| name.split_once('-'));
+        if let Some((source, name)) = parts
+            && let Ok(source) = source.parse()
+            && entry.file_type()?.is_file()
+        {
+            files.push(DoneFile { path: entry.path(), source, name: name.to_owned() });
+        }
+    }
+    files.sort_by(|a, b| (a.source, &a.name).cmp(&(b.source, &b.name)));
+    Ok(files)
+}
+
+/// What a file is as a source.
+#[derive(Clone, Debug)]
+pub struct Fingerprint {
+    /// What makes it one and the same source, unless another source was closed before this file's end.
+    pub identity: [u8; 32],
+    /// BLAKE3 of its content.
+    pub content: [u8; 32],
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Fingerprint {
+    /// Reads a file that was, or will be, dropped as `name` for the dataset of that index.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or shrinks meanwhile.
+    pub async fn of(path: &Path, name: &str, dataset: usize, manifest: &Manifest) -> io::Result<Self> {
+        let opened = Opened::open(path, name, dataset).await?;
+        let (content, bytes) = (*opened.content.as_bytes(), opened.stamp.size);
+        Ok(Self { identity: opened.identity(manifest), content, bytes })
+    }
+
+    /// Whether the file is the source of `identity`. `owner` tells which source has an identity: where
+    /// that one was closed early, the file was registered once more, as a source of its own.
+    pub fn is(&self, identity: &[u8], owner: impl Fn(&[u8]) -> Option<u64>) -> bool {
+        let mut own = self.identity;
+        loop {
+            match owner(&own) {
+                _ if own == identity => return true,
+                Some(source) => own = file::identity_behind(&own, source),
+                None => return false,
+            }
+        }
+    }
 }
 
 fn stamp_of(path: &Path) -> io::Result<Option<Stamp>> {

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::libc;
+use tidegate_core::manifest::Manifest;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How much is read at once.
+/// How much is read at once, unless a source is told otherwise.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
 /// What the file system tells of a file: as long as it is the same, so is the content.
@@ -58,6 +60,35 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// Opens and hashes a file that entered, or would enter, under `name`, as one of the dataset with that index.
+    pub(super) async fn open(path: &Path, name: &str, dataset: usize) -> io::Result<Self> {
+        let opened = Self::hashed(open(path)?, path.to_owned(), name.to_owned(), dataset).await?;
+        opened.ok_or_else(|| io::Error::other("it changed while it was read"))
+    }
+
+    /// Hashes a file that was opened; `None` if it changed meanwhile.
+    pub(super) async fn hashed(
+        (file, stamp): (File, Stamp),
+        path: PathBuf,
+        name: String,
+        dataset: usize,
+    ) -> io::Result<Option<Self>> {
+        let file = Arc::new(file);
+        let Some(content) = hash(file.clone(), stamp.size).await? else { return Ok(None) };
+        let opened = Self { path, name, dataset, file, stamp, content };
+        Ok((opened.stat()? == stamp).then_some(opened))
+    }
+
+    /// The identity of the source that it is. What decides which bytes are a line, and so its number, is
+    /// part of it.
+    pub(super) fn identity(&self, manifest: &Manifest) -> Identity {
+        let dataset = &manifest.datasets[self.dataset];
+        let limit = manifest.max_record_bytes.to_le_bytes();
+        let splitting = [u8::from(dataset.csv.header), dataset.csv.delimiter, dataset.csv.quote];
+        let (dataset, name) = (dataset.name.as_bytes(), self.name.as_bytes());
+        identity(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
+    }
+
     /// Its stamp now.
     pub(super) fn stat(&self) -> io::Result<Stamp> {
         Ok(Stamp::of(&self.file.metadata()?))
@@ -92,7 +123,7 @@ pub(super) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Resu
 
 /// BLAKE3 of the first `size` bytes, or `None` if the file is shorter.
 pub(super) async fn hash(file: Arc<File>, size: u64) -> io::Result<Option<blake3::Hash>> {
-    let hashed = tokio::task::spawn_blocking(move || {
+    aside(move || {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BLOCK_BYTES.min(size as usize)];
         let mut offset = 0;
@@ -106,12 +137,32 @@ pub(super) async fn hash(file: Arc<File>, size: u64) -> io::Result<Option<blake3
             }
         }
         Ok(Some(hasher.finalize()))
-    });
-    hashed.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+    })
+    .await
 }
 
-/// What makes a source one and the same: BLAKE3 over the parts, each behind its length.
-pub(super) fn identity(parts: &[&[u8]]) -> [u8; 32] {
+/// Runs what reads for long on a thread of its own. In a runtime of one thread it runs here: who chose that
+/// wants one thing to happen after another, always in the same order.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+}
+
+/// What makes a source one and the same.
+pub(crate) type Identity = [u8; 32];
+
+/// The identity of a file whose content is that of `source`, which was closed before its end: a source of
+/// its own.
+pub(crate) fn identity_behind(of: &Identity, source: u64) -> Identity {
+    identity(&[of, &source.to_le_bytes()])
+}
+
+/// BLAKE3 over the parts, each behind its length.
+fn identity(parts: &[&[u8]]) -> Identity {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());

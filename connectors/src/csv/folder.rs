@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_core::contract::Error;
 use tidegate_core::manifest::Manifest;
+use tokio::time::Instant;
 
 use super::done::DONE;
 use super::file::Stamp;
@@ -31,6 +32,8 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     scanned: Option<Instant>,
     ready: VecDeque<Candidate>,
+    /// Files of `done/` that are to be read once more, before all others.
+    taken_back: VecDeque<Candidate>,
     /// Whether a file is still being written, or may be.
     pub(super) unsettled: bool,
     /// Since when files stand as they do.
@@ -49,6 +52,7 @@ impl Folder {
             path,
             scanned: None,
             ready: VecDeque::new(),
+            taken_back: VecDeque::new(),
             unsettled: false,
             observed: HashMap::new(),
             ignored: HashSet::new(),
@@ -61,12 +65,19 @@ impl Folder {
         &self.refused
     }
 
+    pub(super) fn take_back(&mut self, candidate: Candidate) {
+        self.taken_back.push_back(candidate);
+    }
+
     /// The next file to take, after a scan if the last one is too old.
     pub(super) fn next(
         &mut self,
         manifest: &Manifest,
         pending: &Pending,
     ) -> Result<Option<Candidate>, Error> {
+        if let Some(candidate) = self.taken_back.pop_front() {
+            return Ok(Some(candidate));
+        }
         if self.scanned.is_none_or(|scanned| scanned.elapsed() >= SCAN_EVERY) {
             self.scan(manifest, pending).map_err(|error| {
                 let path = self.path.display();

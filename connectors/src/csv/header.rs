@@ -1,7 +1,7 @@
 //! The record of column names at the head of a file, and lines put in the manifest's order.
 
 use tidegate_core::dead_letter::{Code, Reason};
-use tidegate_core::manifest::Dataset;
+use tidegate_core::manifest::{Dataset, nearest};
 use tidegate_core::split::{Dialect, Fields};
 
 /// How the fields of a file become the columns of its dataset.
@@ -60,12 +60,7 @@ pub(super) fn read(record: &[u8], dataset: &Dataset, dialect: Dialect) -> Result
 
 fn unknown(name: &str, dataset: &Dataset) -> String {
     let names = dataset.columns.iter().map(|column| column.name.as_str());
-    let distances = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    // At most a third of the letters may differ.
-    let near = distances.min().filter(|(distance, known)| {
-        *distance <= (name.chars().count().max(known.chars().count()) / 3).max(1)
-    });
-    let hint = near.map(|(_, known)| format!(", did you mean '{known}'?")).unwrap_or_default();
+    let hint = nearest(name, names).map(|known| format!(", did you mean '{known}'?")).unwrap_or_default();
     format!("the header names the column '{name}', which '{}' does not have{hint}", dataset.name)
 }
 

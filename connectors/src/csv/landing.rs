@@ -10,13 +10,13 @@ use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 
-use super::Registry;
 use super::done::move_to_done;
-use super::file::{self, Opened, Stamp};
+use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
 use super::passed::Passed;
 use super::pending::{Pending, Read};
 use super::reading::{Content, Progress, Reading, Unfit};
+use super::registry::{Arrival, Registry};
 
 /// The landing folder of a pipeline: gives out the lines of the files that are put there.
 ///
@@ -31,6 +31,8 @@ pub struct Landing<R> {
     registry: R,
     /// Of each source, the last line that is on its raw topic.
     already_sent: HashMap<u64, u64>,
+    /// How much of a file is read at once.
+    block_bytes: usize,
     folder: Folder,
     state: State,
     pending: Pending,
@@ -50,7 +52,7 @@ enum State {
 #[derive(Debug)]
 struct Taken {
     content: Content,
-    identity: [u8; 32],
+    identity: Identity,
 }
 
 impl<R: Registry> Source for Landing<R> {
@@ -91,15 +93,35 @@ impl<R: Registry> Landing<R> {
             manifest,
             registry,
             already_sent,
+            block_bytes: BLOCK_BYTES,
             folder: Folder::new(folder),
             state: State::Watching,
             pending: Pending::default(),
         }
     }
 
+    /// Reads so much of a file at once, at least 1 byte, and gives out at most about twice as much, in place
+    /// of 1 and 2 MiB.
+    pub fn with_block_bytes(mut self, block_bytes: usize) -> Self {
+        self.block_bytes = block_bytes.max(1);
+        self
+    }
+
     /// The files that belong to a dataset but cannot be taken, with the reason.
     pub fn refused(&self) -> &BTreeMap<PathBuf, String> {
         self.folder.refused()
+    }
+
+    /// Gives out the lines of a file in `done/` once more, those that the ledger lacks. `name` is the one it
+    /// was dropped under, and `dataset` the index of what it was dropped for.
+    pub fn take_back(&mut self, path: PathBuf, name: String, dataset: usize) {
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => {
+                let stamp = Stamp::of(&metadata);
+                self.folder.take_back(Candidate { path, name, dataset, stamp });
+            }
+            Err(error) => tracing::warn!("'{}' cannot be read again: {error}", path.display()),
+        }
     }
 
     /// Moves files whose every line is accounted for to `done/`. Tells whether the registry was asked.
@@ -143,7 +165,7 @@ impl<R: Registry> Landing<R> {
                 continue;
             }
             let content = match reopen(read) {
-                Ok(Some(opened)) => match Content::start(opened, &self.manifest) {
+                Ok(Some(opened)) => match Content::start(opened, &self.manifest, self.block_bytes) {
                     Ok(content) => Ok(content),
                     Err(Unfit::Failed(_)) => continue, // it rests, and is tried again
                     Err(_) => Err("its file has changed"),
@@ -204,21 +226,11 @@ impl<R: Registry> Landing<R> {
         if stamp != candidate.stamp {
             return Err(Unfit::Changed);
         }
-        let file = Arc::new(file);
-        let content = file::hash(file.clone(), stamp.size).await.map_err(Unfit::Failed)?;
-        let content = content.ok_or(Unfit::Changed)?;
         let Candidate { path, name, dataset, .. } = candidate.clone();
-        let opened = Opened { path, name, dataset, file, stamp, content };
-        if opened.stat().map_err(Unfit::Failed)? != stamp {
-            return Err(Unfit::Changed);
-        }
-        let dataset = &self.manifest.datasets[dataset];
-        // What decides which bytes are a line, and so its number, is part of what the source is.
-        let limit = self.manifest.max_record_bytes.to_le_bytes();
-        let splitting = [u8::from(dataset.csv.header), dataset.csv.delimiter, dataset.csv.quote];
-        let name = opened.name.as_bytes();
-        let parts = [dataset.name.as_bytes(), name, content.as_bytes(), &splitting, &limit];
-        Ok(Taken { identity: file::identity(&parts), content: Content::start(opened, &self.manifest)? })
+        let opened = Opened::hashed((file, stamp), path, name, dataset).await.map_err(Unfit::Failed)?;
+        let opened = opened.ok_or(Unfit::Changed)?;
+        let identity = opened.identity(&self.manifest);
+        Ok(Taken { identity, content: Content::start(opened, &self.manifest, self.block_bytes)? })
     }
 
     /// Gives the file that was taken its number, and opens it for reading.
@@ -230,9 +242,14 @@ impl<R: Registry> Landing<R> {
             self.state = State::Watching;
             return Ok(());
         }
-        let dataset = &self.manifest.datasets[opened.dataset].name;
-        let registering = self.registry.register(dataset, &opened.name, &taken.identity, opened.stamp.size);
-        let registration = registering.await?;
+        let arrival = Arrival {
+            dataset: &self.manifest.datasets[opened.dataset].name,
+            name: &opened.name,
+            identity: &taken.identity,
+            content: opened.content.as_bytes(),
+            bytes: opened.stamp.size,
+        };
+        let registration = self.registry.register(arrival).await?;
         let source = registration.source;
         if !registration.complete {
             let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
@@ -247,11 +264,11 @@ impl<R: Registry> Landing<R> {
             }
             return Ok(());
         }
-        match Content::count(opened.clone(), &self.manifest).await {
+        match Content::count(opened.clone(), &self.manifest, self.block_bytes).await {
             // The source was closed early because the file changed, and now its first content is back,
             // with lines that never entered: it is a source of its own.
             Ok(Some(lines)) if registration.lines != Some(lines) => {
-                taken.identity = file::identity(&[&taken.identity, &source.to_le_bytes()]);
+                taken.identity = file::identity_behind(&taken.identity, source);
                 return Ok(());
             }
             Ok(Some(lines)) => {

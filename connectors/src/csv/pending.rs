@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_core::contract::Error;
+use tokio::time::Instant;
 
 use super::Registry;
 use super::file::{Opened, Stamp};

@@ -13,19 +13,16 @@ use tidegate_core::validate::{Validator, unreadable};
 
 use super::Registry;
 use super::blocks::{Blocks, Next};
-use super::file::{self, BLOCK_BYTES, Opened};
+use super::file::{self, Opened};
 use super::header::{self, Order};
 use super::passed::Passed;
-
-/// An intake ends when it is this large, even within a block: short lines and dead letters grow on the way.
-const INTAKE_BYTES: usize = 2 * BLOCK_BYTES;
 
 /// A file at its first line: the header is read, if there is one.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) opened: Opened,
-    blocks: Blocks,
-    order: Option<Order>,
+    pub(super) blocks: Blocks,
+    pub(super) order: Option<Order>,
 }
 
 /// Why a file cannot be read.
@@ -41,10 +38,10 @@ pub(super) enum Unfit {
 
 impl Content {
     /// Reads up to the first line.
-    pub(super) fn start(opened: Opened, manifest: &Manifest) -> Result<Self, Unfit> {
+    pub(super) fn start(opened: Opened, manifest: &Manifest, block_bytes: usize) -> Result<Self, Unfit> {
         let dataset = &manifest.datasets[opened.dataset];
         let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
-        let blocks = Blocks::new(dialect, manifest.max_record_bytes, opened.stamp.size);
+        let blocks = Blocks::new(dialect, manifest.max_record_bytes, block_bytes, opened.stamp.size);
         let mut content = Self { opened, blocks, order: None };
         if dataset.csv.header {
             content.read_header(dataset, dialect)?;
@@ -77,9 +74,13 @@ impl Content {
     }
 
     /// How many lines there are. `None` if the file changed.
-    pub(super) async fn count(opened: Opened, manifest: &Manifest) -> Result<Option<u64>, Unfit> {
-        let mut content = Self::start(opened, manifest)?;
-        let counted = tokio::task::spawn_blocking(move || {
+    pub(super) async fn count(
+        opened: Opened,
+        manifest: &Manifest,
+        block_bytes: usize,
+    ) -> Result<Option<u64>, Unfit> {
+        let mut content = Self::start(opened, manifest, block_bytes)?;
+        let counted = file::aside(move || {
             let mut lines = 0;
             loop {
                 match content.blocks.next() {
@@ -92,7 +93,13 @@ impl Content {
                 }
             }
         });
-        counted.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped))).map_err(Unfit::Failed)
+        counted.await.map_err(Unfit::Failed)
+    }
+
+    /// An intake ends when it is this large, even within a block: short lines and dead letters grow on the
+    /// way.
+    fn intake_bytes(&self) -> usize {
+        2 * self.blocks.block_bytes()
     }
 }
 
@@ -142,7 +149,7 @@ enum Stop {
 impl Reading {
     /// `lines_min` is the number of lines that the source is known to have at least.
     pub(super) fn new(source: u64, content: Content, passed: Passed, lines_min: u64) -> Self {
-        let capacity = (content.opened.stamp.size as usize).saturating_mul(2).min(INTAKE_BYTES);
+        let capacity = (content.opened.stamp.size as usize).saturating_mul(2).min(content.intake_bytes());
         let (line, given, closed_at) = (0, 0, None);
         Self { source, content, passed, line, lines_min, closed_at, given, capacity, ordered: Vec::new() }
     }
@@ -168,7 +175,8 @@ impl Reading {
             let stop = self.collect(&mut intake, dataset, validator, manifest.max_record_bytes);
             if !intake.records.is_empty() || !intake.dead_letters.is_empty() {
                 self.given += (intake.records.len() + intake.dead_letters.len()) as u64;
-                self.capacity = (intake.records.as_bytes().len() + BLOCK_BYTES / 8).min(INTAKE_BYTES);
+                let intake_bytes = self.content.intake_bytes();
+                self.capacity = (intake.records.as_bytes().len() + intake_bytes / 16).min(intake_bytes);
                 return Ok(Progress::Lines(intake));
             }
             match stop {
@@ -218,7 +226,9 @@ impl Reading {
     ) -> Stop {
         loop {
             let line = self.line + 1;
-            if intake.records.as_bytes().len() + intake.dead_letters.as_bytes().len() >= INTAKE_BYTES {
+            if intake.records.as_bytes().len() + intake.dead_letters.as_bytes().len()
+                >= self.content.intake_bytes()
+            {
                 return Stop::Full;
             }
             if self.passed.must_ask(line) {

@@ -4,9 +4,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 use super::Error;
+use super::watchdog::Watchdog;
 
 /// What every session is told, so that texts mean the same everywhere.
 const SESSION: &str = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off \
@@ -33,8 +34,8 @@ pub(super) fn pool(url: &str) -> Result<Pool, Error> {
     if config.get_application_name().is_none() {
         config.application_name("tidegate");
     }
-    let manager =
-        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_connect(config, Watchdog::default(), recycling);
     Pool::builder(manager)
         .max_size(CONNECTIONS_MAX)
         .runtime(Runtime::Tokio1)

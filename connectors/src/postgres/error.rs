@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Postgres, or the way there.
-    #[error("{}", describe(.0))]
+    #[error("{}", advise(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// No connection was to be had.
     #[error("{}", describe_pool(.0))]
@@ -19,6 +19,12 @@ pub enum Error {
     /// Another process has taken over this one's partitions.
     #[error("{0} has taken this pipeline over; this one can commit nothing any more")]
     LeaseLost(String),
+    /// The server does not know a source any more: it is of an earlier moment.
+    #[error(
+        "Postgres has lost what it had committed: it does not know source {0} any more (was it restored, or failed \
+         over to a replica that lagged?); 'tidegate recover' lists what is missing and brings it back"
+    )]
+    SourceLost(u64),
     /// A test wanted it.
     #[error(transparent)]
     Failpoint(#[from] tidegate_core::failpoint::Failed),
@@ -47,7 +53,7 @@ impl Error {
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
             Self::Pool(_) | Self::Failpoint(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
-            Self::LeaseLost(_) | Self::Halt(_) => Kind::Lasting,
+            Self::LeaseLost(_) | Self::SourceLost(_) | Self::Halt(_) => Kind::Lasting,
         }
     }
 
@@ -68,13 +74,14 @@ pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
     if conflicts.contains(state) {
         return Kind::Conflict;
     }
+    let passing = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
     match &state.code()[..2] {
         // 54: a key too long for its index, for example.
         "22" | "23" | "54" => Kind::Row,
         "P0" if *state == SqlState::RAISE_EXCEPTION => Kind::Row,
         // Connection, resources, shutdown, start-up, a standby that is being promoted.
         "08" | "53" | "57" | "58" => Kind::Passing,
-        "25" if *state == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Passing,
+        "25" if passing.contains(state) => Kind::Passing,
         _ => Kind::Lasting,
     }
 }
@@ -99,9 +106,24 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
+/// The same, with what to do where no retry heals it.
+fn advise(error: &tokio_postgres::Error) -> String {
+    let advice = match error.code().map(SqlState::code) {
+        Some("28000" | "28P01") => "; check the user and the password in the database's url",
+        Some("3D000") => "; create the database, or correct its url",
+        Some("42501") => "; grant it to the role in the database's url ('tidegate check' says what it needs)",
+        // Undefined or other types, columns, tables, schemas: at the start they were as they should be.
+        Some("42703" | "42804" | "42P01" | "3F000") => {
+            "; the database differs from the manifest: 'tidegate check' says where"
+        }
+        _ => "",
+    };
+    describe(error) + advice
+}
+
 fn describe_pool(error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => format!("cannot connect to Postgres: {}", describe(error)),
+        PoolError::Backend(error) => format!("cannot connect to Postgres: {}", advise(error)),
         PoolError::Timeout(_) => "cannot connect to Postgres in time".to_owned(),
         other => format!("cannot connect to Postgres: {other}"),
     }

@@ -6,6 +6,7 @@ use deadpool_postgres::Transaction;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
 use tidegate_core::position::Position;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::Error;
 
@@ -86,7 +87,12 @@ impl Draft {
         self.chunks.retain(|_, change| !change.entered.is_empty() || !change.settled.is_empty());
         let (sources, numbers) = self.keys();
         let open = tx.prepare_cached(include_str!("../../../sql/queries/open_ledger.sql")).await?;
-        tx.execute(&open, &[&sources, &numbers]).await?;
+        tx.execute(&open, &[&sources, &numbers]).await.map_err(|error| {
+            match (error.code(), sources.last()) {
+                (Some(&SqlState::FOREIGN_KEY_VIOLATION), Some(last)) => Error::SourceLost(*last as u64),
+                _ => error.into(),
+            }
+        })?;
         let lock = tx.prepare_cached(include_str!("../../../sql/queries/lock_ledger.sql")).await?;
         let write = tx.prepare_cached(include_str!("../../../sql/queries/write_ledger.sql")).await?;
         for row in tx.query(&lock, &[&sources, &numbers]).await? {
@@ -131,6 +137,11 @@ fn row_key(row: &Row) -> (u64, u64) {
 
 /// The chunk in columns 2 to 5 of a row.
 pub(super) fn decode(row: &Row) -> Result<Chunk, Error> {
-    Chunk::decode([row.get(2), row.get(3), row.get(4), row.get(5)])
+    Chunk::decode(sets(row))
         .map_err(|error| Error::halt(format!("{error}; restore tidegate.ledger from a backup")))
+}
+
+/// The sets of a chunk, as they are stored.
+pub(super) fn sets(row: &Row) -> [&[u8]; 4] {
+    [row.get(2), row.get(3), row.get(4), row.get(5)]
 }

@@ -10,11 +10,13 @@
 //! * `heal`: waiting lines whose references came.
 //! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
-//! * [`table`]: the datasets' tables. [`report`]: what the commands show.
+//! * [`table`]: the datasets' tables. [`report`]: what the commands show. [`trace`]: what is known of a line.
+//! * [`verify`]: the audit of all of it.
 //! * [`private`]: a Postgres of our own, from the machine's binaries or fetched.
 
 mod error;
 mod connection;
+mod watchdog;
 mod registry;
 mod sink;
 mod batch;
@@ -28,7 +30,9 @@ mod heal;
 pub mod views;
 pub mod table;
 pub mod report;
+pub mod trace;
 pub mod inspect;
+pub mod verify;
 
 pub mod fetch;
 pub mod private;
@@ -46,7 +50,7 @@ use uuid::Uuid;
 pub use batch::Batch;
 pub use connection::Connection;
 pub use error::Error;
-pub use registry::{Holder, Registration, SourceKind};
+pub use registry::{Holder, Registered, Registration, SourceKind};
 use table::TableSql;
 use views::{Maintained, View};
 
@@ -169,6 +173,21 @@ impl Postgres {
         }
         Failpoint::DatabaseMigrated.pass()?;
         Ok(row.get(1))
+    }
+
+    /// The pipeline's identity, if [`Postgres::migrate`] has given it one.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn identity(&self) -> Result<Option<Uuid>, Error> {
+        let connection = self.connection().await?;
+        let row = connection.query_one("select to_regclass('tidegate.pipeline') is not null", &[]).await?;
+        if !row.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let row = connection.query_opt("select identity from tidegate.pipeline", &[]).await?;
+        Ok(row.map(|row| row.get(0)))
     }
 
     /// Brings tables and views to where the pipeline can run, behind [`Postgres::migrate`]; does nothing where

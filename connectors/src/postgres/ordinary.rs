@@ -22,15 +22,14 @@ const ROW_BY_ROW_MAX: usize = 512;
 /// SQLSTATE of a foreign key that fails.
 const FOREIGN_KEY: &str = "23503";
 
-/// Writes the accepted rows; those that Postgres refuses are set aside. Gives those of them whose foreign
-/// key failed.
+/// Writes the accepted rows; those that Postgres refuses are set aside.
 pub(super) async fn write(
     tx: &mut Transaction<'_>,
     dataset: &Dataset,
     table: &TableSql,
     rows: &Rows,
     verdicts: &mut Verdicts,
-) -> Result<Vec<u32>, Error> {
+) -> Result<(), Error> {
     // With the table's own checks, so that each row meets them, and not the newest of a key alone.
     tx.batch_execute(&format!(
         "create temporary table tidegate_stage (like {} including constraints including defaults \
@@ -92,10 +91,9 @@ pub(super) async fn write(
             Err(error) => return Err(error),
         }
     }
-    let foreign = orphans.iter().map(|orphan| orphan.row).collect();
     verdicts.set_aside.append(&mut orphans);
     tx.batch_execute(&format!("drop table {STAGE}")).await?;
-    Ok(foreign)
+    Ok(())
 }
 
 /// Writes rows one by one; sets aside those that Postgres refuses, but gives those whose foreign key fails.

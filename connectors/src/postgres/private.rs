@@ -69,6 +69,8 @@ pub struct Options {
     pub binaries: Option<PathBuf>,
     /// Where a server is fetched to if none is installed; `None` never fetches.
     pub cache: Option<PathBuf>,
+    /// Where it listens on 127.0.0.1; `None` takes a free port.
+    pub port: Option<u16>,
     /// Settings as in `postgresql.conf`; they win over the defaults.
     pub settings: Vec<(String, String)>,
     /// Remove `dir` when the server has stopped, however that comes about.
@@ -186,7 +188,10 @@ impl Server {
         let password = cluster::ensure(&home, &binaries, &options.settings).await?;
         let mut attempt = 1;
         loop {
-            let port = free_port().map_err(Error::file("find a free port for", &home.place))?;
+            let port = match options.port {
+                Some(port) => port,
+                None => free_port().map_err(Error::file("find a free port for", &home.place))?,
+            };
             let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
             let log = home.log()?;
             let mut wrapper = spawn(&home, &binaries, port, &options, &log)?;

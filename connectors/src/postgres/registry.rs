@@ -15,6 +15,8 @@ use super::{Connection, Error, Postgres};
 
 /// How long the leases may be held in another's transaction while they are to be taken.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
+/// Waits for whoever registers at the moment, so that the next number is one more than the last.
+const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
 
 /// A source as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,29 @@ pub struct Registration {
     pub known: bool,
 }
 
+/// A source as it was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its number.
+    pub source: u64,
+    /// The dataset it belongs to.
+    pub dataset: String,
+    /// What kind of input it is, as `tidegate.sources` says it.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What makes it one and the same.
+    pub identity: Vec<u8>,
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// How many lines it has, once it was read to its end.
+    pub lines: Option<u64>,
+    /// Whether every line is accounted for.
+    pub complete: bool,
+    /// How many lines the ledger holds; 0 if the source is complete.
+    pub held: u64,
+}
+
 /// What kind of input a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind {
@@ -37,7 +62,8 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    fn as_str(self) -> &'static str {
+    /// The word in `tidegate.sources`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
         }
@@ -109,8 +135,7 @@ impl Postgres {
     ) -> Result<Registration, Error> {
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
-        // Waits for whoever registers at the moment, so that the next number is one more than the last.
-        tx.batch_execute("lock table tidegate.sources in share row exclusive mode").await?;
+        tx.batch_execute(LOCK_SOURCES).await?;
         let bytes = bytes as i64;
         let row = tx
             .query_one(
@@ -143,7 +168,64 @@ impl Postgres {
         Ok(Failpoint::SourceFinished.pass()?)
     }
 
-    /// Of the given sources, those whose every line has a place in the ledger; from now on they are complete.
+    /// All sources, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn registered(&self) -> Result<Vec<Registered>, Error> {
+        let number = |value: i64| value as u64;
+        let sql = include_str!("../../../sql/queries/registered_sources.sql");
+        let rows = self.connection().await?.query(sql, &[]).await?;
+        let registered = rows.iter().map(|row| Registered {
+            source: number(row.get(0)),
+            dataset: row.get(1),
+            kind: row.get(2),
+            name: row.get(3),
+            identity: row.get(4),
+            bytes: row.get::<_, Option<i64>>(5).map(number),
+            lines: row.get::<_, Option<i64>>(6).map(number),
+            complete: row.get(7),
+            held: row.get::<_, Option<i64>>(8).map_or(0, number),
+        });
+        Ok(registered.collect())
+    }
+
+    /// The largest number that was given to a source; 0 if none was.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn largest_source(&self) -> Result<u64, Error> {
+        let sql = "select coalesce(max(source), 0) from tidegate.sources";
+        let row = self.connection().await?.query_one(sql, &[]).await?;
+        Ok(row.get::<_, i64>(0) as u64)
+    }
+
+    /// Registers sources again that Postgres has lost, in the order given: each under its number, or at the end
+    /// if another has that by now. Of those that it knows it is told how many lines they have. Where readers stood
+    /// is forgotten, so that they read again all that is on the topics, lines of these sources among it. All of
+    /// it happens or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked, or another process has taken the leases over.
+    pub async fn restore(&self, lost: &[Registered]) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        let tx = self.fenced(&mut connection).await?;
+        tx.batch_execute(LOCK_SOURCES).await?;
+        let statement = tx.prepare(include_str!("../../../sql/queries/restore_source.sql")).await?;
+        for Registered { source, dataset, kind, name, identity, bytes, lines, .. } in lost {
+            let number = |value: u64| value as i64;
+            let (source, bytes, lines) = (number(*source), bytes.map(number), lines.map(number));
+            tx.execute(&statement, &[&source, dataset, kind, name, identity, &bytes, &lines]).await?;
+        }
+        tx.execute("delete from tidegate.offsets", &[]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Of the given sources, those whose every line has a place in the ledger; from now on they are complete,
+    /// and this says so as often as it is asked.
     ///
     /// # Errors
     ///

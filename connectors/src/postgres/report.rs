@@ -152,7 +152,7 @@ impl Postgres {
     }
 
     /// A connection to a database that a run has prepared.
-    async fn prepared_connection(&self) -> Result<Connection, Error> {
+    pub(super) async fn prepared_connection(&self) -> Result<Connection, Error> {
         let connection = self.connection().await?;
         let row = connection.query_one("select to_regclass('tidegate.views') is not null", &[]).await?;
         if row.get(0) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use deadpool_postgres::Transaction;
 use tidegate_core::contract::{self, Applied, Delivery, SINK_READER, Sink};
 use tidegate_core::failpoint::Failpoint;
+use tidegate_core::ledger::Fate;
 use tokio::sync::Mutex;
 use tracing::debug;
 
@@ -13,10 +14,12 @@ use super::error::Kind;
 use super::ledger::Draft;
 use super::references::Siblings;
 use super::registry::store_offsets;
-use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle};
+use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle, table};
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
+const LEDGER_DISAGREES: &str = "the ledger and the dead letters disagree about a line of the batch; \
+    'tidegate verify' says where: restore the schema tidegate from a backup";
 /// For how many batches the ordinary way is taken, at most, after the cheap way failed.
 const DETOUR_MAX: u32 = 64;
 
@@ -122,8 +125,8 @@ impl Postgres {
         let mut failed = vec![false; batch.rows.len()];
         loop {
             let mut connection = match session.take() {
-                Some(connection) => connection,
-                None => self.connection().await?,
+                Some(connection) if !connection.is_closed() => connection,
+                _ => self.connection().await?,
             };
             let mut attempt = Attempt { inner: &self.inner, postgres: self, batch, cheap: None };
             let result = attempt.run(&mut connection, &failed).await;
@@ -140,8 +143,23 @@ impl Postgres {
                     self.inner.sink.detours[dataset].begin();
                 }
                 (Kind::Conflict, _) if conflicts < CONFLICTS_MAX => conflicts += 1,
+                // Nobody changes it so often: it will never be otherwise.
+                _ if matches!(error, Error::LedgerChanged) => return Err(Error::halt(LEDGER_DISAGREES)),
+                (Kind::Lasting, _) => return Err(self.explain(error).await),
                 _ => return Err(error),
             }
+        }
+    }
+
+    /// An error for good; how the tables were changed under the pipeline, if that explains it.
+    async fn explain(&self, error: Error) -> Error {
+        let changed = async {
+            let connection = self.connection().await?;
+            table::ensure_unchanged(&connection, &self.inner.manifest).await
+        };
+        match (&error, changed.await) {
+            (Error::Postgres(_), Err(Error::Halt(changed))) => Error::Halt(changed),
+            _ => error,
         }
     }
 }
@@ -235,20 +253,26 @@ impl Attempt<'_> {
             self.cheap = None;
         }
         detour.passed(false);
-        let orphans = ordinary::write(tx, definition, table, rows, verdicts).await?;
-        self.wait_for_own_rows(tx, dataset, orphans, verdicts).await
+        ordinary::write(tx, definition, table, rows, verdicts).await?;
+        self.wait_for_own_rows(tx, dataset, verdicts).await
     }
 
-    /// Rows whose foreign key failed although their references were checked: they reference a row of their
-    /// own dataset that was refused itself, and wait for it.
+    /// Rows that were refused although their references were checked may reference a row of their own dataset
+    /// that was refused itself. They wait for it, whatever else is wrong with them: so they would if it had
+    /// been tried before them.
     async fn wait_for_own_rows(
         &self,
         tx: &Transaction<'_>,
         dataset: usize,
-        orphans: Vec<u32>,
         verdicts: &mut Verdicts,
     ) -> Result<(), Error> {
-        let mut again = Verdicts { accepted: orphans, ..Verdicts::default() };
+        let columns = &self.inner.manifest.datasets[dataset].columns;
+        if !columns.iter().any(|column| column.references == Some(dataset)) {
+            return Ok(());
+        }
+        let refused = verdicts.set_aside.iter().filter(|aside| aside.fate == Fate::Rejected);
+        let mut again =
+            Verdicts { accepted: refused.map(|aside| aside.row).collect(), ..Verdicts::default() };
         self.check_references(tx, (dataset, Siblings::Ignore), &mut again).await?;
         for waiting in again.set_aside {
             verdicts.set_aside.retain(|set_aside| set_aside.row != waiting.row);

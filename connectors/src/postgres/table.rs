@@ -71,20 +71,43 @@ pub fn create_statement(manifest: &Manifest, dataset: &Dataset) -> String {
 /// not fit.
 pub(super) async fn ensure(tx: &impl GenericClient, manifest: &Manifest) -> Result<(), Error> {
     for dataset in &manifest.datasets {
-        match differences(tx, manifest, dataset).await? {
-            None => tx.batch_execute(&create_statement(manifest, dataset)).await?,
-            Some(found) if found.is_empty() => {}
-            Some(found) => {
-                return Err(Error::halt(format!(
-                    "the table of dataset '{}' does not fit the manifest:\n  {}\nchange the table or the \
-                     manifest; Tidegate does not alter a table that is there",
-                    dataset.name,
-                    found.join("\n  ")
-                )));
-            }
+        if !is_there(tx, manifest, dataset).await? {
+            tx.batch_execute(&create_statement(manifest, dataset)).await?;
         }
     }
     Ok(())
+}
+
+/// Refuses tables that do not fit any more, or are gone.
+pub(super) async fn ensure_unchanged(client: &impl GenericClient, manifest: &Manifest) -> Result<(), Error> {
+    for dataset in &manifest.datasets {
+        if !is_there(client, manifest, dataset).await? {
+            let table = TableSql::new(dataset).name;
+            return Err(Error::halt(format!(
+                "the table {table} of dataset '{}' is gone; bring it back, or start again: a run creates it empty",
+                dataset.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a dataset has a table; an error if that does not fit.
+async fn is_there(
+    client: &impl GenericClient,
+    manifest: &Manifest,
+    dataset: &Dataset,
+) -> Result<bool, Error> {
+    match differences(client, manifest, dataset).await? {
+        None => Ok(false),
+        Some(found) if found.is_empty() => Ok(true),
+        Some(found) => Err(Error::halt(format!(
+            "the table of dataset '{}' does not fit the manifest:\n  {}\nchange the table or the manifest; \
+             Tidegate does not alter a table that is there",
+            dataset.name,
+            found.join("\n  ")
+        ))),
+    }
 }
 
 /// How a dataset's table differs from what the manifest needs; `None` if there is no such table.

@@ -2,8 +2,8 @@
 //!
 //! A file of `sql/views` has one or two parts. `-- store: TABLE by COLUMN, ...` heads a query that
 //! aggregates one table by expressions of its own columns into sums and counts; `-- view` heads the query
-//! that is read, over `store` and any other table or view. `-- view of NAME` reads another view's store, so that
-//! one serves both. A file that reads no store is a layered view.
+//! that is read, over `store` and any other table or view. `-- view of NAME` reads another view's store, so
+//! that one serves both. A file that reads no store is a layered view.
 //!
 //! The store is a table of changes: each statement on the table *inserts* what it adds and, negated, what
 //! it takes away; reading sums them, and [folding](super::Postgres) replaces many by few. So no writer
@@ -11,6 +11,7 @@
 //! cheap way, where triggers are off, inserts the change of its own rows. Never both.
 
 mod file;
+mod afresh;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -20,6 +21,7 @@ use tidegate_core::manifest::Manifest;
 
 use super::table::{TableSql, quoted};
 use super::{Error, Postgres};
+pub(super) use afresh::registered;
 pub use file::View;
 use file::{StoreQuery, in_order};
 
@@ -45,6 +47,11 @@ const UNFOLDED_MAX: i64 = 50_000;
 /// The table that holds the store of a view, quoted.
 fn store_name(view: &str) -> String {
     format!("tidegate.{}", quoted(&format!("view_{view}")))
+}
+
+/// A view's query over its store.
+fn with_store(store: &str, query: &str) -> String {
+    format!("with store as ({store})\n{query}")
 }
 
 /// Brings the database's views to what the files say, and gives those that the sink maintains.
@@ -169,7 +176,7 @@ async fn create(
             return Err(Error::halt(format!("view '{}' is of '{of}', which has no store", view.name)));
         };
         let maintained = describe(tx, manifest, owner, store).await?;
-        query = format!("with store as ({})\n{query}", maintained.summed());
+        query = with_store(&maintained.summed(), &query);
     }
     tx.batch_execute(&format!("create view {} as\n{query}", quoted(&view.name))).await?;
     let kind = if view.store.is_some() { "incremental" } else { "layered" };
@@ -242,13 +249,22 @@ async fn describe(
         return Err(Error::halt(format!("view '{}': the store has no column '{key}'", view.name)));
     }
     let sums = columns.into_iter().filter(|(name, _)| !store.keys.contains(name));
+    let sums: Vec<_> = sums.collect();
+    if let Some((name, kind)) = sums.iter().find(|(_, kind)| matches!(&kind[..], "real" | "double precision"))
+    {
+        return Err(Error::halt(format!(
+            "view '{}': the store's column '{name}' is of type {kind}, whose sums depend on their order; cast it to \
+             numeric",
+            view.name
+        )));
+    }
     Ok(Maintained {
         dataset: dataset_of(manifest, view, store)?,
         store: store_name(&view.name),
         table: quoted(&store.table),
         query: store.query.clone(),
         keys: store.keys.iter().map(|key| quoted(key)).collect(),
-        sums: sums.map(|(name, kind)| (quoted(&name), kind)).collect(),
+        sums: sums.into_iter().map(|(name, kind)| (quoted(&name), kind)).collect(),
         folded: AtomicI64::new(0),
     })
 }
@@ -277,6 +293,19 @@ impl Maintained {
     /// The query for the state: one row per group, the sum of its changes.
     fn summed(&self) -> String {
         format!("{} from {} group by {}", self.select_sums(), self.store, self.keys.join(", "))
+    }
+
+    /// The groups of the store, as it is kept and as its query gives them now: those that are not empty,
+    /// the sum of nothing as zero.
+    pub(super) fn as_kept_and_afresh(&self) -> (String, String) {
+        let sums = self.sums.iter().map(|(name, kind)| format!("coalesce({name}, 0)::{kind} as {name}"));
+        let columns: Vec<String> = self.keys.iter().cloned().chain(sums).collect();
+        let counts: Vec<String> = self.sums.iter().map(|(name, _)| format!("{name} <> 0")).collect();
+        let groups = |of: &str| {
+            let (columns, counts) = (columns.join(", "), counts.join(" or "));
+            format!("select {columns} from ({of}\n) as groups where {counts}")
+        };
+        (groups(&self.summed()), groups(&self.query))
     }
 
     fn select_sums(&self) -> String {

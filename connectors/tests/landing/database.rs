@@ -56,6 +56,8 @@ async fn files_reach_their_tables_though_every_other_batch_is_lost() {
     assert!(dir.path().join("done/1-jobs.csv").exists() && dir.path().join("done/2-hired.csv").exists());
     assert_eq!(postgres.counts(1).await.unwrap(), [1, 1, 0, 0]);
     assert_eq!(postgres.counts(2).await.unwrap(), [count as u64, 0, 0, 0]);
+    // Where the answer was lost, it is given again.
+    assert_eq!(postgres.complete(&[2, 1]).await.unwrap(), [1, 2]);
 
     // Dropped again, even after a restart, it is known.
     fs::write(dir.path().join("hired.csv"), &hired).unwrap();

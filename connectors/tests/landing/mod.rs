@@ -8,6 +8,7 @@ mod folder;
 mod resuming;
 mod database;
 mod infer;
+mod lines;
 mod speed;
 
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use tidegate_connectors::csv::Registry;
+use tidegate_connectors::csv::{Arrival, Registry};
 use tidegate_connectors::postgres::Registration;
 use tidegate_core::contract::Error;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
@@ -25,7 +25,7 @@ struct State {
 pub(super) struct Known {
     pub(super) dataset: String,
     pub(super) name: String,
-    identity: Vec<u8>,
+    pub(super) identity: Vec<u8>,
     pub(super) lines: Option<u64>,
     pub(super) complete: bool,
 }
@@ -48,6 +48,14 @@ impl Memory {
         self.0.lock().unwrap().ledger.entry(source).or_default().insert(line);
     }
 
+    /// Forgets what became of a line, as a Postgres does that is restored to an earlier moment.
+    pub(super) fn forget(&self, source: u64, line: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.ledger.entry(source).or_default().remove(&line);
+        let known = &mut state.sources[source as usize - 1];
+        (known.complete, known.lines) = (false, None);
+    }
+
     pub(super) fn sources(&self) -> Vec<Known> {
         self.0.lock().unwrap().sources.clone()
     }
@@ -66,13 +74,8 @@ impl Memory {
 }
 
 impl Registry for Memory {
-    async fn register(
-        &self,
-        dataset: &str,
-        name: &str,
-        identity: &[u8],
-        _bytes: u64,
-    ) -> Result<Registration, Error> {
+    async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
+        let Arrival { dataset, name, identity, .. } = file;
         let mut state = self.call()?;
         let known = state.sources.iter().position(|source| source.identity == identity);
         let index = known.unwrap_or_else(|| {
@@ -95,16 +98,16 @@ impl Registry for Memory {
 
     async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {
         let mut state = self.call()?;
-        let mut newly = Vec::new();
+        let mut complete = Vec::new();
         for source in sources {
             let held = state.ledger.get(source).map_or(0, BTreeSet::len) as u64;
             let known = &mut state.sources[*source as usize - 1];
-            if !known.complete && known.lines == Some(held) {
-                known.complete = true;
-                newly.push(*source);
+            known.complete |= known.lines == Some(held);
+            if known.complete {
+                complete.push(*source);
             }
         }
-        Ok(newly)
+        Ok(complete)
     }
 
     async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {

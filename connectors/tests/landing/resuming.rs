@@ -139,3 +139,24 @@ async fn an_error_while_the_ledger_is_asked_loses_and_doubles_nothing() {
     }
     assert_eq!(bench.texts(), content.lines().skip(1).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_file_in_done_gives_out_again_what_the_ledger_has_lost() {
+    let mut bench = Bench::new();
+    bench.drop_file("jobs.csv", "1,a\n2,b\n3,c\n");
+    bench.read(1).await;
+    bench.account();
+    bench.idle().await;
+    assert_eq!(bench.done(), ["1-jobs.csv"]);
+    bench.memory.forget(1, 2);
+    bench.restart(&[]);
+    let (jobs, _) = bench.manifest.dataset("jobs").unwrap();
+    bench.landing.take_back(bench.path("done/1-jobs.csv"), "jobs.csv".to_owned(), jobs);
+    bench.landing.take_back(bench.path("done/2-gone.csv"), "gone.csv".to_owned(), jobs);
+    bench.read(1).await;
+    assert_eq!((bench.texts(), bench.numbers()), (vec!["2,b"], vec![2]));
+    bench.account();
+    bench.idle().await;
+    assert_eq!((bench.done(), bench.memory.sources().len()), (vec!["1-jobs.csv".to_owned()], 1));
+    assert!(bench.memory.source(1).complete);
+}

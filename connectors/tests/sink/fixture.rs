@@ -41,18 +41,23 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A fresh database, prepared for a manifest and the views of the repository, with sources 1 to 100.
     pub(crate) async fn new(manifest: &str) -> Self {
-        let database = testing::database().await;
-        let fixture = Self::unprepared(&database.url, manifest).await;
-        let views = if manifest == COMPANY { views() } else { Vec::new() };
-        fixture.sink.migrate().await.unwrap();
-        take_leases(&fixture.sink).await;
-        fixture.sink.prepare(&views).await.unwrap();
+        let fixture = Self::without_sources(manifest).await;
         fixture
             .execute(
                 "insert into tidegate.sources (source, dataset, kind, name, identity) \
                  select i, 'any', 'file', 'test', i::text::bytea from generate_series(1, 100) as i",
             )
             .await;
+        fixture
+    }
+
+    pub(crate) async fn without_sources(manifest: &str) -> Self {
+        let database = testing::database().await;
+        let fixture = Self::unprepared(&database.url, manifest).await;
+        let views = if manifest == COMPANY { views() } else { Vec::new() };
+        fixture.sink.migrate().await.unwrap();
+        take_leases(&fixture.sink).await;
+        fixture.sink.prepare(&views).await.unwrap();
         fixture
     }
 

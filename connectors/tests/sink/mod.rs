@@ -1,51 +1,18 @@
 //! The sink on a real Postgres: newest wins, references, refusals, healing, views.
 
 pub(crate) mod fixture;
+mod conformance;
+mod outcome;
 mod refusals;
+mod values;
 mod views;
 mod waiting;
 
 use std::time::Duration;
 
 use fixture::{COMPANY, Fixture, delivery};
-use tidegate_connectors::csv::Registry;
-use tidegate_core::contract::{Consumed, Delivery, Offsets, Sink, Tally};
-
-#[tokio::test]
-async fn rows_are_accepted_once_however_often_they_are_delivered() {
-    let fixture = Fixture::new(COMPANY).await;
-    let batch = delivery(&[(0, 1, 1, "1,Sales"), (0, 1, 2, "2,Legal"), (0, 1, 2, "2,Legal")]);
-    let applied = fixture.apply(&batch).await.unwrap();
-    assert_eq!(applied.tallies[0], Tally { accepted: 2, duplicates: 1, ..Tally::default() });
-    let again = fixture.apply(&batch).await.unwrap();
-    assert_eq!(again.tallies[0], Tally { duplicates: 3, ..Tally::default() });
-    assert_eq!(fixture.rows("departments").await, ["1,Sales,1,1", "2,Legal,1,2"]);
-    assert_eq!(fixture.sink.counts(1).await.unwrap(), [2, 0, 0, 0]);
-}
-
-#[tokio::test]
-async fn the_newest_position_wins_in_any_order_and_grouping() {
-    let lines = [(0, 1, 1, "1,a"), (0, 1, 2, "1,b"), (0, 2, 1, "1,c"), (0, 2, 2, "2,d"), (0, 1, 3, "2,e")];
-    let orders: [&[usize]; 4] = [&[0, 1, 2, 3, 4], &[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[3, 4, 0, 2, 1]];
-    for order in orders {
-        for size in [1, 2, 5] {
-            let fixture = Fixture::new(COMPANY).await;
-            for group in order.chunks(size) {
-                let lines: Vec<_> = group.iter().map(|i| lines[*i]).collect();
-                fixture.apply(&delivery(&lines)).await.unwrap();
-            }
-            assert_eq!(fixture.rows("departments").await, ["1,c,2,1", "2,d,2,2"], "{order:?} by {size}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_row_of_another_application_ranks_below_every_line() {
-    let fixture = Fixture::new(COMPANY).await;
-    fixture.execute("insert into departments (id, department) values (1, 'theirs')").await;
-    fixture.apply(&delivery(&[(0, 1, 1, "1,ours")])).await.unwrap();
-    assert_eq!(fixture.rows("departments").await, ["1,ours,1,1"]);
-}
+use tidegate_connectors::csv::{Arrival, Registry};
+use tidegate_core::contract::{Consumed, Delivery, Offsets, Sink};
 
 #[tokio::test]
 async fn quotes_newlines_and_nulls_arrive_as_they_were() {
@@ -75,10 +42,12 @@ async fn a_stale_process_can_commit_nothing() {
     assert!(!error.retry && error.message.contains("process 7 on h, started"), "{error}");
     assert!(error.message.contains("has taken this pipeline over"), "{error}");
     let stale = &fixture.sink;
+    let sum = [7; 32];
+    let file = Arrival { dataset: "departments", name: "a", identity: &sum, content: &sum, bytes: 1 };
     let refused = [
         Sink::heal(stale).await.err(),
         Offsets::store(stale, "transform", &[]).await.err(),
-        Registry::register(stale, "departments", "a", b"a", 1).await.err(),
+        Registry::register(stale, file).await.err(),
         Registry::finish(stale, 1, 1).await.err(),
         Registry::complete(stale, &[1]).await.err(),
         stale.renew(&topics, minute).await.err().map(Into::into),
@@ -91,25 +60,11 @@ async fn a_stale_process_can_commit_nothing() {
 }
 
 #[tokio::test]
-async fn sources_are_numbered_without_gaps_and_known_again() {
-    use tidegate_connectors::postgres::SourceKind::File;
-    let database = tidegate_connectors::postgres::testing::database().await;
-    let fixture = Fixture::unprepared(&database.url, COMPANY).await;
-    fixture.sink.migrate().await.unwrap();
-    fixture::take_leases(&fixture.sink).await;
-    fixture.sink.prepare(&[]).await.unwrap();
-    let register = async |name: &str| {
-        fixture.sink.register("departments", File, name, name.as_bytes(), 1).await.unwrap().source
-    };
-    let (a, b, again) = (register("a").await, register("b").await, register("a").await);
-    assert_eq!((a, b, again), (1, 2, 1));
-    fixture.sink.finish(1, 2).await.unwrap();
-    fixture.apply(&delivery(&[(0, 1, 1, "1,x")])).await.unwrap();
-    assert_eq!(fixture.sink.complete(&[1]).await.unwrap(), Vec::<u64>::new());
-    fixture.apply(&delivery(&[(0, 1, 2, "2,y")])).await.unwrap();
-    assert_eq!(fixture.sink.complete(&[1, 2]).await.unwrap(), [1]);
-    let known = fixture.sink.register("departments", File, "a", b"a", 1).await.unwrap();
-    assert!(known.complete);
+async fn a_line_of_a_source_that_the_registry_does_not_know_stops_the_sink_and_changes_nothing() {
+    let fixture = Fixture::new(COMPANY).await;
+    let error = fixture.apply(&delivery(&[(0, 100, 1, "1,one"), (0, 101, 1, "2,two")])).await.unwrap_err();
+    assert!(!error.retry && error.message.contains("does not know source 101 any more"), "{error}");
+    assert_eq!(fixture.query("select count(*) from departments").await, ["0"]);
 }
 
 #[tokio::test]
@@ -141,4 +96,15 @@ async fn a_database_holds_one_pipeline() {
     let other = fixture.of_manifest(&COMPANY.replace("pipeline: company", "pipeline: other"));
     let error = other.migrate().await.unwrap_err().to_string();
     assert!(error.contains("holds the pipeline 'company', the manifest is of 'other'"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_disagrees_with_the_dead_letters_is_no_reason_to_try_for_ever() {
+    let fixture = Fixture::new(COMPANY).await;
+    let insert = "insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons) \
+                  values (1, 1, 'departments', 'sink', 'rejected', '', '[]')";
+    fixture.execute(insert).await;
+    fixture.execute("alter table departments add check (department <> 'bad')").await;
+    let error = fixture.apply(&delivery(&[(0, 1, 1, "1,bad")])).await.unwrap_err();
+    assert!(!error.retry && error.message.contains("tidegate verify"), "{error}");
 }

@@ -33,34 +33,6 @@ async fn a_row_that_postgres_refuses_is_a_dead_letter_and_the_rest_is_applied() 
 }
 
 #[tokio::test]
-async fn where_the_newest_line_of_a_key_is_refused_the_next_older_stands_in() {
-    let fixture = Fixture::new(COMPANY).await;
-    fixture.execute("alter table departments add check (department <> 'bad')").await;
-    let lines = [(0, 1, 1, "1,old"), (0, 1, 2, "1,older than bad"), (0, 1, 3, "1,bad"), (0, 1, 4, "2,fine")];
-    fixture.apply(&delivery(&lines)).await.unwrap();
-    assert_eq!(fixture.rows("departments").await, ["1,\"older than bad\",1,2", "2,fine,1,4"]);
-    assert_eq!(fixture.letters().await, ["1:3 rejected constraint_violation"]);
-}
-
-#[tokio::test]
-async fn an_older_line_is_refused_though_a_newer_one_of_its_key_would_hide_it() {
-    // Else the outcome would depend on which lines come in one batch.
-    for together in [true, false] {
-        let fixture = Fixture::new(COMPANY).await;
-        fixture.execute("alter table departments add check (department <> 'bad')").await;
-        let lines = [(0, 1, 1, "1,bad"), (0, 1, 2, "1,good")];
-        if together {
-            fixture.apply(&delivery(&lines)).await.unwrap();
-        } else {
-            fixture.apply(&delivery(&lines[1..])).await.unwrap();
-            fixture.apply(&delivery(&lines[..1])).await.unwrap();
-        }
-        assert_eq!(fixture.rows("departments").await, ["1,good,1,2"]);
-        assert_eq!(fixture.letters().await, ["1:1 rejected constraint_violation"], "together: {together}");
-    }
-}
-
-#[tokio::test]
 async fn an_exception_of_a_trigger_and_a_key_too_long_for_its_index_set_rows_aside() {
     let manifest = "pipeline: p\ndatasets:\n  notes:\n    key: id\n    columns: {id: text, note: text}\n";
     let fixture = Fixture::new(manifest).await;

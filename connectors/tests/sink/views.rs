@@ -20,7 +20,7 @@ const ABOVE: &str = "select row(year, id, department, hired)::text from ( \
     where hired > (select avg(hired) from hired as h where h.year = hired.year) \
     order by year, hired desc, id) as afresh";
 
-async fn assert_exact(fixture: &Fixture, when: &str) {
+pub(super) async fn assert_exact(fixture: &Fixture, when: &str) {
     let quarters = fixture.query("select row(v.*)::text from hires_by_quarter as v").await;
     assert_eq!(quarters, fixture.query(QUARTERS).await, "hires_by_quarter after {when}");
     let above = fixture.query("select row(v.*)::text from departments_above_mean as v").await;
@@ -177,4 +177,14 @@ async fn a_table_that_was_made_anew_is_counted_anew() {
     let insert = "insert into hired_employees (id, name, datetime, department_id, job_id) values (1, 'x', now(), 1, 1)";
     fixture.execute(insert).await;
     assert_exact(&fixture, "an insert by another application").await;
+}
+
+#[tokio::test]
+async fn sums_that_depend_on_their_order_are_refused() {
+    let fixture = Fixture::new(COMPANY).await;
+    let text = "-- store: departments by id\nselect id, sum(1.5::real) as s from departments group by id\n\
+                -- view\nselect id, s from store";
+    let view = tidegate_connectors::postgres::views::View::parse("floats", text).unwrap();
+    let error = fixture.sink.prepare(&[view]).await.unwrap_err().to_string();
+    assert!(error.contains("'floats'") && error.contains("cast it to numeric"), "{error}");
 }

@@ -246,7 +246,11 @@ impl<'a> DeadLetter<'a> {
 
     /// Reads what [`DeadLetter::write`] wrote.
     pub fn parse(json: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        let letter: Self = serde_json::from_slice(json)?;
+        if letter.line == 0 {
+            return Err(serde::de::Error::custom("lines are counted from 1"));
+        }
+        Ok(letter)
     }
 }
 
@@ -272,6 +276,14 @@ mod tests {
             write(&letter),
             r#"{"event":"rejected","source":3,"line":117,"attempt":0,"dataset":"d","stage":"transform","text":"117,,\"x\"","reasons":[{"code":"missing_value","column":"name","message":"name is required","value":""}],"at":"1970-01-01T00:00:00.000Z"}"#
         );
+    }
+
+    #[test]
+    fn there_is_no_line_zero() {
+        let made = (Event::Rejected, Stage::Source);
+        let letter = DeadLetter::new(made, Position::new(1, 1), "d", b"", vec![], NOW);
+        let json = write(&letter).replace("\"line\":1", "\"line\":0");
+        assert!(DeadLetter::parse(json.as_bytes()).is_err());
     }
 
     #[test]

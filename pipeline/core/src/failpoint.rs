@@ -35,8 +35,14 @@ failpoints! {
     LeasesTaken = "leases-taken",
     /// Tables and views are as the manifest says, not yet committed.
     TablesPrepared = "tables-prepared",
+    /// The journal is written anew, not yet under its name.
+    JournalWritten = "journal-written",
+    /// Sources that Postgres had lost are registered again, their lines are not back.
+    SourcesRestored = "sources-restored",
     /// A source has its number, and no line has entered.
     SourceRegistered = "source-registered",
+    /// The journal knows a source that has its number, and no line has entered.
+    SourceJournaled = "source-journaled",
     /// The header of a batch is in its segment, the batch is not.
     BatchHalfWritten = "batch-half-written",
     /// A segment is begun, and nothing is in it.

@@ -5,6 +5,8 @@
 //! kept in [`Chunk`]s of [`CHUNK_LINES`] lines, so that a commit costs by the lines of its batch and
 //! not by the length of the source.
 
+use std::ops::RangeInclusive;
+
 use roaring::RoaringBitmap;
 
 /// How many lines one chunk covers: the lines `n * CHUNK_LINES + 1 ..= (n + 1) * CHUNK_LINES`.
@@ -49,18 +51,47 @@ pub struct Chunk {
     sets: [RoaringBitmap; 4],
 }
 
-/// The bytes of a set could not be read.
+/// Stored sets that are not what [`Chunk::encode`] writes.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger holds a set that cannot be read")]
-pub struct MalformedSet(#[source] std::io::Error);
+pub enum MalformedSet {
+    /// The bytes are no set, or more than one.
+    #[error("the ledger holds a set that cannot be read")]
+    Unreadable(#[source] std::io::Error),
+    /// A set has lines that its chunk does not cover.
+    #[error("the ledger holds a set with lines of another chunk")]
+    Stray,
+    /// A line is in two sets.
+    #[error("the ledger holds a line with two fates")]
+    Overlapping,
+}
 
 impl Chunk {
     /// Reads the sets, in the order of [`Fate::ALL`], as [`Chunk::encode`] wrote them.
+    ///
+    /// # Errors
+    ///
+    /// Sets that a chunk cannot have, so that what is read has one fate for each line, always.
     pub fn decode(sets: [&[u8]; 4]) -> Result<Self, MalformedSet> {
+        let chunk = Self::decode_overlapping(sets)?;
+        let is_disjoint =
+            |(i, set): (usize, &RoaringBitmap)| chunk.sets[..i].iter().all(|s| s.is_disjoint(set));
+        if chunk.sets.iter().enumerate().all(is_disjoint) {
+            Ok(chunk)
+        } else {
+            Err(MalformedSet::Overlapping)
+        }
+    }
+
+    /// The same, but takes a line with two fates as it is: for an audit, which says which.
+    ///
+    /// # Errors
+    ///
+    /// Sets that cannot be read, or have lines that the chunk does not cover.
+    pub fn decode_overlapping(sets: [&[u8]; 4]) -> Result<Self, MalformedSet> {
         let mut chunk = Self::default();
         for (set, bytes) in chunk.sets.iter_mut().zip(sets) {
             if !bytes.is_empty() {
-                *set = RoaringBitmap::deserialize_from(bytes).map_err(MalformedSet)?;
+                *set = decode_set(bytes)?;
             }
         }
         Ok(chunk)
@@ -117,14 +148,59 @@ impl Chunk {
         self.sets.iter().map(RoaringBitmap::len).sum()
     }
 
+    /// The lines of a fate, in order; `chunk` is the number of this chunk.
+    pub fn lines(&self, chunk: u64, fate: Fate) -> impl Iterator<Item = u64> {
+        self.sets[fate as usize].iter().map(move |bit| line_of(chunk, bit))
+    }
+
+    /// The lines that are in more than one set, for an audit: no way leads there.
+    pub fn overlaps(&self, chunk: u64) -> impl Iterator<Item = u64> {
+        let (mut once, mut twice) = (RoaringBitmap::new(), RoaringBitmap::new());
+        for set in &self.sets {
+            twice |= &once & set;
+            once |= set;
+        }
+        twice.into_iter().map(move |bit| line_of(chunk, bit))
+    }
+
+    /// The stretches of lines, up to `last` of this chunk, that are in no set.
+    pub fn holes(&self, chunk: u64, last: u64) -> Vec<RangeInclusive<u64>> {
+        let mut missing = RoaringBitmap::new();
+        missing.insert_range(0..=bit_of(last));
+        self.sets.iter().for_each(|set| missing -= set);
+        let mut holes: Vec<RangeInclusive<u64>> = Vec::new();
+        for line in missing.into_iter().map(|bit| line_of(chunk, bit)) {
+            match holes.last_mut() {
+                Some(hole) if hole.end() + 1 == line => *hole = *hole.start()..=line,
+                _ => holes.push(line..=line),
+            }
+        }
+        holes
+    }
+
     /// Whether no line has a fate yet.
     pub fn is_empty(&self) -> bool {
         self.sets.iter().all(RoaringBitmap::is_empty)
     }
 }
 
+fn decode_set(mut bytes: &[u8]) -> Result<RoaringBitmap, MalformedSet> {
+    let set = RoaringBitmap::deserialize_from(&mut bytes).map_err(MalformedSet::Unreadable)?;
+    if !bytes.is_empty() {
+        return Err(MalformedSet::Unreadable(std::io::ErrorKind::InvalidData.into()));
+    }
+    match set.max() {
+        Some(bit) if u64::from(bit) >= CHUNK_LINES => Err(MalformedSet::Stray),
+        _ => Ok(set),
+    }
+}
+
 fn bit_of(line: u64) -> u32 {
     ((line - 1) % CHUNK_LINES) as u32
+}
+
+fn line_of(chunk: u64, bit: u32) -> u64 {
+    chunk * CHUNK_LINES + u64::from(bit) + 1
 }
 
 #[cfg(test)]
@@ -156,6 +232,22 @@ mod tests {
         let again = Chunk::decode([&sets[0], &sets[1], &sets[2], &sets[3]]).unwrap();
         assert_eq!(again, chunk);
         assert!(Chunk::decode([b"x", b"", b"", b""]).is_err());
+    }
+
+    #[test]
+    fn an_audit_sees_lines_holes_and_overlaps() {
+        let mut chunk = Chunk::default();
+        let first = CHUNK_LINES + 1;
+        for line in [first + 1, first + 4] {
+            assert!(chunk.enter(line, Fate::Accepted));
+        }
+        assert_eq!(chunk.lines(1, Fate::Accepted).collect::<Vec<_>>(), [first + 1, first + 4]);
+        assert_eq!(chunk.holes(1, first + 5), [first..=first, first + 2..=first + 3, first + 5..=first + 5]);
+        assert_eq!(chunk.overlaps(1).count(), 0);
+        let set = chunk.encode(Fate::Accepted);
+        let torn = Chunk::decode_overlapping([&set, b"", &set, b""]).unwrap();
+        assert!(Chunk::decode([&set, b"", &set, b""]).is_err());
+        assert_eq!(torn.overlaps(1).collect::<Vec<_>>(), [first + 1, first + 4]);
     }
 
     #[test]

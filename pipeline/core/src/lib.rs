@@ -29,3 +29,7 @@ pub mod dead_letter;
 pub mod ledger;
 pub mod contract;
 pub mod failpoint;
+
+/// Linked because a fuzzer's build instruments this crate's own tests too, and they need its symbols.
+#[cfg(test)]
+use bolero as _;

@@ -34,7 +34,7 @@ use globset::GlobMatcher;
 
 pub use crate::decimal::{compare_decimals, is_decimal};
 pub use crate::instant::Instant;
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, nearest};
 pub use kind::Kind;
 pub use rules::{Bound, Rules};
 

@@ -166,13 +166,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A number up to the next comma, and what follows the comma.
+/// A number up to the next comma, and what follows the comma. None is larger than Postgres's `bigint`.
 fn parse_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     for (i, byte) in bytes.iter().enumerate() {
         match byte {
             b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
-            b',' if i > 0 => return Some((number, &bytes[i + 1..])),
+            b',' if i > 0 && i64::try_from(number).is_ok() => return Some((number, &bytes[i + 1..])),
             _ => return None,
         }
     }
@@ -182,6 +182,13 @@ fn parse_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_fits_into_postgres() {
+        assert!(Line::parse(b"0,9223372036854775807,9223372036854775807,text").is_some());
+        assert!(Line::parse(b"0,9223372036854775808,1,text").is_none());
+        assert!(Line::parse(b"0,1,18446744073709551615,text").is_none());
+    }
 
     #[test]
     fn a_batch_gives_back_its_records() {

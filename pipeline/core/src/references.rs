@@ -7,6 +7,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashSet};
 
+use crate::decimal::{compare_decimals, is_decimal};
+use crate::instant::Instant;
 use crate::manifest::Kind;
 
 /// A key in a form that is the same for all texts which Postgres reads as the same key: of an integer
@@ -16,6 +18,28 @@ pub fn normal_key(kind: Kind, key: &[u8]) -> Vec<u8> {
         Some(number) => number.to_string().into_bytes(),
         None => key.to_vec(),
     }
+}
+
+/// Whether two texts are one key to Postgres, as far as both can be read as values of that kind.
+pub fn same_key(kind: Kind, a: &[u8], b: &[u8]) -> bool {
+    fn equal<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+        a.is_some() && a == b
+    }
+    let digits = |text: &[u8]| -> Vec<u8> {
+        let digits = text.iter().filter(|byte| byte.is_ascii_hexdigit());
+        digits.map(u8::to_ascii_lowercase).collect()
+    };
+    let instant = |text| Instant::parse(kind, text).ok();
+    a == b
+        || match kind {
+            Kind::Numeric { .. } | Kind::Real | Kind::Double => {
+                let texts = std::str::from_utf8(a).ok().zip(std::str::from_utf8(b).ok());
+                texts.is_some_and(|(a, b)| is_decimal(a) && is_decimal(b) && compare_decimals(a, b).is_eq())
+            }
+            Kind::Uuid => digits(a).len() == 32 && digits(a) == digits(b),
+            _ if kind.is_instant() => equal(instant(a), instant(b)),
+            _ => equal(integer(kind, a), integer(kind, b)),
+        }
 }
 
 fn integer(kind: Kind, key: &[u8]) -> Option<i64> {
@@ -89,6 +113,21 @@ impl KnownKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_one_value_are_the_same_key() {
+        let same = |kind, a: &str, b: &str| same_key(kind, a.as_bytes(), b.as_bytes());
+        let numeric = Kind::Numeric { precision: None, scale: None };
+        let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+        assert!(same(Kind::Integer, "007", "+7") && !same(Kind::Integer, "7", "70"));
+        assert!(same(Kind::Integer, "x", "x") && !same(Kind::Integer, "x", "y"), "no integers, but texts");
+        assert!(same(numeric, "1.50", "15e-1") && !same(numeric, "1", "2") && !same(numeric, "a", "b"));
+        assert!(same(Kind::Uuid, uuid, &uuid.to_uppercase().replace('-', "")));
+        assert!(!same(Kind::Uuid, uuid, &uuid.replace('9', "8")) && !same(Kind::Uuid, "x-y", "z"));
+        assert!(same(Kind::Timestamptz, "2021-01-01T00:00:00Z", "2021-01-01 01:00+01"));
+        assert!(!same(Kind::Date, "2021-01-01", "2021-01-02") && !same(Kind::Date, "soon", "later"));
+        assert!(!same(Kind::Text, "a", "A"));
+    }
 
     #[test]
     fn keys_are_known_by_value_and_given_up_beyond_the_limit() {

@@ -81,6 +81,10 @@ pub struct Splitter {
     lines_passed: u64,
     /// Where the last record started.
     physical_line: u64,
+    /// Bytes of the stream that are done with.
+    passed: u64,
+    /// How far a record with quotes was followed that has not ended.
+    followed: Option<Followed>,
 }
 
 /// A line that is too long, while it passes by.
@@ -107,12 +111,44 @@ enum End {
     Astray,
 }
 
+/// How far a record that did not end was followed. Every line feed it passed is inside quotes.
+///
+/// So is the end of a later line that is inside quotes there by itself: what follows is the same, and need not
+/// be followed again. Else a file of lines like `a","b` would cost its length times the limit.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    at: u64,
+    within: Within,
+}
+
+/// What the next byte of a record is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// It begins a field, or ends an empty one.
+    Start,
+    /// A field without quotes, or what follows a closing quote.
+    Plain,
+    /// A quoted field.
+    Quoted,
+    /// Text that follows a closing quote, where the quotes went astray.
+    Astray,
+}
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Splitter {
     /// A splitter at the start of a file. Its caller's buffer must hold `max_record_bytes` and some.
     pub fn new(dialect: Dialect, max_record_bytes: usize) -> Self {
-        Self { dialect, max_record_bytes, started: false, oversize: None, lines_passed: 0, physical_line: 0 }
+        Self {
+            dialect,
+            max_record_bytes,
+            started: false,
+            oversize: None,
+            lines_passed: 0,
+            physical_line: 0,
+            passed: 0,
+            followed: None,
+        }
     }
 
     /// The number of the physical line, from 1, at which the last record given out starts.
@@ -122,6 +158,15 @@ impl Splitter {
 
     /// The next record of `input`; `eof` tells that nothing comes after it.
     pub fn next(&mut self, input: &[u8], eof: bool) -> Step {
+        let step = self.step(input, eof);
+        if let Step::Record { consumed, .. } | Step::TooLong { consumed, .. } | Step::More { consumed } = step
+        {
+            self.passed += consumed as u64;
+        }
+        step
+    }
+
+    fn step(&mut self, input: &[u8], eof: bool) -> Step {
         let mut start = 0;
         if !self.started {
             if input.len() < BYTE_ORDER_MARK.len() && !eof && BYTE_ORDER_MARK.starts_with(input) {
@@ -140,7 +185,7 @@ impl Splitter {
             if rest.is_empty() {
                 return if eof { Step::End } else { Step::More { consumed: start } };
             }
-            let found = self.record_end(rest);
+            let found = self.record_end(rest, self.passed + start as u64);
             let end = match found {
                 End::Astray if memchr(b'\n', rest).is_some() => None,
                 End::Missing | End::Unclosed | End::Astray
@@ -177,35 +222,34 @@ impl Splitter {
         }
     }
 
-    fn record_end(&self, input: &[u8]) -> End {
+    /// Where the record at the start of `input` ends, which stands at `offset` in the stream.
+    fn record_end(&mut self, input: &[u8], offset: u64) -> End {
         match memchr2(b'\n', self.dialect.quote, input) {
             None => End::Missing,
             Some(at) if input[at] == b'\n' => End::Newline(at),
-            Some(_) => self.quoted_record_end(input),
+            Some(_) => self.quoted_record_end(input, offset),
         }
     }
 
     /// The slow way, for a record whose first line holds a quote.
-    fn quoted_record_end(&self, input: &[u8]) -> End {
-        let Dialect { delimiter, quote } = self.dialect;
+    fn quoted_record_end(&mut self, input: &[u8], offset: u64) -> End {
         let window = &input[..input.len().min(self.max_record_bytes + 3)];
-        let mut at = 0;
-        loop {
-            if window.get(at) == Some(&quote) {
-                match quoted_field_end(window, at, quote) {
-                    Some(end) if ends_field(&window[end..], delimiter) => at = end,
-                    Some(_) => return End::Astray,
-                    None => return End::Unclosed,
-                }
+        let (mut at, mut within) = (0, Within::Start);
+        if let Some(known) = self.followed
+            && let Some(newline) = memchr(b'\n', window)
+            && offset + (newline as u64) < known.at
+        {
+            let end = self.dialect.follow(&window[..=newline], &mut at, &mut within);
+            if !matches!(end, End::Unclosed) {
+                return end;
             }
-            match memchr2(delimiter, b'\n', &window[at..]) {
-                None => return End::Missing,
-                Some(i) if window[at + i] == b'\n' => {
-                    return End::QuotedNewline(at + i);
-                }
-                Some(i) => at += i + 1,
-            }
+            (at, within) = ((known.at - offset) as usize, known.within);
         }
+        let end = self.dialect.follow(window, &mut at, &mut within);
+        if !matches!(end, End::QuotedNewline(_)) {
+            self.followed = Some(Followed { at: offset + at as u64, within });
+        }
+        end
     }
 
     fn skip_oversize(&mut self, input: &[u8], start: usize, eof: bool) -> Step {
@@ -232,6 +276,46 @@ impl Splitter {
                 oversize.pending_cr = ends_with_cr || (rest.is_empty() && oversize.pending_cr);
                 self.oversize = Some(oversize);
                 Step::More { consumed: input.len() }
+            }
+        }
+    }
+}
+
+impl Dialect {
+    /// Follows a record from `at`, where the next byte is `within` what is said, to its end; leaves both
+    /// where what follows does not change what was found.
+    fn follow(self, window: &[u8], at: &mut usize, within: &mut Within) -> End {
+        loop {
+            match *within {
+                Within::Start => match window.get(*at) {
+                    None => return End::Missing,
+                    Some(byte) if *byte == self.quote => (*at, *within) = (*at + 1, Within::Quoted),
+                    Some(_) => *within = Within::Plain,
+                },
+                Within::Plain => match memchr2(self.delimiter, b'\n', &window[*at..]) {
+                    None => {
+                        *at = window.len();
+                        return End::Missing;
+                    }
+                    Some(i) if window[*at + i] == b'\n' => return End::QuotedNewline(*at + i),
+                    Some(i) => (*at, *within) = (*at + i + 1, Within::Start),
+                },
+                Within::Quoted => {
+                    let Some(i) = memchr(self.quote, &window[*at..]) else {
+                        *at = window.len();
+                        return End::Unclosed;
+                    };
+                    *at += i;
+                    match &window[*at + 1..] {
+                        // The last quote seen may close the field, or be the first of two.
+                        [] | [b'\r'] => return End::Missing,
+                        [byte, ..] if *byte == self.quote => *at += 2,
+                        [b'\n', ..] | [b'\r', b'\n', ..] => (*at, *within) = (*at + 1, Within::Plain),
+                        [byte, ..] if *byte == self.delimiter => (*at, *within) = (*at + 1, Within::Plain),
+                        _ => *within = Within::Astray,
+                    }
+                }
+                Within::Astray => return End::Astray,
             }
         }
     }
@@ -268,14 +352,6 @@ impl Oversize {
 /// The end of the text of a line whose line feed stands at `newline`, or that the input ends.
 fn line_text_end(input: &[u8], newline: usize) -> usize {
     if newline < input.len() && newline > 0 && input[newline - 1] == b'\r' { newline - 1 } else { newline }
-}
-
-/// Whether what follows a closing quote ends its field, or may yet.
-fn ends_field(rest: &[u8], delimiter: u8) -> bool {
-    match rest {
-        [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => true,
-        [byte, ..] => *byte == delimiter,
-    }
 }
 
 /// The index behind the closing quote of the field that opens at `open`.

@@ -145,15 +145,20 @@ impl Validator {
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        let canonical =
-            if self.is_canonical(fields) { text } else { write_canonical(fields, text, null, canonical) };
+        let canonical = if self.is_canonical(fields, text) {
+            text
+        } else {
+            write_canonical(fields, text, null, canonical)
+        };
         Ok(Row { canonical, text, fields, key: self.key, null })
     }
 
-    /// Whether a line of these fields is canonical as it stands.
-    fn is_canonical(&self, fields: &Fields) -> bool {
+    /// Whether a line of these fields is canonical as it stands. No splitter gives out a line feed without
+    /// quotes, but others write to topics too, and it would begin another row for Postgres.
+    fn is_canonical(&self, fields: &Fields, text: &[u8]) -> bool {
         fields.is_plain()
             && fields.is_without_carriage_return()
+            && memchr::memchr(b'\n', text).is_none()
             && self.dialect == Dialect::STANDARD
             && self.null.is_none()
     }

@@ -1,5 +1,6 @@
 //! The tests of the pure core, in one binary.
 
+mod fuzz;
 mod ledger;
 mod manifest;
 mod record;

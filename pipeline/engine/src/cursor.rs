@@ -59,6 +59,5 @@ pub(crate) async fn any_readable(topics: &impl Topics, cursors: impl Iterator<It
 
 /// What an error of the topics means to a stage.
 pub(crate) fn topics_error(error: tidegate_topics::Error) -> Error {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Error { retry: error.retryable(), message: format!("{error}{cause}") }
+    Error { retry: error.retryable(), message: error.to_string() }
 }

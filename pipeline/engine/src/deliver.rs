@@ -1,11 +1,12 @@
 //! The third stage: accepted records and dead letters to the sink, a transaction a batch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Sink};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_topics::Topics;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 const ROWS_BYTES: usize = 4 * 1024 * 1024;
 const LETTERS_BYTES: usize = 2 * 1024 * 1024;
 /// Waiting lines may find references that another application wrote: how often that is looked for.
-const HEAL_EVERY: Duration = Duration::from_secs(30);
+pub const HEAL_EVERY: Duration = Duration::from_secs(30);
 /// Healing and upkeep may take at most one part in so many of the stage's time while there is work.
 const UPKEEP_SHARE: u32 = 10;
 const UPKEEP_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
                 upkeep.end();
             } else if idle {
                 tokio::select! {
+                    biased;
                     () = any_readable(&*self.topics, self.accepted.iter().chain([&self.dead_letters])) => {}
                     () = tokio::time::sleep(HEAL_EVERY) => self.progress.want_healing(),
                     () = self.stop.cancelled() => {}
@@ -135,7 +137,12 @@ async fn apply<S: Sink>(
     batch: S::Batch,
     stop: CancellationToken,
 ) -> Result<Option<Applied>, Error> {
-    persist!("writing to Postgres", &stop, sink.apply(&batch).await)
+    let mut failed = false;
+    let applied: Result<Option<Applied>, Error> =
+        persist!("writing to Postgres", &stop, sink.apply(&batch).await.inspect_err(|_| failed = true));
+    // A try whose answer was lost may have been committed, and the next one finds its lines to be duplicates,
+    // which heal nothing.
+    Ok(applied?.map(|applied| Applied { may_heal: applied.may_heal || failed, ..applied }))
 }
 
 fn unexpected(error: tokio::task::JoinError) -> Error {

@@ -75,6 +75,7 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
 
     async fn pause(&self) {
         tokio::select! {
+            biased;
             () = self.progress.changed() => {}
             () = tokio::time::sleep(PAUSE) => {}
             () = self.stop.cancelled() => {}

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use cursor::{Cursor, topics_error};
 use deliver::Deliver;
+pub use deliver::HEAL_EVERY;
 use ingest::Ingest;
 use process::Process;
 pub use progress::Progress;

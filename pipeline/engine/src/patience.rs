@@ -65,6 +65,7 @@ impl Patience {
         warn!(retry_in_ms = delay.as_millis() as u64, "{} failed: {error}", self.what);
         self.tried = true;
         tokio::select! {
+            biased;
             () = tokio::time::sleep(delay) => Ok(true),
             () = stop.cancelled() => Ok(false),
         }

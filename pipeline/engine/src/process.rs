@@ -1,7 +1,7 @@
 //! The second stage: the transform, from the raw topics to the accepted ones and `dead-letters`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tidegate_core::contract::{Consumed, Error, Offsets, Sink};
 use tidegate_core::failpoint::Failpoint;
@@ -9,6 +9,7 @@ use tidegate_core::manifest::Manifest;
 use tidegate_core::references::KnownKeys;
 use tidegate_core::transform::Transform;
 use tidegate_topics::Topics;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -52,6 +53,7 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
             }
             if !progressed {
                 tokio::select! {
+                    biased;
                     () = any_readable(&*self.topics, self.raw.iter()) => {}
                     () = self.stop.cancelled() => {}
                 }

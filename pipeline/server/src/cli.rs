@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_core::position::Position;
 
+use crate::trace::place::Place;
+
 /// Streams CSV into Postgres with every line accounted for exactly once.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
@@ -62,8 +64,12 @@ pub enum Command {
     Demo(DemoArguments),
     /// Run the pipeline of the manifest
     Run(RunArguments),
+    /// Bring back what a Postgres that was restored to an earlier moment lacks
+    Recover(RecoverArguments),
     /// Say whether the pipeline can run, and what is missing; changes nothing
     Check(FormatArguments),
+    /// Audit a pipeline, while it runs or rests: rows, ledger, dead letters, references, views
+    Verify(VerifyArguments),
     /// Write a manifest to start from
     Init(InitArguments),
     /// Show a metric view
@@ -74,6 +80,8 @@ pub enum Command {
     DeadLetters(LettersArguments),
     /// Show the topics, and what is on them
     Topic(TopicArguments),
+    /// Tell the story of a line: where it came from, what became of it, which row holds it
+    Trace(TraceArguments),
     /// Write example data of any size: departments, jobs and employees
     #[command(hide = true)]
     Generate(GenerateArguments),
@@ -127,6 +135,43 @@ pub struct RunArguments {
     #[arg(long, value_name = "N")]
     pub max_dead_letters: Option<u64>,
     /// How to write the summary
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Flags of `recover`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate recover --dry-run   list what is missing, and from where it can be brought back
+  tidegate recover             bring it back, from the landing folder, done/ and the topics
+
+Exits with 1 if something is missing for good. A file that is found later, in a backup, goes into the
+landing folder under its name, and 'tidegate run' reads it under the number that it had.")]
+pub struct RecoverArguments {
+    /// Only list it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate verify                  what is wrong, if anything is, with positions
+  tidegate verify --format json    the same for machines
+  tidegate verify --deep           the same, and each line of the files in done/
+
+It reads one snapshot, locks and changes nothing, and a role that may only read will do.
+Exits with 1 if there is a violation. What is worth knowing but breaks no promise is a note.")]
+pub struct VerifyArguments {
+    /// Read the files in done/ again, and compare each line with its row or dead letter
+    #[arg(long)]
+    pub deep: bool,
+    /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -237,6 +282,42 @@ pub enum TopicCommand {
     },
 }
 
+/// Flags of `trace`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate trace hired_employees.csv:117                  a line of a file, by its name or path
+  tidegate trace 3:117 --format json                      the same by its source
+  tidegate trace --dataset departments --key 7            the row of a key, and its dead letters
+  tidegate trace --dataset departments --key 7 --deep     all its lines, as far as files still have them
+
+LINE counts records from 1, without header and blank lines. A bare number is a source; write ./123:4 for a
+file of that name. The docs list the events: docs/trace.md.")]
+pub struct TraceArguments {
+    /// Which line
+    #[arg(
+        value_name = "FILE:LINE|SOURCE:LINE",
+        required_unless_present = "key",
+        conflicts_with_all = ["dataset", "key"]
+    )]
+    pub place: Option<Place>,
+    /// The dataset of the row
+    #[arg(long, requires = "key")]
+    pub dataset: Option<String>,
+    /// The key of the row
+    #[arg(long, requires = "dataset", allow_hyphen_values = true)]
+    pub key: Option<String>,
+    /// Look for lines of the key in all files of the landing folder and of done/ as well
+    #[arg(long, requires = "key")]
+    pub deep: bool,
+    /// At most so many lines of the key, the newest
+    #[arg(long, requires = "key", default_value_t = 100)]
+    pub limit: usize,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// Flags of `generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArguments {
@@ -258,8 +339,10 @@ impl Cli {
     /// The level of logs where `RUST_LOG` does not set one.
     pub fn log_level(&self) -> &'static str {
         match self.global.verbose {
-            0 => "warn,tidegate=info,tidegate_engine=info,tidegate_connectors=info",
-            1 => "warn,tidegate=debug,tidegate_engine=debug,tidegate_connectors=debug,tidegate_topics=debug",
+            0 => "warn,deadpool=error,tidegate=info,tidegate_engine=info,tidegate_connectors=info",
+            1 => {
+                "warn,deadpool=error,tidegate=debug,tidegate_engine=debug,tidegate_connectors=debug,tidegate_topics=debug"
+            }
             _ => "debug",
         }
     }

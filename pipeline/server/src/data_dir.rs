@@ -67,7 +67,7 @@ impl DataDir {
                 path.display()
             )));
         }
-        let mut identity = read_or_make_identity(path, pipeline).map_err(|error| failed("read", error))?;
+        let mut identity = read_or_make_identity(path, pipeline)?;
         if identity.pipeline != pipeline {
             return Err(Failure::new(format!(
                 "the data directory '{}' is of the pipeline '{}', the manifest is of '{pipeline}'; use another \
@@ -80,7 +80,7 @@ impl DataDir {
             lock = replace_lock(path).map_err(|error| failed("lock", error))?;
             identity.owner = Uuid::new_v4();
             identity.topics = format!("topics-{}", identity.owner.simple());
-            write_identity(path, &identity).map_err(|error| failed("write to", error))?;
+            write_identity(path, &identity)?;
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(|error| failed("lock", error))?;
         let _ = writeln!(lock, "{me}");
@@ -101,25 +101,20 @@ impl DataDir {
     ///
     /// If the topics hold lines of another database: their positions mean other lines there.
     pub fn bind(&mut self, database: Uuid, form: String) -> Result<(), Failure> {
-        if self.identity.database.is_some_and(|known| known != database) {
-            return Err(Failure::new(format!(
-                "the data directory '{}' belongs to another database, or this one was made anew; use another \
-                 --data-dir, or remove this one (files in the landing folder are read again)",
-                self.path.display()
-            )));
-        }
+        self.assert_of(database)?;
         let changed = self.identity.form.as_ref().is_some_and(|known| *known != form);
         if changed && self.topics().exists() {
             warn!("the datasets have changed: what was in flight is read again from the files");
             std::fs::remove_dir_all(self.topics())?;
         }
+        let is_new = (self.identity.database, self.identity.form.as_deref()) != (Some(database), Some(&form));
         self.identity.database = Some(database);
         self.identity.form = Some(form);
-        Ok(write_identity(&self.path, &self.identity)?)
+        if is_new { write_identity(&self.path, &self.identity) } else { Ok(()) }
     }
 
-    /// Removes the topics of processes that were taken over, once they can commit nothing. One that still writes there makes more work for the
-    /// next start, and no harm.
+    /// Removes the topics of processes that were taken over, once they can commit nothing. One that still writes
+    /// there makes more work for the next start, and no harm.
     pub fn remove_others_topics(&self) {
         for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -127,6 +122,23 @@ impl DataDir {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
+    }
+
+    /// Refuses another database than the one that the topics are tied to.
+    pub(crate) fn assert_of(&self, database: Uuid) -> Result<(), Failure> {
+        if self.identity.database.is_some_and(|known| known != database) {
+            return Err(Failure::new(format!(
+                "the data directory '{}' belongs to another database, or this one was made anew; use another \
+                 --data-dir, or remove this one (files in the landing folder are read again)",
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Where the journal of sources is.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.path.join("sources.jsonl")
     }
 
     /// Where the topics are.
@@ -137,7 +149,8 @@ impl DataDir {
 
 /// Where the topics of a data directory are, which another process may have open.
 pub fn topics(data_dir: &Path) -> PathBuf {
-    data_dir.join(read_identity(data_dir).map_or_else(first_topics, |identity| identity.topics))
+    data_dir
+        .join(read_identity(data_dir).ok().flatten().map_or_else(first_topics, |identity| identity.topics))
 }
 
 /// Puts a locked file in the place of one that another process has locked.
@@ -149,8 +162,8 @@ fn replace_lock(path: &Path) -> std::io::Result<File> {
     Ok(lock)
 }
 
-fn read_or_make_identity(path: &Path, pipeline: &str) -> std::io::Result<Identity> {
-    if let Some(identity) = read_identity(path) {
+fn read_or_make_identity(path: &Path, pipeline: &str) -> Result<Identity, Failure> {
+    if let Some(identity) = read_identity(path)? {
         return Ok(identity);
     }
     let identity = Identity {
@@ -164,22 +177,43 @@ fn read_or_make_identity(path: &Path, pipeline: &str) -> std::io::Result<Identit
     Ok(identity)
 }
 
-fn read_identity(path: &Path) -> Option<Identity> {
-    serde_json::from_slice(&std::fs::read(path.join("identity")).ok()?).ok()
+/// `None` where there is none yet.
+fn read_identity(path: &Path) -> Result<Option<Identity>, Failure> {
+    let file = path.join("identity");
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(format!(
+            "cannot read '{}': {error}; restore it, or remove the data directory (files in the landing folder are \
+             read again)",
+            file.display()
+        ))
+    };
+    match std::fs::read(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(&error)),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&error)),
+    }
 }
 
-fn write_identity(path: &Path, identity: &Identity) -> std::io::Result<()> {
-    // Written aside and renamed, so that a crash leaves the whole of it or nothing.
-    let aside = path.join("identity.new");
-    let mut new = private_file(&aside)?;
-    new.set_len(0)?;
-    new.write_all(&serde_json::to_vec(identity)?)?;
-    new.sync_all()?;
-    Failpoint::IdentityWritten.pass()?;
-    std::fs::rename(&aside, path.join("identity"))
+/// Written aside and renamed, so that a crash or a full disk leaves the old one as it is.
+fn write_identity(path: &Path, identity: &Identity) -> Result<(), Failure> {
+    let (aside, file) = (path.join("identity.new"), path.join("identity"));
+    let text = serde_json::to_vec(identity)?;
+    let write = || {
+        let mut new = private_file(&aside)?;
+        new.set_len(0)?;
+        new.write_all(&text)?;
+        new.sync_all()?;
+        Failpoint::IdentityWritten.pass()?;
+        std::fs::rename(&aside, &file)
+    };
+    write().map_err(|error| {
+        let _ = std::fs::remove_file(&aside); // what was written of it
+        Failure::new(tidegate_topics::Error::io(format!("cannot write '{}'", file.display()), error))
+    })
 }
 
-fn private_file(path: &Path) -> std::io::Result<File> {
+/// Opens a file that nobody else can read; makes it if it is missing.
+pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{Cli, Command};
-use tidegate::{check, demo, init, run, show};
+use tidegate::{check, demo, init, recover, run, show, trace, verify};
 use tidegate_core::failpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -31,12 +31,15 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::Demo(arguments) => demo::demo(&cli.global, arguments).await,
             Command::Run(arguments) => run::command(&cli.global, arguments).await,
+            Command::Recover(arguments) => recover::command(&cli.global, arguments).await,
             Command::Check(format) => check::command(&cli.global, format).await,
+            Command::Verify(arguments) => verify::command(&cli.global, arguments).await,
             Command::Init(arguments) => init::command(&cli.global, arguments).await,
             Command::View(arguments) => show::view(&cli.global, arguments).await,
             Command::Sources(format) => show::sources(&cli.global, format).await,
             Command::DeadLetters(arguments) => show::dead_letters(&cli.global, arguments).await,
             Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
+            Command::Trace(arguments) => trace::command(&cli.global, arguments).await,
             Command::Generate(arguments) => show::generate(arguments),
         }
     });

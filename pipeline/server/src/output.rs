@@ -56,7 +56,7 @@ pub fn table(relation: &Relation) -> String {
 }
 
 /// A text that cannot move the cursor or change colours of the terminal it is shown on.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 

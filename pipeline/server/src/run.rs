@@ -8,6 +8,7 @@ use nix::sys::time::TimeVal;
 use tidegate_connectors::csv::Landing;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::{self, Holder, Postgres};
+use tidegate_core::contract;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_engine::{Pipeline, Until};
 use tidegate_topics::Embedded;
@@ -20,6 +21,7 @@ use crate::Failure;
 use crate::cli::{Format, Global, RunArguments};
 use crate::data_dir::DataDir;
 use crate::output;
+use crate::recover::{self, Recovery};
 use crate::settings::Settings;
 use crate::watch;
 
@@ -27,6 +29,8 @@ use crate::watch;
 const RENEWALS: u32 = 3;
 /// How long a run that has ended waits to give its leases back.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a run that is stopped waits for the batch in hand.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// `tidegate run`.
 ///
@@ -158,6 +162,16 @@ impl Outcome {
 ///
 /// If it cannot start or stops for good.
 pub async fn pipeline(settings: &Settings, until: Until, take_over: bool) -> Result<Outcome, Failure> {
+    pipeline_of(None, settings, until, take_over).await
+}
+
+/// The same; where a recovery is given, it begins and ends with that.
+pub(crate) async fn pipeline_of(
+    mut recovery: Option<&mut Recovery>,
+    settings: &Settings,
+    until: Until,
+    take_over: bool,
+) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let me = holder();
     let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline, &me, take_over)?;
@@ -170,34 +184,54 @@ pub async fn pipeline(settings: &Settings, until: Until, take_over: bool) -> Res
     patiently(&stop, async || postgres.lease(&topics, &me, lease, take_over).await).await?;
     let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
     data_dir.remove_others_topics();
+    let registered = patiently(&stop, async || postgres.registered().await).await?;
+    let start = recover::begin(recovery.as_deref_mut(), settings, &data_dir, &postgres, registered).await?;
     patiently(&stop, async || postgres.prepare(&views).await).await?;
 
     let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
-    let dead_letters_before = dead_letters(&postgres).await?;
-    let pipeline = Pipeline::open(settings.manifest.clone(), log, Arc::new(postgres.clone())).await?;
+    let dead_letters_before = patiently(&stop, async || dead_letters(&postgres).await).await?;
+    let open =
+        async || Pipeline::open(settings.manifest.clone(), log.clone(), Arc::new(postgres.clone())).await;
+    let pipeline = patiently(&stop, open).await?;
     let sent = pipeline.already_sent().await?;
-    let mut landing =
-        Landing::new(settings.landing.clone(), settings.manifest.clone(), postgres.clone(), sent);
+    let mut landing = Landing::new(settings.landing.clone(), settings.manifest.clone(), start.registry, sent);
+    for (path, name, dataset) in start.files {
+        landing.take_back(path, name, dataset);
+    }
     info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
     let progress = pipeline.progress();
     let watching = watch::start(progress.clone());
-    let result = pipeline.run(&mut landing, until, &stop).await;
+    let result = tokio::select! {
+        result = pipeline.run(&mut landing, until, &stop) => result,
+        () = overdue(&stop) => Err(contract::Error::halt(
+            "stopped while Postgres did not answer: the next run does the batch in hand again",
+        )),
+    };
     watching.end().await;
+    let recovered = match recovery {
+        Some(recovery) if result.is_ok() && !stop.is_cancelled() => recovery.end(&data_dir, &postgres).await,
+        _ => Ok(()),
+    };
     let lost = renewing.is_finished();
     renewing.abort();
     let _ = tokio::time::timeout(RELEASE_WITHIN, postgres.release()).await;
-    result?;
     if lost && let Ok(failure) = renewing.await {
         return Err(failure);
     }
+    result?;
+    recovered?;
 
     let took = begun.elapsed();
-    let after = dead_letters(&postgres).await?;
+    let summary = async || Ok((dead_letters(&postgres).await?, datasets(&postgres).await?));
+    let (after, datasets) = match stop.is_cancelled() {
+        true => summary().await.map_err(|error: postgres::Error| Failure::new(error))?,
+        false => patiently(&stop, summary).await?,
+    };
     // Lines that healed hide no line that was rejected.
     let new_dead_letters = (0..2).map(|i| after[i].saturating_sub(dead_letters_before[i])).sum();
     let refused = landing.refused().iter();
     Ok(Outcome {
-        datasets: datasets(&postgres).await?,
+        datasets,
         refused: refused.map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
         new_dead_letters,
         lines: progress.entered(),
@@ -207,28 +241,41 @@ pub async fn pipeline(settings: &Settings, until: Until, take_over: bool) -> Res
     })
 }
 
-/// Does what the database must do before the pipeline can start, however long that takes to succeed.
-async fn patiently<T>(
+/// Resolves when a run that was told to stop should have done so.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_WITHIN).await;
+}
+
+/// Does what the database must do before the pipeline can start and when it has ended, however long that takes
+/// to succeed.
+async fn patiently<T, E: Into<contract::Error>>(
     stop: &CancellationToken,
-    mut attempt: impl AsyncFnMut() -> Result<T, postgres::Error>,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, Failure> {
     let mut delay = Duration::from_millis(100);
     loop {
-        match attempt().await.map_err(tidegate_core::contract::Error::from) {
+        let attempted = tokio::select! {
+            attempted = attempt() => attempted,
+            () = stop.cancelled() => return Err(stopped()),
+        };
+        match attempted.map_err(E::into) {
             Ok(value) => return Ok(value),
             Err(error) if error.retry => {
-                warn!(retry_in_ms = delay.as_millis() as u64, "{error}");
+                warn!(retry_in_ms = delay.as_millis() as u64, "waiting for Postgres: {error}");
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
-                    () = stop.cancelled() => {
-                        return Err(Failure::new("stopped before the database could be reached"));
-                    }
+                    () = stop.cancelled() => return Err(stopped()),
                 }
                 delay = (delay * 2).min(Duration::from_secs(5));
             }
             Err(error) => return Err(Failure::new(error)),
         }
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new("stopped before Postgres had answered")
 }
 
 /// A token that the first SIGTERM or Ctrl-C cancels. A second one ends the process at once.
@@ -258,7 +305,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-fn holder() -> Holder {
+pub(crate) fn holder() -> Holder {
     let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Holder {
@@ -274,7 +321,7 @@ async fn renew(postgres: Postgres, topics: Vec<String>, lease: Duration, stop: C
     loop {
         tokio::time::sleep(lease / RENEWALS).await;
         let renewed = postgres.renew(&topics, lease).await;
-        if let Err(error) = renewed.map_err(tidegate_core::contract::Error::from) {
+        if let Err(error) = renewed.map_err(contract::Error::from) {
             warn!("the leases were not renewed: {error}");
             if !error.retry {
                 stop.cancel();
@@ -294,7 +341,7 @@ fn form(manifest: &Manifest) -> String {
 }
 
 /// How many lines are rejected, and how many wait.
-async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], Failure> {
+async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], postgres::Error> {
     let sources = postgres.sources().await?;
     Ok(["rejected", "waiting"].map(|fate| sum(&sources, fate, |_| true)))
 }
@@ -307,7 +354,7 @@ fn sum(sources: &Relation, column: &str, of: impl Fn(&[Option<String>]) -> bool)
 }
 
 /// Of each dataset: how many sources, and what became of their lines.
-async fn datasets(postgres: &Postgres) -> Result<Relation, Failure> {
+async fn datasets(postgres: &Postgres) -> Result<Relation, postgres::Error> {
     let sources = postgres.sources().await?;
     let counted = ["accepted", "rejected", "waiting", "discarded", "in_flight"];
     let mut columns =

@@ -76,13 +76,14 @@ pub async fn topic(global: &Global, arguments: &TopicArguments) -> Result<(), Fa
 }
 
 /// A copy of some topics to read from. The topics themselves are a running pipeline's alone.
-struct Snapshot {
-    log: Embedded,
+pub(crate) struct Snapshot {
+    pub(crate) log: Embedded,
     _directory: tempfile::TempDir,
 }
 
 impl Snapshot {
-    fn take(directory: &Path, topics: &[String]) -> Result<Self, Failure> {
+    /// Copies those of `topics` that are there.
+    pub(crate) fn take(directory: &Path, topics: &[String]) -> Result<Self, Failure> {
         let copy = tempfile::tempdir()?;
         for topic in topics {
             let from = directory.join(topic);

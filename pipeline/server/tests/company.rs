@@ -68,7 +68,11 @@ pub(crate) async fn home() -> Home {
 
 /// The same with another manifest of the company.
 pub(crate) async fn with_manifest(manifest: &str) -> Home {
-    let home = Home::new(manifest).await;
+    furnished(Home::new(manifest).await)
+}
+
+/// The home, with the views of the repository.
+pub(crate) fn furnished(home: Home) -> Home {
     let views = home.path("sql/views");
     std::fs::create_dir_all(&views).unwrap();
     for entry in std::fs::read_dir(repository().join("sql/views")).unwrap() {

@@ -147,9 +147,9 @@ async fn a_demo_that_is_killed_takes_its_postgres_with_it() {
         return;
     }
     let home = company::home().await;
-    let running = Running::start(private(&home, &["demo", "--hold"]));
+    let mut running = Running::start(private(&home, &["demo", "--hold"]));
     let place = Place::of(&home).await;
     let server = server_in(&place.0).unwrap();
-    running.killed().await;
+    running.kill().await;
     until("the server is gone", async || kill(server, None) == Err(Errno::ESRCH)).await;
 }

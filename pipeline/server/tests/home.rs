@@ -16,6 +16,7 @@ use tidegate_connectors::postgres::testing;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 /// How long anything may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -24,10 +25,13 @@ const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// A folder with a manifest and a landing folder, and a database.
 pub(crate) struct Home {
-    /// The database, as a superuser.
+    /// The database as the command is told, as a superuser.
     pub(crate) url: String,
+    /// The database as the tests ask it.
+    direct: String,
     folder: TempDir,
-    client: tokio_postgres::Client,
+    /// Opened anew when the server has closed it.
+    client: tokio::sync::Mutex<Option<Client>>,
 }
 
 /// How a command ended.
@@ -56,17 +60,25 @@ struct Heard {
 impl Home {
     /// A home with a manifest and an empty database.
     pub(crate) async fn new(manifest: &str) -> Self {
-        let url = testing::database().await.url;
-        let client = session(&url).await;
+        Self::on(testing::database().await.url, manifest)
+    }
+
+    /// The same on another server.
+    pub(crate) fn on(url: String, manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tidegate.yaml"), manifest).unwrap();
         std::fs::create_dir(folder.path().join("landing")).unwrap();
-        Self { url, folder, client }
+        Self { direct: url.clone(), url, folder, client: tokio::sync::Mutex::default() }
+    }
+
+    /// The same, whose command takes another way to its database.
+    pub(crate) fn by_way_of(self, url: String) -> Self {
+        Self { url, ..self }
     }
 
     /// A session of its own, for what is to stay open.
-    pub(crate) async fn session(&self) -> tokio_postgres::Client {
-        session(&self.url).await
+    pub(crate) async fn session(&self) -> Client {
+        session(&self.direct).await.unwrap()
     }
 
     /// A path in the folder.
@@ -122,12 +134,12 @@ impl Home {
 
     /// The rows of a query as texts, null as `null`, the columns with `|` between them.
     pub(crate) async fn query(&self, sql: &str) -> Vec<String> {
-        let messages = self.client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let messages = self.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let rows = messages.iter().filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let row_text = |row: &tokio_postgres::SimpleQueryRow| {
+        let row_text = |row: &SimpleQueryRow| {
             let fields: Vec<&str> = (0..row.len()).map(|i| row.get(i).unwrap_or("null")).collect();
             fields.join("|")
         };
@@ -136,12 +148,69 @@ impl Home {
 
     /// The only value of a query, as a number; 0 while what it asks for is not there.
     pub(crate) async fn count(&self, sql: &str) -> u64 {
-        let Ok(messages) = self.client.simple_query(sql).await else { return 0 };
+        let Ok(messages) = self.ask(sql).await else { return 0 };
         let value = messages.iter().find_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
         });
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Asks the database; waits while its server is down.
+    async fn ask(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+        let begun = Instant::now();
+        let mut client = self.client.lock().await;
+        loop {
+            match self.try_to_ask(&mut client, sql).await {
+                Err(error) if is_down(&error) && begun.elapsed() < DEADLINE => *client = None,
+                answer => return answer,
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    async fn try_to_ask(
+        &self,
+        client: &mut Option<Client>,
+        sql: &str,
+    ) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+        let client = match client {
+            Some(client) => client,
+            None => client.insert(session(&self.direct).await?),
+        };
+        client.simple_query(sql).await
+    }
+
+    /// Keeps the database as it is at this moment, as a copy of that name. No command may run.
+    pub(crate) async fn back_up(&self, name: &str) {
+        let database = self.database();
+        self.while_nobody_is_connected(&[&copy_database(&database, &format!("{database}_{name}"))]).await;
+    }
+
+    /// Brings the database back to the moment of a copy. No command may run.
+    pub(crate) async fn restore(&self, name: &str) {
+        let database = self.database();
+        let copy = copy_database(&format!("{database}_{name}"), &database);
+        self.while_nobody_is_connected(&[&format!("drop database {database}"), &copy]).await;
+    }
+
+    fn database(&self) -> String {
+        let config: tokio_postgres::Config = self.direct.parse().unwrap();
+        config.get_dbname().unwrap().to_owned()
+    }
+
+    /// Executes statements on the server while nobody is connected to the database.
+    async fn while_nobody_is_connected(&self, statements: &[&str]) {
+        let mut config: tokio_postgres::Config = self.direct.parse().unwrap();
+        let (outside, connection) = config.dbname("postgres").connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let leave = format!(
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{}'",
+            self.database()
+        );
+        for sql in [leave.as_str()].iter().chain(statements) {
+            outside.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        }
     }
 
     /// The sources as `tidegate sources` shows them.
@@ -155,11 +224,20 @@ impl Home {
     }
 }
 
-async fn session(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+async fn session(url: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
-    client.batch_execute("set timezone = 'UTC'").await.unwrap();
-    client
+    client.batch_execute("set timezone = 'UTC'").await?;
+    Ok(client)
+}
+
+fn copy_database(from: &str, to: &str) -> String {
+    format!("create database {to} template {from}")
+}
+
+/// Whether the server is down, starts, or has closed the connection.
+fn is_down(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none_or(|state| state.code().starts_with("57"))
 }
 
 impl Running {
@@ -221,9 +299,9 @@ impl Running {
     }
 
     /// Kills it as a power failure would.
-    pub(crate) async fn killed(self) {
+    pub(crate) async fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
-        self.ended().await;
+        self.child.wait().await.unwrap();
     }
 }
 

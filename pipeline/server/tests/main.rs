@@ -7,19 +7,28 @@
 
 mod company;
 mod home;
+mod load;
+mod proxy;
+mod server;
 
 mod bad_input;
 mod check;
 mod demo;
+mod disk_full;
 mod example;
 mod failpoints;
 mod init;
 mod interruptions;
 mod keys;
+mod kills;
 mod names;
 mod order;
+mod outages;
+mod recover;
 mod run;
 mod show;
 mod text;
 mod together;
+mod trace;
+mod verify;
 mod watching;

@@ -97,7 +97,7 @@ async fn a_killed_run_is_followed_at_once_on_its_data_directory() {
     let home = company::home().await;
     let mut first = home.spawn("run");
     first.says("running").await;
-    first.killed().await;
+    first.kill().await;
     home.ingest().await;
 }
 

@@ -52,7 +52,7 @@ async fn a_run_waits_for_a_postgres_that_is_away_and_says_so() {
     running.says("retry").await;
     assert!(!running.has_ended(), "{}", running.said());
     running.signal(Signal::SIGTERM);
-    running.ended().await.failed_with(1).saying(&["stopped before the database could be reached"]);
+    running.ended().await.failed_with(1).saying(&["stopped before Postgres had answered"]);
 }
 
 #[tokio::test]

@@ -170,7 +170,8 @@ impl Topics for Embedded {
         Ok(self.log.handle(topic, partition)?.partition.bytes_after(offset))
     }
 
-    /// Deletes the segments all of whose records are before the offset, but never the active one.
+    /// Deletes the segments all of whose records are before the offset; the active one only when an append
+    /// finds no room.
     async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
         let mut writer = self.log.handle(topic, partition)?.writer.lock_owned().await;
         blocking(move || writer.trim(before)).await

@@ -8,8 +8,8 @@ use crate::Offset;
 
 /// Why a topic could not do what it was asked.
 ///
-/// It prints what happened, to which topic, partition and offset, and what to do;
-/// [`source`](StdError::source) gives the error of the operating system, if there was one.
+/// It prints what happened, to which topic, partition and offset, with the error of the operating system if
+/// there was one, and what to do; [`source`](StdError::source) gives that error.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -67,7 +67,7 @@ impl Error {
             }
             _ => (ErrorKind::Io, ""),
         };
-        let message = message.into() + advice;
+        let message = format!("{}: {source}{advice}", message.into());
         Self { kind, message, source: Some(Box::new(source)) }
     }
 

@@ -17,6 +17,7 @@
 //!
 //! - [`Topics`] is the contract that every kind of topic keeps.
 //! - [`embedded`] is the default: segment files in a directory, in this process.
+//! - [`memory`] is for simulations and tests.
 //! - [`conformance`] is the suite that every implementation passes.
 
 use std::future::Future;
@@ -25,10 +26,12 @@ use tidegate_core::record::Batch;
 
 pub mod conformance;
 pub mod embedded;
+pub mod memory;
 mod error;
 
 pub use embedded::Embedded;
 pub use error::{Error, ErrorKind};
+pub use memory::Memory;
 
 /// The number of a record in its partition, from 0.
 ///

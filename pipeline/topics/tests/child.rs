@@ -93,6 +93,39 @@ async fn child_fills_the_disk() {
 }
 
 #[tokio::test]
+async fn a_full_disk_takes_away_what_every_reader_has_passed() {
+    let temp = TempLog::new();
+    run("trap '' XFSZ; ulimit -f 700;", "child::child_passes_what_fills_the_disk", &temp);
+    let log = open(temp.path(), SEGMENT_BYTES);
+    assert!(log.start(TOPIC, 0).await.unwrap() > 0, "offsets go on, and none is given out twice");
+    assert_eq!(log.end(TOPIC, 0).await.unwrap(), PASSED as u64 + 1);
+    let last = values(&log).await;
+    assert_eq!(last.last().unwrap().trim().parse::<usize>().unwrap(), PASSED);
+}
+
+/// More batches than fit under the limit together.
+const PASSED: usize = 30;
+
+#[tokio::test]
+#[ignore = "runs under a file size limit, as the child of another test"]
+async fn child_passes_what_fills_the_disk() {
+    let Some(directory) = directory() else { return };
+    let log = open(&directory, SEGMENT_BYTES);
+    log.create(TOPIC, 0, 0).await.unwrap();
+    for number in 0..PASSED {
+        let base = log.append(TOPIC, 0, &numbered(number, LARGE), Durability::Synced).await;
+        assert_eq!(base.unwrap(), number as u64);
+        assert_eq!(log.read(TOPIC, 0, number as u64).await.unwrap().unwrap().batch.len(), 1);
+        log.trim(TOPIC, 0, number as u64 + 1).await.unwrap();
+    }
+    // What is not passed stays, and so does the error.
+    log.append(TOPIC, 0, &numbered(PASSED, 10), Durability::Synced).await.unwrap();
+    let too_much = log.append(TOPIC, 0, &numbered(0, 10 * LARGE), Durability::Synced).await;
+    assert_eq!(too_much.unwrap_err().kind(), ErrorKind::Full);
+    assert!(log.read(TOPIC, 0, PASSED as u64).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_directory_is_open_once() {
     let temp = TempLog::new();
     let log = temp.open();

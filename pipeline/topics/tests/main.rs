@@ -11,7 +11,7 @@ mod speed;
 use std::cell::Cell;
 
 use log::{TempLog, open};
-use tidegate_topics::conformance;
+use tidegate_topics::{Memory, conformance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_log_conforms() {
@@ -21,6 +21,11 @@ async fn the_embedded_log_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_log_conforms_in_many_small_segments() {
     conforms(100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_in_memory_conform() {
+    conformance::all(async || Memory::default()).await;
 }
 
 async fn conforms(segment_bytes: u64) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::limits::IDENTIFIER_BYTES_MAX;
+
 /// One fault: where it is, what is wrong, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -58,8 +60,13 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// The known name that was probably meant: at most a third of its letters may differ.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = known.into_iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
+///
+/// What is longer than any name may be is none: to compare two texts costs time and memory by the product of
+/// their lengths.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let is_name = |name: &str| name.len() <= IDENTIFIER_BYTES_MAX;
+    let known = known.into_iter().filter(|other| is_name(name) && is_name(other));
+    let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
     let (distance, other) = distances.min_by_key(|(distance, _)| *distance)?;
     let allowed = (name.chars().count().max(other.chars().count()) / 3).max(1);
     (distance <= allowed).then_some(other)

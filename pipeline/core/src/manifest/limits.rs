@@ -18,3 +18,6 @@ pub(super) const COLUMNS_MAX: usize = 1598;
 /// The columns that Tidegate adds to each table, and those that Postgres has in each.
 pub(super) const TAKEN_COLUMNS: [&str; 8] =
     ["_source", "_line", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+/// For a glob. Of one much longer the matcher would not compile.
+pub(super) const GLOB_BYTES_MAX: usize = 1024;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use globset::{Glob, GlobMatcher};
 use marked_yaml::Node;
 
-use super::limits::{DATASET_CHARS_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
+use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
 use super::yaml::{Entry, Fields, Place, Reader, Text};
 use super::{Csv, Faults, Kind, Manifest, Rules, Table, keys, link};
 
@@ -194,6 +194,11 @@ impl Reader<'_> {
         if files.contains('/') || files.is_empty() {
             let hint = "write a glob like \"jobs*.csv\", without folders; \"landing\" names the folder";
             self.fault(place, format!("\"{files}\" matches no file name"), hint);
+            return None;
+        }
+        if files.len() > GLOB_BYTES_MAX {
+            let hint = format!("a glob has at most {GLOB_BYTES_MAX} bytes; name the files otherwise");
+            self.fault(place, "the glob of the files is too long", hint);
             return None;
         }
         match Glob::new(files) {

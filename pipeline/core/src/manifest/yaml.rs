@@ -267,12 +267,23 @@ fn is_variable(name: &str) -> bool {
 /// second key's first character is overwritten, which moves nothing else.
 fn mask(text: &str, key: &Span, nth: u32) -> Option<String> {
     let mut characters: Vec<char> = text.chars().collect();
-    let mut at = key.start()?.character();
+    let mut at = index_of(&characters, Place::at(key.start()?))?;
     if matches!(characters.get(at)?, '"' | '\'') {
         at += 1;
     }
     *characters.get_mut(at)? = char::from_u32(MASK + nth)?;
     Some(characters.into_iter().collect())
+}
+
+/// Where a place is among the characters of the text. The parser knows that too, but counts bytes where a
+/// block of text is not ASCII.
+fn index_of(characters: &[char], place: Place) -> Option<usize> {
+    let mut start = 0;
+    for _ in 1..place.line {
+        start += characters.get(start..)?.iter().position(|character| matches!(character, '\n' | '\r'))?;
+        start += if characters[start..].starts_with(&['\r', '\n']) { 2 } else { 1 };
+    }
+    Some(start + place.column - 1)
 }
 
 fn is_masked(key: &str) -> bool {
@@ -286,11 +297,17 @@ fn limits(text: &str) -> Option<(Place, &'static str, &'static str)> {
         return Some((Place::START, "the manifest is longer than 1 MiB", "split it into several pipelines"));
     }
     let mut begun = false;
-    for (index, line) in text.lines().enumerate() {
+    let text = text.replace("\r\n", "\n");
+    // A lone CR ends a line too in YAML.
+    for (index, line) in text.split(['\n', '\r']).enumerate() {
         let at = Place { line: index + 1, column: 1 };
-        let deep = line.split_ascii_whitespace().take_while(|word| matches!(*word, "-" | "?")).count();
+        if let Some((before, _)) = line.split_once('\0') {
+            let at = Place { column: before.chars().count() + 1, ..at };
+            return Some((at, "this is no text: it holds a NUL", "remove the NUL, and what else is no text"));
+        }
+        let deep = line.split_ascii_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();
         if deep > NESTING_MAX {
-            return Some((at, "this is nested too deeply", "write fewer \"-\" in a line"));
+            return Some((at, "this is nested too deeply", "write fewer \"-\", \"?\" and \":\" in a line"));
         }
         let marker = line.trim_end() == "---" || line.starts_with("--- ");
         if begun && (marker || line.trim_end() == "...") {

@@ -97,7 +97,10 @@ fn what_is_no_yaml_is_one_fault_with_its_place() {
         "pipeline: p\n---\npipeline: q\n",
         &["2:1: the document ends here; keep one manifest in a file, without \"---\" and \"...\""],
     );
-    assert_faults(&"- ".repeat(100_000), &["1:1: this is nested too deeply; write fewer \"-\" in a line"]);
+    for nested in ["- ", "? ", ": ", ": - "] {
+        let fault = "1:1: this is nested too deeply; write fewer \"-\", \"?\" and \":\" in a line";
+        assert_faults(&nested.repeat(100_000), &[fault]);
+    }
 }
 
 #[test]
@@ -284,4 +287,58 @@ proptest! {
             prop_assert_eq!(faults.to_string().lines().count(), faults.as_slice().len());
         }
     }
+}
+
+#[test]
+fn a_name_of_half_a_mebibyte_is_not_compared_with_another() {
+    // A table of their distances would take two terabytes.
+    let (name, other) = ("a".repeat(500_000), "b".repeat(500_000));
+    let column = format!("r: {{type: integer, references: {other}}}");
+    let dataset = format!("  ? {name}\n  : {{key: id, columns: {{id: integer, {column}}}}}\n");
+    let faults = faulty(&format!("pipeline: p\ndatasets:\n{dataset}")).to_string();
+    let expected = format!("there is no dataset \"{other}\" to reference; datasets are {name}");
+    assert!(faults.contains(&expected), "{:.300}", faults);
+}
+
+#[test]
+fn a_glob_is_not_longer_than_its_matcher_can_be() {
+    for files in ["a".repeat(1_000_000), "é*[!b]".repeat(1000), "[a-z]".repeat(205)] {
+        let fault = "4:12: the glob of the files is too long; a glob has at most 1024 bytes; name the files otherwise";
+        let rest = "    key: id\n    columns: {id: integer}\n";
+        assert_dataset_faults(&format!("    files: \"{files}\"\n{rest}"), &[fault]);
+    }
+    for files in ["é*[!b]".repeat(146), "[a-zß-ü]".repeat(102), "{a*,[!b-ü]}".repeat(85)] {
+        super::valid(&format!(
+            "pipeline: p\ndatasets:\n  jobs:\n    key: id\n    files: \"{files}\"\n    columns: {{id: integer}}\n"
+        ));
+    }
+}
+
+#[test]
+fn a_nul_does_not_end_the_manifest_in_silence() {
+    let text = "pipeline: p\ndatasets:\n  jobs:\n    key: id\n    columns: {id: integer}\n  é\0: landing\n";
+    assert_faults(text, &["6:4: this is no text: it holds a NUL; remove the NUL, and what else is no text"]);
+}
+
+#[test]
+fn a_lone_carriage_return_ends_a_line() {
+    let nested = format!("pipeline: p\r\ndatasets:\r{}", "- ".repeat(100_000));
+    assert_faults(&nested, &["3:1: this is nested too deeply; write fewer \"-\", \"?\" and \":\" in a line"]);
+    let two = "pipeline: p\rdatasets: {jobs: {key: id, columns: {id: integer}}}\r---\rpipeline: q\r";
+    assert_faults(
+        two,
+        &["3:1: the document ends here; keep one manifest in a file, without \"---\" and \"...\""],
+    );
+}
+
+#[test]
+fn keys_given_twice_are_found_behind_a_block_of_text_in_any_script() {
+    let text = "pipeline: p\nlanding: |\n  ééééééééé\nlanding: x\ndatasets:\n  jobs:\n    key: id\n    columns: {id: integer}\n    key: id\n";
+    assert_faults(
+        text,
+        &[
+            "4:1: \"landing\" is given twice; the first is in line 2; remove one of them",
+            "9:5: \"key\" is given twice; the first is in line 7; remove one of them",
+        ],
+    );
 }

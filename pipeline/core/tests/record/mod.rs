@@ -57,8 +57,8 @@ proptest! {
     #[test]
     fn a_line_is_read_as_it_was_written(
         attempt in any::<u32>(),
-        source in any::<u64>(),
-        line in 1..=u64::MAX,
+        source in 0..=i64::MAX as u64,
+        line in 1..=i64::MAX as u64,
         text in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let written = Line { attempt, position: Position::new(source, line), text: &text };

@@ -1,19 +1,22 @@
 //! Splitting: every case of the grammar, and whatever else bytes can be.
 
 mod properties;
+pub(crate) mod reference;
+
+use std::time::{Duration, Instant};
 
 use tidegate_core::split::{Dialect, Fields, PREFIX_BYTES, Splitter, Step, TooLong};
 
 /// What a splitter gives out, with the physical line at which it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(crate) enum Piece {
     Record(u64, Vec<u8>),
     TooLong(u64, TooLong),
 }
 
 /// Splits `input`, which arrives in chunks of these sizes, again and again.
-fn split_in_chunks(input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
-    let mut splitter = Splitter::new(Dialect::STANDARD, limit);
+pub(crate) fn split_dialect(dialect: Dialect, input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
+    let mut splitter = Splitter::new(dialect, limit);
     let (mut pieces, mut buffer, mut arrived) = (Vec::new(), Vec::new(), 0);
     for size in sizes.iter().cycle() {
         let end = (arrived + size).min(input.len());
@@ -23,6 +26,7 @@ fn split_in_chunks(input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
         loop {
             match splitter.next(&buffer[at..], arrived == input.len()) {
                 Step::Record { text, consumed } => {
+                    assert!(text.end <= consumed && consumed > 0, "a record is passed");
                     pieces.push(Piece::Record(splitter.physical_line(), buffer[at..][text].to_vec()));
                     at += consumed;
                 }
@@ -42,6 +46,10 @@ fn split_in_chunks(input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
         assert!(buffer.len() <= limit + 2, "more than a record of the limit has to be kept");
     }
     unreachable!("there is a size")
+}
+
+fn split_in_chunks(input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
+    split_dialect(Dialect::STANDARD, input, limit, sizes)
 }
 
 fn split(input: &[u8], limit: usize) -> Vec<Piece> {
@@ -144,6 +152,28 @@ fn a_quote_that_closes_past_the_limit_gives_only_its_first_line() {
     assert_records("\"a\nb\nc\"\n2\n", 7, &[(1, "\"a\nb\nc\""), (4, "2")]);
     assert_records("\"a\nb\nc\"\r\n2\n", 7, &[(1, "\"a\nb\nc\""), (4, "2")]);
     assert_records("\"a\nb\nc\"", 7, &[(1, "\"a\nb\nc\"")]);
+}
+
+#[test]
+fn lines_that_seem_to_be_one_record_are_not_each_followed_to_the_limit() {
+    const LIMIT: usize = 1 << 20;
+    let started = Instant::now();
+    // Quotes of the first line lead from each line into the next, and each line's own quotes do too.
+    for last in ["", "\"x\n", &"\",\"".repeat(LIMIT / 6)] {
+        let mut input = b"a,\"b\n".to_vec();
+        input.extend(b"a\",\"b\n".repeat(3 * LIMIT / 6));
+        input.extend(last.as_bytes());
+        let lines = input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let pieces = split_in_chunks(&input, LIMIT, &[1 << 16]);
+        assert!(pieces.len() > 400_000);
+        let alike = pieces.iter().zip(lines).take(100_000);
+        for (piece, line) in alike {
+            let Piece::Record(_, text) = piece else { panic!("{piece:?}") };
+            assert_eq!(text, line);
+        }
+    }
+    let taken = started.elapsed();
+    assert!(taken < Duration::from_secs(60), "took {taken:?}; followed to the limit it would be an hour");
 }
 
 #[test]

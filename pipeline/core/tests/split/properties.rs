@@ -1,9 +1,9 @@
 //! What holds for any input.
 
 use proptest::prelude::*;
-use tidegate_core::split::{Dialect, Fields, write_field};
+use tidegate_core::split::{Dialect, Fields, Splitter, Step, write_field};
 
-use super::{Piece, split, split_in_chunks};
+use super::{Piece, reference, split, split_dialect, split_in_chunks};
 
 /// Bytes that are mostly what the grammar is made of.
 fn grammar() -> impl Strategy<Value = Vec<u8>> {
@@ -15,36 +15,114 @@ fn grammar() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..200)
 }
 
-/// Rows of fields, written quoted where they must be and sometimes where they need not.
-fn file() -> impl Strategy<Value = String> {
-    let plain = "[a-c é]{0,4}(x\"[a-c]{0,2})?";
-    let quoted = "([a-c,\n]|\r\n|\"\"){0,6}".prop_map(|text| format!("\"{text}\""));
-    let field = prop_oneof![3 => plain.prop_map(String::from), 1 => quoted];
-    let row = prop::collection::vec(field, 1..5).prop_map(|fields| fields.join(","));
-    let ending = prop::sample::select(vec!["\n", "\r\n", "\n\n", "\r\n\n"]);
-    let rows = prop::collection::vec((row, ending), 0..12);
-    (rows, any::<bool>()).prop_map(|(rows, ends)| {
-        let text: String = rows.iter().map(|(row, ending)| format!("{row}{ending}")).collect();
-        if ends { text } else { text.trim_end_matches(['\r', '\n']).to_owned() }
+/// Any dialect that a manifest may choose.
+fn dialect() -> impl Strategy<Value = Dialect> {
+    let byte = || prop_oneof![prop::sample::select(&b",;\t|\"'"[..]), 1..128_u8];
+    (byte(), byte())
+        .prop_filter("two characters that end no line", |(delimiter, quote)| {
+            delimiter != quote && [delimiter, quote].iter().all(|byte| !matches!(byte, b'\r' | b'\n'))
+        })
+        .prop_map(|(delimiter, quote)| Dialect { delimiter, quote })
+}
+
+/// A value, and whether it is quoted where it need not be.
+type Field = (Vec<u8>, bool);
+
+/// What a program may write: rows of values, each row's line ending, and whether the file begins with a byte
+/// order mark and ends with a line ending. Values are made of what the grammar is made of.
+#[derive(Clone, Debug)]
+struct Wellformed {
+    dialect: Dialect,
+    mark: bool,
+    rows: Vec<(Vec<Field>, &'static str)>,
+    ends: bool,
+}
+
+fn wellformed() -> impl Strategy<Value = Wellformed> {
+    let rows = |dialect: Dialect| {
+        let Dialect { delimiter, quote } = dialect;
+        let byte = prop_oneof![
+            3 => prop::sample::select(vec![delimiter, quote, b'\n', b'\r', b' ', 0, 0xff]),
+            4 => prop::sample::select(&b"abc0\xc3\xa9,;"[..]),
+        ];
+        let value = prop_oneof![
+            4 => prop::collection::vec(byte, 0..6),
+            1 => Just(b"\r\n".to_vec()),
+            1 => Just(vec![quote, quote]),
+        ];
+        let row = prop::collection::vec((value, any::<bool>()), 1..5);
+        let ending = prop::sample::select(vec!["\n", "\r\n", "\n\n", "\r\n\n", "\n\r\n"]);
+        (Just(dialect), prop::collection::vec((row, ending), 0..12), any::<bool>(), any::<bool>())
+    };
+    dialect().prop_flat_map(rows).prop_map(|(dialect, rows, mark, ends)| Wellformed {
+        dialect,
+        mark,
+        rows,
+        ends,
     })
 }
 
-/// The bytes that are left when line feeds, and the carriage returns in front of one, are taken out.
-fn without_line_endings(bytes: &[u8]) -> Vec<u8> {
-    let mut left = Vec::new();
-    for byte in bytes {
-        match byte {
-            b'\n' => {
-                if left.last() == Some(&b'\r') {
-                    left.pop();
+impl Wellformed {
+    fn write(&self) -> Vec<u8> {
+        let mut file = if self.mark { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
+        for (i, (row, ending)) in self.rows.iter().enumerate() {
+            for (k, field) in row.iter().enumerate() {
+                if k > 0 {
+                    file.push(self.dialect.delimiter);
                 }
-                left.push(b'\n');
+                self.write_field(field, row.len() == 1, &mut file);
             }
-            byte => left.push(*byte),
+            if i + 1 < self.rows.len() || self.ends {
+                file.extend(ending.as_bytes());
+            }
         }
+        file
     }
-    left.retain(|byte| *byte != b'\n');
-    left
+
+    /// Quoted where it must be: a lone field that is empty would be a blank line, and a carriage return
+    /// ends a record for the `csv` crate.
+    fn write_field(&self, (value, quoted): &Field, alone: bool, file: &mut Vec<u8>) {
+        let Dialect { delimiter, quote } = self.dialect;
+        let must = value.iter().any(|byte| [delimiter, b'\r', b'\n'].contains(byte))
+            || value.first() == Some(&quote)
+            || value.starts_with(b"\xef") // of a byte order mark
+            || (alone && value.is_empty());
+        if !must && !quoted {
+            return file.extend(value);
+        }
+        file.push(quote);
+        for byte in value {
+            file.extend(std::iter::repeat_n(*byte, if *byte == quote { 2 } else { 1 }));
+        }
+        file.push(quote);
+    }
+
+    fn values(&self) -> Vec<Vec<Vec<u8>>> {
+        let row = |row: &[Field]| row.iter().map(|(value, _)| value.clone()).collect();
+        self.rows.iter().map(|(fields, _)| row(fields)).collect()
+    }
+}
+
+/// The records as the `csv` crate reads them.
+fn read(dialect: Dialect, file: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(dialect.delimiter)
+        .quote(dialect.quote)
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(file);
+    reader
+        .byte_records()
+        .map(|record| record.expect("any bytes are CSV").iter().map(<[u8]>::to_vec).collect())
+        .collect()
+}
+
+/// Whether this is nothing but LF and CRLF.
+fn is_line_endings(bytes: &[u8]) -> bool {
+    bytes.is_empty()
+        || bytes.strip_suffix(b"\n").is_some_and(|lines| {
+            lines.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line == b"\r")
+        })
 }
 
 proptest! {
@@ -60,49 +138,67 @@ proptest! {
     }
 
     #[test]
-    fn every_byte_of_a_line_is_in_exactly_one_piece(input in grammar(), limit in 0_usize..40) {
-        let mut found = Vec::new();
-        let mut line_before = 0;
-        for piece in split(&input, limit) {
-            let line = match piece {
-                Piece::Record(line, text) => {
-                    prop_assert!(text.len() <= limit && !text.is_empty());
-                    found.extend_from_slice(&without_line_endings(&text));
-                    line
-                }
-                Piece::TooLong(line, record) => {
-                    prop_assert!(record.length > limit as u64);
-                    prop_assert_eq!(record.prefix.len() as u64, record.length, "the input is short");
-                    prop_assert_eq!(record.hash, blake3::hash(&record.prefix));
-                    found.extend_from_slice(&record.prefix);
-                    line
-                }
-            };
-            prop_assert!(line > line_before);
-            line_before = line;
+    fn pieces_are_those_of_the_reference(
+        dialect in dialect(),
+        input in grammar(),
+        limit in 0_usize..40,
+        size in 1_usize..60,
+    ) {
+        // The grammar is of the standard dialect.
+        for dialect in [Dialect::STANDARD, dialect] {
+            let expected = reference::split(dialect, &input, limit);
+            prop_assert_eq!(split_dialect(dialect, &input, limit, &[size]), expected);
         }
-        let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&input);
-        prop_assert_eq!(found, without_line_endings(input));
     }
 
     #[test]
-    fn records_and_fields_are_those_of_the_csv_crate(input in file(), size in 1_usize..30) {
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .has_headers(false)
-            .from_reader(input.as_bytes());
-        let expected: Vec<Vec<Vec<u8>>> = reader
-            .byte_records()
-            .map(|record| record.unwrap().iter().map(<[u8]>::to_vec).collect())
-            .collect();
+    fn between_the_texts_of_pieces_stand_line_endings_alone(input in grammar(), limit in 0_usize..40) {
+        let mut splitter = Splitter::new(Dialect::STANDARD, limit);
+        let mut at = if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let mut consumed_before = 0;
+        loop {
+            let rest = &input[consumed_before..];
+            let (text, consumed) = match splitter.next(rest, true) {
+                Step::Record { text, consumed } => {
+                    let text = consumed_before + text.start..consumed_before + text.end;
+                    prop_assert!(!text.is_empty() && text.len() <= limit);
+                    (text, consumed)
+                }
+                Step::TooLong { record, consumed } => {
+                    let passed = &rest[..consumed];
+                    let line = passed.strip_suffix(b"\n").map_or(passed, |line| line.strip_suffix(b"\r").unwrap_or(line));
+                    let end = consumed_before + line.len();
+                    let text = end - record.length as usize..end;
+                    prop_assert!(text.len() > limit);
+                    prop_assert_eq!(record.hash, blake3::hash(&input[text.clone()]));
+                    prop_assert_eq!(&record.prefix, &input[text.clone()], "the input is short");
+                    (text, consumed)
+                }
+                Step::End => break,
+                Step::More { .. } => return Err(TestCaseError::fail("asks for more at the end")),
+            };
+            prop_assert!(is_line_endings(&input[at..text.start]), "{:?}", &input[at..text.start]);
+            at = text.end;
+            consumed_before += consumed;
+        }
+        prop_assert!(is_line_endings(&input[at..]), "{:?}", &input[at..]);
+    }
+
+    #[test]
+    fn what_is_well_formed_is_read_as_written_and_as_the_csv_crate_does(
+        file in wellformed(),
+        size in 1_usize..60,
+    ) {
+        let written = file.write();
         let mut fields = Fields::default();
         let mut found = Vec::new();
-        for piece in split_in_chunks(input.as_bytes(), 1000, &[size]) {
+        for piece in split_dialect(file.dialect, &written, 1000, &[size]) {
             let Piece::Record(_, text) = piece else { panic!("{piece:?}") };
-            fields.split(&text, Dialect::STANDARD).unwrap();
+            fields.split(&text, file.dialect).unwrap();
             found.push((0..fields.len()).map(|i| fields.get(i, &text).to_vec()).collect::<Vec<_>>());
         }
-        prop_assert_eq!(found, expected);
+        prop_assert_eq!(&found, &read(file.dialect, &written));
+        prop_assert_eq!(found, file.values());
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn a_plain_line_comes_back_as_the_same_bytes() {
 }
 
 #[test]
-fn what_is_quoted_needlessly_loses_its_quotes_and_a_lone_carriage_return_gets_some() {
+fn what_is_quoted_needlessly_loses_its_quotes_and_what_ends_a_line_gets_some() {
     let validator = validator_of("text");
     for (text, expected) in [
         ("\"1\",\"a\"", "1,a"),
@@ -33,6 +33,7 @@ fn what_is_quoted_needlessly_loses_its_quotes_and_a_lone_carriage_return_gets_so
         ("1,\"a\"\"b\nc\"", "1,\"a\"\"b\nc\""),
         ("1,a\"b", "1,\"a\"\"b\""),
         ("1,a\rb", "1,\"a\rb\""),
+        ("1,a\nb", "1,\"a\nb\""),
     ] {
         assert_eq!(canonical(&validator, text), expected, "{text}");
     }

@@ -32,6 +32,8 @@ pub(super) struct Writer {
     unsynced: Vec<Offset>,
     /// Whether the names of segments may not be on disk yet.
     directory_unsynced: bool,
+    /// What lies before this offset may be dropped.
+    trimmable: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +55,20 @@ impl Writer {
             sealed: false,
             unsynced: Vec::new(),
             directory_unsynced: true,
+            trimmable: 0,
         }
     }
 
-    /// Writes a batch behind the end, where no reader sees it; gives its base offset.
+    /// Writes a batch behind the end, where no reader sees it; gives its base offset. Where there is no
+    /// room, what every reader has passed is dropped first, the active segment too.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<Offset, Error> {
+        match self.try_write(batch) {
+            Err(error) if error.kind() == ErrorKind::Full && self.make_room() => self.try_write(batch),
+            written => written,
+        }
+    }
+
+    fn try_write(&mut self, batch: &Batch) -> Result<Offset, Error> {
         self.cut_pending();
         let mut tail = self.partition.tail();
         let body = batch.as_bytes();
@@ -98,6 +109,20 @@ impl Writer {
             Error::io(message, error)
         })?;
         Ok(tail.end)
+    }
+
+    /// Leaves an active segment of which nothing is wanted any more, and deletes it. `false` if it is
+    /// wanted, or that cannot be done.
+    fn make_room(&mut self) -> bool {
+        let tail = self.partition.tail();
+        if self.trimmable < tail.end || tail.end == tail.base {
+            return false;
+        }
+        let made = self.roll(tail.end, None).and_then(|()| self.trim(tail.end));
+        if let Err(error) = &made {
+            tracing::debug!(%error, "cannot make room");
+        }
+        made.is_ok()
     }
 
     /// Shows readers what was written.
@@ -156,6 +181,7 @@ impl Writer {
 
     /// Deletes old segments; see [`Topics::trim`](crate::Topics::trim).
     pub(super) fn trim(&mut self, before: Offset) -> Result<(), Error> {
+        self.trimmable = self.trimmable.max(before);
         let trimmed = self.partition.trim(before);
         let start = self.partition.start();
         self.unsynced.retain(|base| *base >= start);

@@ -1,0 +1,96 @@
+//! Files of `done/`, read once more, by the very code that read them first.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tidegate_core::contract::{Error, Intake};
+use tidegate_core::manifest::Manifest;
+use tidegate_core::validate::Validator;
+
+use super::Registry;
+use super::done::{DONE, done_path};
+use super::file::{self, BLOCK_BYTES, Opened};
+use super::passed::Passed;
+use super::reading::{Content, Progress, Reading, Unfit};
+pub(crate) use file::{Identity, identity_behind};
+
+/// The folder, inside the landing folder, of the files whose every line is accounted for.
+pub(crate) fn folder(landing: &Path) -> PathBuf {
+    landing.join(DONE)
+}
+
+/// A source and its name, as the name of its file in `done/` says.
+pub(crate) fn parse_name(file_name: &str) -> Option<(u64, &str)> {
+    let (source, name) = file_name.split_once('-')?;
+    Some((source.parse().ok()?, name))
+}
+
+/// A file of `done/`, hashed.
+pub(crate) struct Done {
+    opened: Opened,
+}
+
+impl Done {
+    /// The file of a source, by the name that it had; `None` if it is not there.
+    pub(crate) async fn open(
+        landing: &Path,
+        source: u64,
+        name: &str,
+        dataset: usize,
+    ) -> io::Result<Option<Self>> {
+        let path = done_path(landing, source, name);
+        match Opened::open(&path, name, dataset).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Ok(Some(Self { opened: opened? })),
+        }
+    }
+
+    /// The identity under which its content is registered, unless a source with the same content was closed
+    /// before.
+    pub(crate) fn identity(&self, manifest: &Manifest) -> Identity {
+        self.opened.identity(manifest)
+    }
+
+    /// Reads up to the first line.
+    pub(crate) fn read(self, source: u64, manifest: &Manifest) -> Result<Again, String> {
+        let content = Content::start(self.opened, manifest, BLOCK_BYTES).map_err(|unfit| match unfit {
+            Unfit::Changed => "it changed while it was read".to_owned(),
+            Unfit::Refused(reason) => reason,
+            Unfit::Failed(error) => error.to_string(),
+        })?;
+        Ok(Again { reading: Reading::new(source, content, Passed::none(), 0) })
+    }
+}
+
+/// A file that is read once more.
+pub(crate) struct Again {
+    reading: Reading,
+}
+
+/// What comes next in it.
+pub(crate) enum Next {
+    /// Lines, as a source gives them out.
+    Lines(Intake),
+    /// No more.
+    End {
+        /// How many lines there were.
+        lines: u64,
+        /// Whether it changed before its end.
+        changed: bool,
+    },
+}
+
+impl Again {
+    /// The next lines. The registry is not asked about any: all are given out.
+    pub(crate) async fn next(
+        &mut self,
+        manifest: &Manifest,
+        validator: &Validator,
+        registry: &impl Registry,
+    ) -> Result<Next, Error> {
+        Ok(match self.reading.next(manifest, validator, registry).await? {
+            Progress::Lines(intake) => Next::Lines(intake),
+            Progress::Ended { lines, whole } => Next::End { lines, changed: !whole },
+        })
+    }
+}

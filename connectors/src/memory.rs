@@ -1,0 +1,694 @@
+//! A sink and a registry in memory, for simulations: a small, honest model of what Postgres does.
+//!
+//! A [`Database`] outlives the processes that use it. Each [`Memory`] is what one process has of it: its
+//! manifest, its identity as an owner of leases, and the view that it knows. A transaction works on a copy
+//! of the [`State`], which takes the place of the old one at the commit.
+//!
+//! To show that a harness finds mistakes, a [`Flaw`] plants one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Offsets, SINK_READER, Sink, Tally};
+use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};
+use tidegate_core::ledger::{Chunk, Fate, chunk_of};
+use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::position::Position;
+use tidegate_core::record::Line;
+use tidegate_core::references::normal_key;
+use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::validate::{Scratch, Validator, unknown_reference};
+
+use crate::csv::{Arrival, Registry};
+use crate::postgres::Registration;
+
+/// A database in memory. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Database {
+    state: Arc<Mutex<State>>,
+}
+
+/// All that the database holds.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Source 1 is the first.
+    pub sources: Vec<Source>,
+    /// By source and chunk.
+    pub ledger: BTreeMap<(u64, u64), Chunk>,
+    /// Rows by dataset and key, the key in its [`normal_key`] form.
+    pub tables: BTreeMap<(usize, Vec<u8>), Row>,
+    /// Lines that are, or were, not in their table.
+    pub letters: BTreeMap<Position, Letter>,
+    /// The view that is kept.
+    pub view: View,
+    offsets: BTreeMap<(String, String, u32), u64>,
+    owner: Option<u64>,
+    refused: Vec<(usize, usize, String)>,
+}
+
+/// A registered source.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name of its dataset.
+    pub dataset: String,
+    /// The name of its file.
+    pub name: String,
+    /// The size of its file.
+    pub bytes: u64,
+    /// How many lines it has, once that is known.
+    pub lines: Option<u64>,
+    /// Whether every line was accounted for.
+    pub complete: bool,
+    identity: Vec<u8>,
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `None` where another application wrote the row: it ranks below every line.
+    pub position: Option<Position>,
+    /// Its values, in the order of the columns.
+    pub values: Arc<[String]>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The index of its dataset.
+    pub dataset: usize,
+    /// What became of it.
+    pub status: Status,
+    /// Why it is here.
+    pub reasons: Arc<[Reason]>,
+    stage: Stage,
+    text: Option<Arc<str>>,
+    awaits: Arc<[Key]>,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Something is wrong with the line.
+    Rejected,
+    /// A reference is missing.
+    Waiting,
+    /// Its references came, and it was accepted.
+    Healed,
+}
+
+/// A count of the rows of a dataset by a column, kept up to date by the change of each commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Dataset and column.
+    pub of: Option<(usize, usize)>,
+    /// How many rows there are of each value.
+    pub counts: BTreeMap<String, i64>,
+}
+
+impl View {
+    /// The same view computed afresh.
+    pub fn afresh(of: Option<(usize, usize)>, tables: &BTreeMap<(usize, Vec<u8>), Row>) -> Self {
+        let mut view = Self { of, ..Self::default() };
+        for ((dataset, _), row) in tables {
+            view.change(of, *dataset, None, Some(row));
+        }
+        view
+    }
+
+    /// Takes in the change of a row, for who believes that the view is `of` this.
+    fn change(&mut self, of: Option<(usize, usize)>, dataset: usize, old: Option<&Row>, new: Option<&Row>) {
+        let Some((_, column)) = of.filter(|(its, _)| *its == dataset) else { return };
+        for (row, by) in [(old, -1), (new, 1)] {
+            let Some(row) = row else { continue };
+            let count = self.counts.entry(row.values[column].clone()).or_insert(0);
+            *count += by;
+            if *count == 0 {
+                self.counts.remove(&row.values[column]);
+            }
+        }
+    }
+}
+
+/// A mistake that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The ledger forgets the first line of a chunk once it holds ten.
+    LedgerForgets,
+    /// A row is written whatever its position.
+    LastWriteWins,
+    /// The ledger claims to hold a line that it does not hold, when a source asks where to go on.
+    ResumeSkips,
+    /// The ledger is committed first, and the rows afterwards.
+    TwoTransactions,
+    /// A process that was taken over may commit.
+    StaleCommits,
+    /// Nobody is told that a commit brought what waiting lines may wait for.
+    HealingLost,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::LedgerForgets,
+        Self::LastWriteWins,
+        Self::ResumeSkips,
+        Self::TwoTransactions,
+        Self::StaleCommits,
+        Self::HealingLost,
+    ];
+}
+
+/// A row's identity: dataset and key, in its [`normal_key`] form.
+type Key = (usize, Vec<u8>);
+
+/// What one process has of a [`Database`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Memory {
+    database: Database,
+    process: Arc<Process>,
+}
+
+struct Process {
+    manifest: Arc<Manifest>,
+    /// The rules of each dataset, for lines as the source gave them.
+    as_given: Vec<Validator>,
+    /// The same, for lines as the transform passed them on.
+    canonical: Vec<Validator>,
+    owner: u64,
+    view: Option<(usize, usize)>,
+    flaw: Option<Flaw>,
+}
+
+/// A delivery as this sink works on it.
+#[derive(Default)]
+pub struct Batch {
+    rows: Vec<Candidate>,
+    letters: Vec<(Position, Letter)>,
+    consumed: Vec<Consumed>,
+    tallies: Vec<Tally>,
+    /// Whether the lines stand among the dead letters, as waiting.
+    stored: bool,
+}
+
+/// A line that may become a row.
+struct Candidate {
+    dataset: usize,
+    position: Position,
+    key: Vec<u8>,
+    values: Arc<[String]>,
+    references: Vec<Wanted>,
+    /// What the line is as a dead letter.
+    stage: Stage,
+    text: Arc<str>,
+}
+
+/// What a line references through a column.
+struct Wanted {
+    column: usize,
+    key: Key,
+}
+
+impl Database {
+    /// What a process of this owner has of the database. It keeps the view of a dataset's column, and may
+    /// commit once it has [taken over](Memory::take_over).
+    pub fn open(
+        &self,
+        manifest: Arc<Manifest>,
+        owner: u64,
+        view: Option<(usize, usize)>,
+        flaw: Option<Flaw>,
+    ) -> Memory {
+        let process = Process {
+            as_given: manifest.datasets.iter().map(Validator::new).collect(),
+            canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
+            manifest,
+            owner,
+            view,
+            flaw,
+        };
+        Memory { database: self.clone(), process: Arc::new(process) }
+    }
+
+    /// Looks at what is committed.
+    pub fn look<T>(&self, at: impl FnOnce(&State) -> T) -> T {
+        at(&self.locked())
+    }
+
+    /// Refuses rows that have this value, as a check constraint would.
+    pub fn refuse(&self, dataset: usize, column: usize, value: &str) {
+        self.locked().refused.push((dataset, column, value.to_owned()));
+    }
+
+    /// Writes a row as another application would, unless the key is there. `definition` is of
+    /// the dataset.
+    pub fn insert(&self, dataset: usize, definition: &Dataset, values: &[&str]) {
+        let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let mut state = self.locked();
+        let State { tables, view, .. } = &mut *state;
+        tables.entry((dataset, key)).or_insert_with(|| {
+            let row = Row { position: None, values };
+            view.change(view.of, dataset, None, Some(&row));
+            row
+        });
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        // A state is replaced as a whole, so a panic leaves none half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// Takes the leases, whoever had them.
+    pub fn take_over(&self) {
+        self.database.locked().owner = Some(self.process.owner);
+    }
+
+    /// Whether this process has the leases.
+    pub fn may_commit(&self) -> bool {
+        self.database.locked().owner == Some(self.process.owner)
+    }
+
+    /// Makes the view the one that this process keeps.
+    ///
+    /// # Errors
+    ///
+    /// If the process was taken over.
+    pub fn prepare(&self) -> Result<(), Error> {
+        let mut state = self.fenced()?;
+        if state.view.of != self.process.view {
+            state.view = View::afresh(self.process.view, &state.tables);
+        }
+        Ok(())
+    }
+
+    /// Accepts waiting lines of a dataset whose references exist, in one transaction. Gives how many left the
+    /// waiting set.
+    ///
+    /// # Errors
+    ///
+    /// If the process was taken over.
+    pub async fn heal_dataset(&self, dataset: usize) -> Result<u64, Error> {
+        let Some(batch) = self.ready(dataset) else { return Ok(0) };
+        Ok(self.commit(&batch).await?.1)
+    }
+
+    /// The waiting lines of a dataset one of whose references has come, or is of the same dataset.
+    fn ready(&self, dataset: usize) -> Option<Batch> {
+        let state = self.database.locked();
+        let mut batch = Batch { stored: true, ..self.empty_batch() };
+        for (position, letter) in &state.letters {
+            let has_come = |key: &Key| key.0 == dataset || state.tables.contains_key(key);
+            let waits = letter.dataset == dataset && letter.status == Status::Waiting;
+            if waits && letter.awaits.iter().any(has_come) {
+                self.read_letter(*position, letter.clone(), &mut batch);
+            }
+        }
+        (!batch.rows.is_empty() || !batch.letters.is_empty()).then_some(batch)
+    }
+
+    /// The state, for a process that has not been taken over.
+    fn fenced(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.database.locked();
+        if state.owner == Some(self.process.owner) || self.process.flaw == Some(Flaw::StaleCommits) {
+            return Ok(state);
+        }
+        Err(Error::halt("another process has taken this pipeline over; this one can commit nothing any more"))
+    }
+
+    fn empty_batch(&self) -> Batch {
+        Batch { tallies: vec![Tally::default(); self.process.manifest.datasets.len()], ..Batch::default() }
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<(Applied, u64), Error> {
+        let (next, applied, left) = Transaction::run(self, batch)?;
+        if self.process.flaw == Some(Flaw::TwoTransactions) {
+            let rows = next.tables.clone();
+            let held = self.database.look(|state| (state.tables.clone(), state.view.clone()));
+            *self.database.locked() = State { tables: held.0, view: held.1, ..next.clone() };
+            tokio::task::yield_now().await;
+            let mut state = self.database.locked();
+            (state.tables, state.view) = (rows, next.view);
+        } else {
+            *self.database.locked() = next;
+        }
+        Ok((applied, left))
+    }
+
+    fn candidate(&self, dataset: usize, line: Line<'_>, stage: Stage, text: &str) -> Candidate {
+        let definition = &self.process.manifest.datasets[dataset];
+        let mut fields = Fields::default();
+        fields.split(line.text, Dialect::STANDARD).expect("a canonical line has no open quote");
+        let value = |column: usize| String::from_utf8_lossy(fields.get(column, line.text)).into_owned();
+        let values: Arc<[String]> = (0..definition.columns.len()).map(value).collect();
+        let wanted = |(column, parent): (usize, usize)| {
+            let kind = self.process.manifest.datasets[parent].key_column().kind;
+            let key = (parent, normal_key(kind, values[column].as_bytes()));
+            (!values[column].is_empty()).then_some(Wanted { column, key })
+        };
+        let columns = definition.columns.iter().enumerate();
+        let references = columns.filter_map(|(i, column)| wanted((i, column.references?))).collect();
+        let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
+        Candidate { dataset, position: line.position, key, values, references, stage, text: text.into() }
+    }
+
+    /// Takes in a dead letter. One that waits is a candidate: its reference may exist by now.
+    fn read_letter(&self, position: Position, mut letter: Letter, batch: &mut Batch) {
+        if letter.status == Status::Waiting {
+            let validators = match letter.stage {
+                Stage::Sink => &self.process.canonical,
+                Stage::Source | Stage::Transform => &self.process.as_given,
+            };
+            let text = letter.text.clone().unwrap_or_default();
+            match validators[letter.dataset].check(text.as_bytes(), &mut Scratch::default()) {
+                Ok(row) => {
+                    let line = Line { attempt: 0, position, text: row.canonical };
+                    batch.rows.push(self.candidate(letter.dataset, line, letter.stage, &text));
+                    return;
+                }
+                Err(reasons) => (letter.status, letter.reasons) = (Status::Rejected, reasons.into()),
+            }
+        }
+        batch.letters.push((position, letter));
+    }
+}
+
+impl Sink for Memory {
+    type Batch = Batch;
+
+    fn read(&self, delivery: &Delivery) -> Batch {
+        let mut batch = self.empty_batch();
+        for (dataset, records) in &delivery.rows {
+            for line in records.iter().filter_map(|record| Line::parse(record.value)) {
+                let text = String::from_utf8_lossy(line.text);
+                batch.rows.push(self.candidate(*dataset, line, Stage::Sink, &text));
+            }
+        }
+        for record in delivery.dead_letters.iter().flat_map(|batch| batch.iter()) {
+            let Ok(parsed) = DeadLetter::parse(record.value) else { continue };
+            let Some((dataset, _)) = self.process.manifest.dataset(&parsed.dataset) else { continue };
+            let status = match parsed.event {
+                Event::Rejected => Status::Rejected,
+                Event::Waiting => Status::Waiting,
+            };
+            let position = parsed.position();
+            let text = parsed.text.map(|text| text.into());
+            let (reasons, awaits) = (parsed.reasons.into(), Arc::default());
+            let letter = Letter { dataset, status, reasons, stage: parsed.stage, text, awaits };
+            self.read_letter(position, letter, &mut batch);
+        }
+        batch.consumed = delivery.consumed.clone();
+        batch
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Applied, Error> {
+        let (applied, _) = self.commit(batch).await?;
+        let may_heal = applied.may_heal && self.process.flaw != Some(Flaw::HealingLost);
+        Ok(Applied { may_heal, ..applied })
+    }
+
+    async fn heal(&self) -> Result<u64, Error> {
+        let mut total = 0;
+        loop {
+            let mut healed = 0;
+            for dataset in 0..self.process.manifest.datasets.len() {
+                healed += self.heal_dataset(dataset).await?;
+            }
+            total += healed;
+            if healed == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn tidy(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn keys(
+        &self,
+        dataset: usize,
+        limit: usize,
+        mut learn: impl FnMut(&[u8]) + Send,
+    ) -> Result<bool, Error> {
+        let state = self.database.locked();
+        let keys = || state.tables.keys().filter(|(its, _)| *its == dataset);
+        keys().take(limit).for_each(|(_, key)| learn(key));
+        Ok(keys().count() <= limit)
+    }
+}
+
+/// One transaction, on a copy of the state.
+struct Transaction<'a> {
+    process: &'a Process,
+    batch: &'a Batch,
+    next: State,
+    tallies: Vec<Tally>,
+    /// How many lines left the waiting set.
+    left: u64,
+}
+
+impl<'a> Transaction<'a> {
+    fn run(memory: &'a Memory, batch: &'a Batch) -> Result<(State, Applied, u64), Error> {
+        let next = memory.fenced()?.clone();
+        let process = &*memory.process;
+        let mut transaction = Self { process, batch, next, tallies: batch.tallies.clone(), left: 0 };
+        for dataset in 0..process.manifest.datasets.len() {
+            transaction.rows(dataset);
+        }
+        transaction.letters();
+        for consumed in &batch.consumed {
+            store(&mut transaction.next, SINK_READER, consumed);
+        }
+        if process.flaw == Some(Flaw::LedgerForgets) {
+            transaction.next.ledger.values_mut().for_each(forget);
+        }
+        let Self { next, tallies, left, .. } = transaction;
+        let may_heal = |(dataset, tally): (usize, &Tally)| {
+            tally.waiting > 0 || (tally.accepted > 0 && is_referenced(&process.manifest, dataset))
+        };
+        let may_heal = tallies.iter().enumerate().any(may_heal);
+        Ok((next, Applied { tallies, may_heal }, left))
+    }
+
+    /// What is new of a dataset: written, set aside as waiting, or refused.
+    fn rows(&mut self, dataset: usize) {
+        let batch = self.batch;
+        let mut seen = BTreeSet::new();
+        let mut new: Vec<&Candidate> = Vec::new();
+        for row in batch.rows.iter().filter(|row| row.dataset == dataset) {
+            if self.is_new(row.position) && seen.insert(row.position) {
+                new.push(row);
+            } else {
+                self.tallies[dataset].duplicates += 1;
+            }
+        }
+        let written = self.writable(&new);
+        for row in new.iter().filter(|row| written.contains(&row.position)) {
+            self.write(row);
+            self.settle(row, Fate::Accepted, Vec::new());
+            self.tallies[dataset].accepted += 1;
+        }
+        for row in new.iter().filter(|row| !written.contains(&row.position)) {
+            let lacks: Vec<&Wanted> =
+                row.references.iter().filter(|wanted| !self.next.tables.contains_key(&wanted.key)).collect();
+            if lacks.is_empty() {
+                self.settle(row, Fate::Rejected, Vec::new());
+                self.tallies[dataset].rejected += 1;
+            } else {
+                self.settle(row, Fate::Waiting, lacks);
+                self.tallies[dataset].waiting += 1;
+            }
+        }
+    }
+
+    /// A line that the ledger lacks; of stored letters, one that still waits.
+    fn is_new(&self, position: Position) -> bool {
+        let chunk = self.next.ledger.get(&(position.source, chunk_of(position.line)));
+        let fate = chunk.and_then(|chunk| chunk.fate(position.line));
+        fate == self.batch.stored.then_some(Fate::Waiting)
+    }
+
+    /// The lines that can be written together: none is refused, and each finds its references in the tables or
+    /// among the others.
+    fn writable(&self, new: &[&Candidate]) -> BTreeSet<Position> {
+        let mut left: Vec<_> = new.iter().filter(|row| !self.is_refused(row)).collect();
+        loop {
+            let own: BTreeSet<_> = left.iter().map(|row| (row.dataset, row.key.as_slice())).collect();
+            let before = left.len();
+            let holds = |(dataset, key): &Key| own.contains(&(*dataset, key.as_slice()));
+            let is_there = |wanted: &Wanted| self.next.tables.contains_key(&wanted.key) || holds(&wanted.key);
+            let kept: Vec<_> =
+                left.iter().copied().filter(|row| row.references.iter().all(is_there)).collect();
+            if kept.len() == before {
+                return kept.iter().map(|row| row.position).collect();
+            }
+            left = kept;
+        }
+    }
+
+    fn is_refused(&self, row: &Candidate) -> bool {
+        let refuses = |(dataset, column, value): &(usize, usize, String)| {
+            *dataset == row.dataset && row.values[*column] == *value
+        };
+        self.next.refused.iter().any(refuses)
+    }
+
+    /// The newest position wins.
+    fn write(&mut self, row: &Candidate) {
+        let key = (row.dataset, row.key.clone());
+        let held = self.next.tables.get(&key);
+        let is_newer = held.is_none_or(|held| held.position < Some(row.position));
+        if is_newer || self.process.flaw == Some(Flaw::LastWriteWins) {
+            let new = Row { position: Some(row.position), values: row.values.clone() };
+            self.next.view.change(self.process.view, row.dataset, held, Some(&new));
+            self.next.tables.insert(key, new);
+        }
+    }
+
+    /// Notes what became of a line, in the ledger and among the dead letters.
+    fn settle(&mut self, row: &Candidate, fate: Fate, lacks: Vec<&Wanted>) {
+        self.note(row.position, fate);
+        let status = match fate {
+            Fate::Accepted if !self.batch.stored => return,
+            Fate::Accepted => Status::Healed,
+            Fate::Waiting => Status::Waiting,
+            Fate::Rejected | Fate::Discarded => Status::Rejected,
+        };
+        let Process { manifest, .. } = self.process;
+        let unknown = |wanted: &&Wanted| {
+            let column = &manifest.datasets[row.dataset].columns[wanted.column].name;
+            let parent = &manifest.datasets[wanted.key.0].name;
+            unknown_reference(column, parent, row.values[wanted.column].as_bytes())
+        };
+        let reasons: Arc<[Reason]> = match fate {
+            Fate::Rejected => [Reason::new(Code::ConstraintViolation, None, "refused", b"")].into(),
+            _ => lacks.iter().map(unknown).collect(),
+        };
+        let awaits = lacks.iter().map(|wanted| wanted.key.clone()).collect();
+        let (stage, text) = (row.stage, Some(row.text.clone()));
+        let letter = Letter { dataset: row.dataset, status, reasons, stage, text, awaits };
+        self.next.letters.insert(row.position, letter);
+    }
+
+    /// The letters that are no candidates.
+    fn letters(&mut self) {
+        let batch = self.batch;
+        for (position, letter) in &batch.letters {
+            if self.is_new(*position) {
+                self.note(*position, Fate::Rejected);
+                self.next.letters.insert(*position, letter.clone());
+                self.tallies[letter.dataset].rejected += 1;
+            } else {
+                self.tallies[letter.dataset].duplicates += 1;
+            }
+        }
+    }
+
+    /// A new line enters the ledger; a stored one leaves the waiting set, unless it waits on.
+    fn note(&mut self, position: Position, fate: Fate) {
+        let key = (position.source, chunk_of(position.line));
+        let chunk = self.next.ledger.entry(key).or_default();
+        if !self.batch.stored {
+            chunk.enter(position.line, fate);
+        } else if fate != Fate::Waiting {
+            chunk.shift(position.line, Fate::Waiting, fate);
+            self.left += 1;
+        }
+    }
+}
+
+/// Forgets the first line of a chunk that holds ten or more: [`Flaw::LedgerForgets`].
+fn forget(chunk: &mut Chunk) {
+    if chunk.total() < 10 {
+        return;
+    }
+    let mut kept = Chunk::default();
+    let held = (1..).filter_map(|line| Some((line, chunk.fate(line)?))).take(chunk.total() as usize);
+    for (line, fate) in held.skip(1) {
+        kept.enter(line, fate);
+    }
+    *chunk = kept;
+}
+
+fn is_referenced(manifest: &Manifest, parent: usize) -> bool {
+    let mut columns = manifest.datasets.iter().flat_map(|dataset| &dataset.columns);
+    columns.any(|column| column.references == Some(parent))
+}
+
+/// Notes how far a reader has read. Never goes back.
+fn store(state: &mut State, reader: &str, consumed: &Consumed) {
+    let key = (reader.to_owned(), consumed.topic.clone(), consumed.partition);
+    let next = state.offsets.entry(key).or_default();
+    *next = consumed.next.max(*next);
+}
+
+impl Offsets for Memory {
+    async fn offsets(&self, reader: &str) -> Result<Vec<Consumed>, Error> {
+        let state = self.database.locked();
+        let its = state.offsets.iter().filter(|((its, ..), _)| its == reader);
+        let consumed = its.map(|((_, topic, partition), next)| Consumed {
+            topic: topic.clone(),
+            partition: *partition,
+            next: *next,
+        });
+        Ok(consumed.collect())
+    }
+
+    async fn store(&self, reader: &str, consumed: &[Consumed]) -> Result<(), Error> {
+        let mut state = self.fenced()?;
+        consumed.iter().for_each(|consumed| store(&mut state, reader, consumed));
+        Ok(())
+    }
+}
+
+impl Registry for Memory {
+    async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
+        let Arrival { dataset, name, identity, bytes, .. } = file;
+        let mut state = self.fenced()?;
+        let known = state.sources.iter().position(|source| source.identity == identity);
+        let index = known.unwrap_or_else(|| {
+            let (dataset, name, identity) = (dataset.to_owned(), name.to_owned(), identity.to_vec());
+            state.sources.push(Source { dataset, name, identity, bytes, lines: None, complete: false });
+            state.sources.len() - 1
+        });
+        let Source { lines, complete, .. } = state.sources[index];
+        Ok(Registration { source: index as u64 + 1, lines, complete, known: known.is_some() })
+    }
+
+    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
+        let mut state = self.fenced()?;
+        let source = state.sources.get_mut(source as usize - 1);
+        if let Some(source) = source.filter(|source| !source.complete) {
+            source.lines = Some(lines);
+        }
+        Ok(())
+    }
+
+    async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {
+        let mut state = self.fenced()?;
+        let State { sources: known, ledger, .. } = &mut *state;
+        let mut complete = Vec::new();
+        for number in sources {
+            let held: u64 = ledger.range((*number, 0)..=(*number, u64::MAX)).map(|(_, c)| c.total()).sum();
+            let Some(source) = known.get_mut(*number as usize - 1) else { continue };
+            source.complete |= source.lines == Some(held);
+            if source.complete {
+                complete.push(*number);
+            }
+        }
+        Ok(complete)
+    }
+
+    async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {
+        let held = self.database.look(|state| state.ledger.get(&(source, chunk_of(line))).cloned());
+        let mut chunk = held.unwrap_or_default();
+        if self.process.flaw == Some(Flaw::ResumeSkips)
+            && let Some(missing) = (line..line + 100).find(|line| chunk.fate(*line).is_none())
+        {
+            chunk.enter(missing, Fate::Accepted);
+        }
+        Ok(chunk)
+    }
+}

@@ -1,0 +1,93 @@
+//! One line of a file, against its place in the ledger and its dead letter.
+
+use tidegate_core::contract::Intake;
+use tidegate_core::dead_letter::{Code, DeadLetter, Reason};
+use tidegate_core::ledger::Fate;
+use tidegate_core::record::Line;
+use tidegate_core::transform::Outcome;
+use tokio_postgres::Row;
+
+/// A line as the file has it.
+pub(super) enum Expected<'a> {
+    /// It keeps the rules.
+    Good { canonical: &'a [u8], text: &'a [u8] },
+    /// It breaks some.
+    Bad(DeadLetter<'a>),
+}
+
+/// The lines that a source gave out and what the transform made of them, in order.
+pub(super) fn expected<'a>(intake: &'a Intake, outcome: &'a Outcome) -> Vec<(u64, Expected<'a>)> {
+    let mut expected = Vec::with_capacity(intake.records.len() + intake.dead_letters.len());
+    let mut given = intake.records.iter().filter_map(|record| Line::parse(record.value));
+    for Line { position, text: canonical, .. } in
+        outcome.accepted.iter().filter_map(|record| Line::parse(record.value))
+    {
+        let text = given.find(|given| given.position == position).map_or(canonical, |given| given.text);
+        expected.push((position.line, Expected::Good { canonical, text }));
+    }
+    let letters = intake.dead_letters.iter().chain(outcome.dead_letters.iter());
+    for letter in letters.filter_map(|record| DeadLetter::parse(record.value).ok()) {
+        expected.push((letter.line, Expected::Bad(letter)));
+    }
+    expected.sort_unstable_by_key(|(line, _)| *line);
+    expected
+}
+
+/// Whether a dead letter is of a line that was replayed, or is about to be.
+pub(super) fn is_replayed(letter: &Row) -> bool {
+    let (status, attempt): (&str, i32) = (letter.get("status"), letter.get("attempt"));
+    attempt > 0 || matches!(status, "claimed" | "replayed")
+}
+
+/// What is wrong with the fate of a line, if anything is; its row aside.
+pub(super) fn fault(expected: &Expected<'_>, fate: Fate, letter: Option<&Row>) -> Option<String> {
+    match (expected, fate) {
+        (Expected::Bad(made), Fate::Accepted | Fate::Waiting) => {
+            Some(format!("is {}, but it breaks {}", fate.as_str(), words(&codes(&made.reasons))))
+        }
+        (Expected::Bad(made), Fate::Rejected | Fate::Discarded) => {
+            let letter = letter?;
+            let (found, broken) = (stored_codes(letter), codes(&made.reasons));
+            if found != broken {
+                let (found, broken) = (words(&found), words(&broken));
+                return Some(format!("is {} for {found}, but it breaks {broken}", fate.as_str()));
+            }
+            let same = letter.get::<_, Option<&str>>("text") == made.text.as_deref()
+                && letter.get::<_, Option<&str>>("bytes") == made.bytes.as_deref()
+                && letter.get::<_, Option<i64>>("length") == made.length.map(|length| length as i64)
+                && letter.get::<_, Option<&str>>("blake3") == made.blake3.as_deref();
+            (!same).then(other_text)
+        }
+        (Expected::Good { canonical, text }, _) => {
+            let letter = letter?;
+            let found = stored_codes(letter);
+            let by_sink = [Code::ConstraintViolation, Code::UnknownReference];
+            if fate == Fate::Rejected
+                && (found.is_empty() || !found.iter().all(|code| by_sink.contains(code)))
+            {
+                return Some(format!("is rejected for {}, but it keeps the rules", words(&found)));
+            }
+            let wanted = if letter.get::<_, &str>("stage") == "sink" { canonical } else { text };
+            (letter.get::<_, Option<&str>>("text").map(str::as_bytes) != Some(*wanted)).then(other_text)
+        }
+    }
+}
+
+fn other_text() -> String {
+    "its dead letter holds another text than the file".to_owned()
+}
+
+fn stored_codes(letter: &Row) -> Vec<Code> {
+    let reasons = letter.get::<_, serde_json::Value>("reasons");
+    codes(&serde_json::from_value::<Vec<Reason>>(reasons).unwrap_or_default())
+}
+
+fn codes(reasons: &[Reason]) -> Vec<Code> {
+    reasons.iter().map(|reason| reason.code).collect()
+}
+
+/// Codes as users know them.
+fn words(codes: &[Code]) -> String {
+    let words = codes.iter().map(|code| serde_json::json!(code));
+    words.map(|word| word.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,61 @@
+//! The rows of the datasets' tables, side by side with the ledger.
+
+use tidegate_core::ledger::{CHUNK_LINES, Fate};
+
+use super::super::Error;
+use super::stream::{Chunks, Stream};
+use super::{Audit, Check, at};
+
+impl Audit<'_> {
+    /// The check `rows`.
+    pub(super) async fn rows(&self) -> Result<Check, Error> {
+        let mut check = Check::new("rows");
+        for dataset in 0..self.tables.len() {
+            self.dataset_rows(dataset, &mut check).await?;
+        }
+        Ok(check)
+    }
+
+    async fn dataset_rows(&self, dataset: usize, check: &mut Check) -> Result<(), Error> {
+        let table = &self.tables[dataset].name;
+        let name = &self.manifest.datasets[dataset].name;
+        let sql = format!("select count(*) from {table} where _source = -1 and _line = -1");
+        let others: i64 = self.tx.query_one(&sql, &[]).await?.get(0);
+        let sql = format!(
+            "select _source, _line from {table} where not (_source = -1 and _line = -1) \
+             order by _source, _line"
+        );
+        let mut rows = Stream::open(self, check.name, &sql, &[]).await?;
+        let mut chunks = Chunks::open(self, check.name, Some(name)).await?;
+        let mut last = None;
+        while let Some(row) = rows.next().await? {
+            let position @ (source, line): (i64, i64) = (row.get(0), row.get(1));
+            if last.replace(position) == Some(position) {
+                check.violation(at(source, line), format!("more than one row of {name} has this position"));
+                continue;
+            }
+            let fate = match chunks.seek(chunk_key(source, line)).await? {
+                Some(chunk) => chunk.fate(line as u64),
+                None => None,
+            };
+            let is = match fate {
+                Some(Fate::Accepted) => continue,
+                Some(fate) => format!("has the line as {}", fate.as_str()),
+                None => format!("has no such line of {name}"),
+            };
+            check.violation(
+                at(source, line),
+                format!("a row of {name} has this position, but the ledger {is}"),
+            );
+        }
+        check.checked(rows.rows, format!("rows of {name} with a position"));
+        check.counted(others as u64, format!("rows of {name} without one: other writers'"));
+        Ok(())
+    }
+}
+
+/// The key of the chunk that covers a line, whatever number it claims to be. Chunks are numbered from 0, so
+/// no chunk covers what is no line.
+pub(super) fn chunk_key(source: i64, line: i64) -> (i64, i64) {
+    (source, line.saturating_sub(1).div_euclid(CHUNK_LINES as i64))
+}

@@ -1,0 +1,179 @@
+//! Sessions that have fallen silent.
+//!
+//! An answer may be lost on the way for ever: a firewall forgets the connection, a proxy swallows what it
+//! takes. No deadline on our side tells that from a statement that takes long, such as the first build of a
+//! view or the wait for a lock. The server can tell: **a session is lost if the server waits for our next
+//! message and goes on waiting**, because whoever has a connection here sends one statement after another.
+//! So, every few seconds, one more connection looks what the server says of our sessions. A lost one is
+//! closed on both sides, and who waits for it gets an error and tries again. If the server does not answer
+//! these looks either, that is said, and in the end all are closed.
+//!
+//! A session that rests in the pool looks the same, and closing it costs nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::Connect;
+use futures_util::future::BoxFuture;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+use tokio_postgres::{Client, Config, NoTls};
+use tracing::{debug, warn};
+
+/// How often it looks, and how long the server may take to answer.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// At so many looks one after another a session must be silent, or the server, to be given up.
+const LOOKS: u32 = 5;
+
+/// Opens the connections of a pool, and closes those that are lost.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    sessions: Arc<Mutex<Vec<Session>>>,
+    /// Set with the first connection. It looks out until the pool is gone.
+    looks_out: OnceLock<()>,
+}
+
+/// A connection of the pool, as both ends know it.
+struct Session {
+    /// The server's process, and when it started, since numbers come back.
+    pid: i32,
+    started: String,
+    /// Drives the connection; ends it when aborted.
+    task: AbortHandle,
+    /// What the server said at the last look while it waited for us, and at how many looks it said so.
+    silence: String,
+    looks: u32,
+}
+
+/// What the server says of a session.
+struct Seen {
+    pid: i32,
+    started: String,
+    /// Changes with whatever the session does; `None` while it does not wait for us.
+    silence: Option<String>,
+}
+
+impl Connect for Watchdog {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, task) = open(&config).await?;
+            let sql = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
+            let row = client.query_one(sql, &[]).await?;
+            let (pid, started) = (row.get(0), row.get(1));
+            let handle = task.abort_handle();
+            let session = Session { pid, started, task: handle, silence: String::new(), looks: 0 };
+            locked(&self.sessions).push(session);
+            let looking = || drop(tokio::spawn(look_out(Arc::downgrade(&self.sessions), config)));
+            self.looks_out.get_or_init(looking);
+            Ok((client, task))
+        })
+    }
+}
+
+async fn open(config: &Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            // Who waits for an answer gets the error too, and says it.
+            debug!("a connection to Postgres ended: {}", super::error::describe(&error));
+        }
+    });
+    Ok((client, task))
+}
+
+fn locked(sessions: &Mutex<Vec<Session>>) -> MutexGuard<'_, Vec<Session>> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner) // a list, whole between any two statements
+}
+
+/// Looks at the sessions, again and again, until the pool is gone.
+async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
+    let mut client = None;
+    let mut unanswered: Option<(Instant, u32)> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        let pids: Vec<i32> = locked(&sessions).iter().map(|session| session.pid).collect();
+        if pids.is_empty() {
+            unanswered = None;
+            continue;
+        }
+        let begun = Instant::now();
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, look(&mut client, &config, &pids)).await;
+        let why = match looked {
+            Ok(Ok(seen)) => {
+                unanswered = None;
+                let ghosts = judge(&mut locked(&sessions), &pids, &seen);
+                end(client.as_ref(), &ghosts).await;
+                continue;
+            }
+            Ok(Err(error)) => super::error::describe(&error),
+            Err(_) => "it takes what is sent and says nothing".to_owned(),
+        };
+        client = None;
+        let (since, looks) = unanswered.map_or((begun, 1), |(since, looks)| (since, looks + 1));
+        unanswered = Some((since, looks));
+        warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
+        if looks >= LOOKS {
+            // Their processes are ended when the server is back.
+            locked(&sessions).iter().for_each(|session| session.task.abort());
+        }
+    }
+}
+
+/// Asks the server for its side of the sessions.
+async fn look(
+    client: &mut Option<Client>,
+    config: &Config,
+    pids: &[i32],
+) -> Result<Vec<Seen>, tokio_postgres::Error> {
+    let client = match client {
+        Some(client) if !client.is_closed() => client,
+        _ => client.insert(open(config).await?.0),
+    };
+    let rows = client.query(include_str!("../../../sql/queries/watch_sessions.sql"), &[&pids]).await?;
+    Ok(rows.iter().map(|row| Seen { pid: row.get(0), started: row.get(1), silence: row.get(2) }).collect())
+}
+
+/// Closes the sessions that are lost, and forgets those that have ended on both sides. Gives the server's
+/// processes that nobody listens to any more.
+fn judge(sessions: &mut Vec<Session>, asked: &[i32], seen: &[Seen]) -> Vec<i32> {
+    let mut ghosts = Vec::new();
+    sessions.retain_mut(|session| {
+        if !asked.contains(&session.pid) {
+            return true; // opened meanwhile
+        }
+        let is_it = |seen: &&Seen| seen.pid == session.pid && seen.started == session.started;
+        let Some(seen) = seen.iter().find(is_it) else {
+            session.task.abort();
+            return false;
+        };
+        let silence = seen.silence.as_deref().unwrap_or_default();
+        let goes_on = !silence.is_empty() && silence == session.silence;
+        session.looks = if goes_on { session.looks + 1 } else { 0 };
+        silence.clone_into(&mut session.silence);
+        if session.looks >= LOOKS {
+            debug!(pid = session.pid, "a connection that rests, or is lost, is closed");
+            session.task.abort();
+        }
+        if session.task.is_finished() || session.looks >= LOOKS {
+            ghosts.push(session.pid);
+        }
+        true
+    });
+    ghosts
+}
+
+/// Ends processes of the server: they may hold locks that others wait for.
+async fn end(client: Option<&Client>, ghosts: &[i32]) {
+    let Some(client) = client.filter(|_| !ghosts.is_empty()) else { return };
+    let sql = "select pg_terminate_backend(pid) from unnest($1::integer[]) as pid";
+    let ending = tokio::time::timeout(LOOK_TIMEOUT, client.execute(sql, &[&ghosts])).await;
+    if !matches!(ending, Ok(Ok(_))) {
+        debug!("sessions that nobody listens to could not be ended; tried again at the next look");
+    }
+}

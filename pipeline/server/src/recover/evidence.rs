@@ -1,0 +1,194 @@
+//! What is known of sources in Postgres and outside of it, and where the two differ.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidegate_connectors::csv::{DoneFile, Fingerprint, done_files};
+use tidegate_connectors::postgres::{Registered, SourceKind};
+use tidegate_core::manifest::Manifest;
+
+use super::holders::{Files, on_topics};
+use super::lost::{Findings, Found, Lost};
+use crate::Failure;
+use crate::data_dir::DataDir;
+use crate::journal::{Entry, Journal, hex};
+use crate::settings::Settings;
+
+/// How many sources a message names.
+const NAMED_MAX: usize = 3;
+
+/// What Postgres says of sources, and what is known of them outside of it.
+pub(super) struct Evidence {
+    /// In the order of numbers.
+    pub(super) registered: Vec<Registered>,
+    /// Index in `registered` by identity.
+    by_identity: HashMap<Vec<u8>, usize>,
+    /// `None` where it is lost, or never was.
+    pub(super) journal: Option<BTreeMap<u64, Entry>>,
+    done: Vec<DoneFile>,
+}
+
+impl Evidence {
+    pub(super) fn collect(
+        settings: &Settings,
+        data_dir: &DataDir,
+        registered: Vec<Registered>,
+    ) -> Result<Self, Failure> {
+        let done = done_files(&settings.landing).map_err(|error| {
+            Failure::new(format!("cannot read done/ in '{}': {error}", settings.landing.display()))
+        })?;
+        let journal = Journal::read(&data_dir.journal())?;
+        let by_identity = registered.iter().enumerate().map(|(i, r)| (r.identity.clone(), i)).collect();
+        Ok(Self { registered, by_identity, journal, done })
+    }
+
+    fn registered(&self, source: u64) -> Option<&Registered> {
+        let found = self.registered.binary_search_by_key(&source, |registered| registered.source);
+        found.ok().map(|i| &self.registered[i])
+    }
+
+    fn registered_as(&self, identity: &[u8]) -> Option<&Registered> {
+        self.by_identity.get(identity).map(|i| &self.registered[*i])
+    }
+
+    fn noted(&self) -> impl Iterator<Item = &Entry> {
+        self.journal.iter().flat_map(BTreeMap::values)
+    }
+
+    /// The files in `done/` that the journal does not know and that Postgres does not know as complete, with the
+    /// index of their dataset.
+    fn done_unaccounted<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+    ) -> impl Iterator<Item = (&'a DoneFile, usize)> + 'a {
+        self.done.iter().filter_map(|file| {
+            let is_noted = self.journal.as_ref().is_some_and(|journal| journal.contains_key(&file.source));
+            let is_complete = self.registered(file.source).is_some_and(|registered| registered.complete);
+            let dataset = manifest.dataset_of_file(&file.name).map(|(dataset, _)| dataset);
+            dataset.filter(|_| !is_noted && !is_complete).map(|dataset| (file, dataset))
+        })
+    }
+
+    /// Whether a position on the topics means what Postgres says it means, once all is registered again.
+    pub(super) fn topics_can_be_read(&self) -> bool {
+        self.journal.is_some()
+            && self.noted().all(|entry| {
+                self.registered(entry.source).is_none_or(|registered| registered.identity == entry.identity)
+                    && self.registered_as(&entry.identity).is_none_or(|r| r.source == entry.source)
+            })
+    }
+
+    /// **A Postgres that is older than what was ingested takes in nothing new.**
+    pub(super) fn assert_nothing_lost(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let noted = self.noted().filter(|entry| {
+            let registered = self.registered(entry.source);
+            registered.is_none_or(|r| r.identity != entry.identity || (entry.complete && !r.complete))
+        });
+        let noted: Vec<_> = noted.map(|entry| (entry.source, &entry.name)).collect();
+        let done: Vec<_> =
+            self.done_unaccounted(manifest).map(|(file, _)| (file.source, &file.name)).collect();
+        let count = noted.len() + done.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let named = noted.iter().chain(&done).take(NAMED_MAX);
+        let named: Vec<_> = named.map(|(source, name)| format!("{source} '{name}'")).collect();
+        let elsewhere = if done.is_empty() {
+            ""
+        } else {
+            "; if the files in done/ were ingested into another database, move them away"
+        };
+        Err(Failure::new(format!(
+            "Postgres is older than what was ingested (was it restored, or failed over to a replica that lagged?): \
+             it lacks {count} sources or lines of them, such as {}; 'tidegate recover' lists them and brings them \
+             back{elsewhere}",
+            named.join(", ")
+        )))
+    }
+
+    /// What is missing, and from where it can be brought back.
+    pub(super) async fn findings(
+        &self,
+        settings: &Settings,
+        data_dir: &DataDir,
+    ) -> Result<Findings, Failure> {
+        let manifest = &settings.manifest;
+        let mut files = Files::new(settings, &self.done);
+        let mut lost: BTreeMap<Vec<u8>, Lost> = BTreeMap::new();
+        for entry in self.noted().filter(|entry| self.registered_as(&entry.identity).is_none()) {
+            let lines = entry.lines;
+            lost.insert(entry.identity.clone(), self.lost(entry.clone(), lines));
+        }
+        for (file, dataset) in self.done_unaccounted(manifest) {
+            let print = files
+                .fingerprint(&file.path, &file.name, dataset)
+                .await
+                .map_err(|error| Failure::new(format!("cannot read '{}': {error}", file.path.display())))?;
+            if self.registered_as(&print.identity).is_none() {
+                let entry = done_entry(file, &manifest.datasets[dataset].name, &print);
+                lost.entry(entry.identity.clone()).or_insert_with(|| self.lost(entry, None));
+            }
+        }
+        let noted: HashMap<_, _> = self.noted().map(|entry| (&entry.identity[..], entry)).collect();
+        for registered in self.registered.iter().filter(|r| !r.complete && r.lines != Some(r.held)) {
+            let noted = noted.get(&registered.identity[..]);
+            let mut entry = noted.map_or_else(|| Entry::from(registered), |noted| (*noted).clone());
+            entry.source = registered.source;
+            let lines = registered.lines.or(entry.lines);
+            let lines = lines.map(|lines| lines.saturating_sub(registered.held));
+            lost.insert(entry.identity.clone(), self.lost(entry, lines));
+        }
+        let mut lost: Vec<Lost> = lost.into_values().collect();
+        lost.sort_by_key(|lost| lost.entry.source);
+        let owners = self.owners();
+        for lost in &mut lost {
+            lost.found = files.find(&lost.entry, &owners).await;
+            lost.entry.complete |= matches!(lost.found, Found::Done(_));
+        }
+        if self.topics_can_be_read() {
+            let without = lost.iter_mut().filter(|lost| lost.found == Found::Nowhere);
+            let mut without: HashMap<u64, &mut Lost> =
+                without.map(|lost| (lost.entry.source, lost)).collect();
+            let sources = without.keys().copied().collect();
+            for source in on_topics(&data_dir.topics(), manifest, sources).await? {
+                without.entry(source).and_modify(|lost| lost.found = Found::Topics);
+            }
+        }
+        let unknown = self.unknown(&lost);
+        Ok(Findings { lost, unknown })
+    }
+
+    fn lost(&self, entry: Entry, lines: Option<u64>) -> Lost {
+        let is_registered = self.registered_as(&entry.identity).is_some();
+        let is_taken = !is_registered && self.registered(entry.source).is_some();
+        Lost { entry, is_registered, is_taken, lines, found: Found::Nowhere }
+    }
+
+    /// Which source has an identity.
+    fn owners(&self) -> HashMap<&[u8], u64> {
+        let noted = self.noted().map(|entry| (&entry.identity[..], entry.source));
+        noted.chain(self.registered.iter().map(|r| (&r.identity[..], r.source))).collect()
+    }
+
+    /// Numbers that were given since, of which nothing is known.
+    fn unknown(&self, lost: &[Lost]) -> Vec<u64> {
+        let after = self.registered.last().map_or(1, |registered| registered.source + 1);
+        let known: HashSet<u64> = lost.iter().map(|lost| lost.entry.source).collect();
+        let last = known.iter().copied().max().unwrap_or(0);
+        (after..last).filter(|source| !known.contains(source)).collect()
+    }
+}
+
+/// A source whose only witness is its file in `done/`.
+fn done_entry(file: &DoneFile, dataset: &str, print: &Fingerprint) -> Entry {
+    Entry {
+        source: file.source,
+        dataset: dataset.to_owned(),
+        kind: SourceKind::File.as_str().to_owned(),
+        name: file.name.clone(),
+        identity: print.identity.to_vec(),
+        bytes: Some(print.bytes),
+        content: Some(hex::encode(&print.content)),
+        lines: None,
+        complete: true,
+    }
+}

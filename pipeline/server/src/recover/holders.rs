@@ -1,0 +1,118 @@
+//! What still holds the lines of lost sources: files and topics.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tidegate_connectors::csv::{DoneFile, Fingerprint};
+use tidegate_core::dead_letter::DeadLetter;
+use tidegate_core::manifest::Manifest;
+use tidegate_core::record::Line;
+use tidegate_topics::embedded::Options;
+use tidegate_topics::{Embedded, ErrorKind, Topics};
+use tracing::warn;
+
+use super::lost::Found;
+use crate::Failure;
+use crate::journal::Entry;
+use crate::settings::Settings;
+
+/// The files that may be those of lost sources.
+pub(super) struct Files<'a> {
+    settings: &'a Settings,
+    done: HashMap<&'a str, Vec<&'a DoneFile>>,
+    /// By path and dataset.
+    fingerprints: HashMap<(PathBuf, usize), Fingerprint>,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(settings: &'a Settings, files: &'a [DoneFile]) -> Self {
+        let mut done: HashMap<_, Vec<_>> = HashMap::new();
+        for file in files {
+            done.entry(&file.name[..]).or_default().push(file);
+        }
+        Self { settings, done, fingerprints: HashMap::new() }
+    }
+
+    /// The file with the content of a source.
+    pub(super) async fn find(&mut self, entry: &Entry, owners: &HashMap<&[u8], u64>) -> Found {
+        let manifest = &self.settings.manifest;
+        let Some((dataset, _)) = manifest.dataset(&entry.dataset) else { return Found::Nowhere };
+        let mut candidates = Vec::new();
+        if manifest.dataset_of_file(&entry.name).is_some_and(|(its, _)| its == dataset) {
+            candidates.push(Found::Landing(self.settings.landing.join(&entry.name)));
+        }
+        let done = self.done.get(&entry.name[..]).into_iter().flatten();
+        candidates.extend(done.map(|file| Found::Done(file.path.clone())));
+        for candidate in candidates {
+            let (Found::Landing(path) | Found::Done(path)) = &candidate else { continue };
+            let bytes = std::fs::symlink_metadata(path).ok().map(|metadata| metadata.len());
+            if bytes.is_none() || (entry.bytes.is_some() && entry.bytes != bytes) {
+                continue;
+            }
+            match self.fingerprint(path, &entry.name, dataset).await {
+                Ok(print) if print.is(&entry.identity, |own| owners.get(own).copied()) => return candidate,
+                Ok(_) => {}
+                Err(error) => warn!("'{}' cannot be read: {error}", path.display()),
+            }
+        }
+        Found::Nowhere
+    }
+
+    pub(super) async fn fingerprint(
+        &mut self,
+        path: &Path,
+        name: &str,
+        dataset: usize,
+    ) -> io::Result<Fingerprint> {
+        let key = (path.to_owned(), dataset);
+        if let Some(known) = self.fingerprints.get(&key) {
+            return Ok(known.clone());
+        }
+        let print = Fingerprint::of(path, name, dataset, &self.settings.manifest).await?;
+        self.fingerprints.insert(key, print.clone());
+        Ok(print)
+    }
+}
+
+/// Of the given sources, those that have records on a topic.
+pub(super) async fn on_topics(
+    directory: &Path,
+    manifest: &Manifest,
+    mut sources: HashSet<u64>,
+) -> Result<Vec<u64>, Failure> {
+    let mut found = Vec::new();
+    if sources.is_empty() || !directory.exists() {
+        return Ok(found);
+    }
+    let log = Embedded::open(directory, Options::default())?;
+    let letters = manifest.dead_letters_topic();
+    for topic in log.list().await? {
+        let mut next = log.start(&topic, 0).await?;
+        loop {
+            let batch = match log.read(&topic, 0, next).await {
+                Ok(None) => break,
+                Ok(Some(fetched)) => {
+                    next = fetched.next;
+                    fetched.batch
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Corrupt { resume_at: on } | ErrorKind::BehindStart { start: on } => {
+                        next = on;
+                        continue;
+                    }
+                    _ => return Err(error.into()),
+                },
+            };
+            for record in batch.iter() {
+                let source = if topic == letters {
+                    DeadLetter::parse(record.value).ok().map(|letter| letter.position().source)
+                } else {
+                    Line::parse(record.value).map(|line| line.position.source)
+                };
+                found.extend(source.filter(|source| sources.remove(source)));
+            }
+        }
+    }
+    Ok(found)
+}

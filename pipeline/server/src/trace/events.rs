@@ -1,0 +1,146 @@
+//! What is known of a line, as events in the order in which they happened.
+
+use std::path::Path;
+
+use serde_json::json;
+use tidegate_connectors::postgres::trace::{TracedLetter, TracedLine, TracedSource};
+use tidegate_core::dead_letter::Reason;
+use tidegate_core::ledger::Fate;
+
+use super::files::{FoundLine, InFile};
+use super::story::Event;
+use super::topics::{OnTopic, TopicStage};
+
+/// How it came.
+pub(crate) fn entered(source: &TracedSource) -> Event {
+    let TracedSource { source: number, name, bytes, lines, .. } = source;
+    let size = bytes.map(|bytes| format!(", {bytes} bytes")).unwrap_or_default();
+    let lines = match lines {
+        Some(lines) => format!("{lines} lines"),
+        None => "not read to its end yet".to_owned(),
+    };
+    let what = format!("with source {number}, '{name}'{size}, {lines}; registered at that time");
+    Event::new("entered", what).at(source.registered_at.clone())
+}
+
+/// Where its file is.
+pub(crate) fn in_file(line: u64, file: &InFile) -> Event {
+    match (&file.path, file.lines.get(&line)) {
+        (Ok(path), Some(FoundLine { physical_line, .. })) => {
+            let what = format!("record {line} starts at physical line {physical_line} of {}", path.display());
+            Event::new("in_file", what).with("file", path.to_string_lossy())
+        }
+        (Ok(path), None) => Event::new("not_in_file", format!("{} has no line {line}", path.display())),
+        (Err(why), _) => Event::new("not_in_file", why),
+    }
+}
+
+/// Where it is on the topics.
+pub(crate) fn on_topics(records: &[OnTopic], directory: &Path) -> Vec<Event> {
+    if records.is_empty() {
+        return vec![Event::new("not_on_topic", format!("on no topic in {}", directory.display()))];
+    }
+    let event = |record: &OnTopic| {
+        let OnTopic { topic, offset, at, .. } = record;
+        let event = Event::new("on_topic", format!("{topic}, offset {offset}")).at(at.clone());
+        event.with("topic", topic.as_str()).with("offset", *offset)
+    };
+    records.iter().map(event).collect()
+}
+
+/// That nothing is committed of it yet, and who has it.
+pub(crate) fn in_flight(records: &[OnTopic], file: &InFile) -> Event {
+    let whose = match records.iter().map(|record| record.stage).max() {
+        Some(TopicStage::Raw) => "'tidegate run' takes it on from there to the transform".to_owned(),
+        Some(_) => "'tidegate run' takes it on from there to the sink".to_owned(),
+        None => match &file.path {
+            Ok(path) => format!("'tidegate run' reads it from {}", path.display()),
+            Err(_) => "put the file of that content into the landing folder again".to_owned(),
+        },
+    };
+    Event::new("in_flight", format!("nothing of it is committed yet; {whose}"))
+}
+
+/// What became of it. `committed_at` is when its row was written, if that is known.
+pub(crate) fn fate(traced: &TracedLine, source: &TracedSource, committed_at: Option<&str>) -> Vec<Event> {
+    let (Some(fate), letter) = (traced.fate, &traced.letter) else { return Vec::new() };
+    let mut events = match letter {
+        Some(letter) => letter_events(letter),
+        None if fate == Fate::Accepted => vec![accepted(source, committed_at)],
+        None => Vec::new(),
+    };
+    let agreed = match letter.as_ref().map(|letter| letter.status.as_str()) {
+        None | Some("healed" | "replayed") => fate == Fate::Accepted,
+        Some("claimed") => matches!(fate, Fate::Rejected | Fate::Waiting),
+        Some(status) => status == fate.as_str(),
+    };
+    if !agreed {
+        let letter = letter.as_ref().map_or("no dead letter", |letter| letter.status.as_str());
+        let what =
+            format!("the ledger says {}, the dead letters say {letter}: this must not be", fate.as_str());
+        events.push(Event::new("disagreement", what));
+    }
+    events
+}
+
+/// A line that was never a dead letter. When it was accepted is not stored.
+fn accepted(source: &TracedSource, committed_at: Option<&str>) -> Event {
+    let TracedSource { registered_at, completed_at, .. } = source;
+    // A row that was written after its source was complete was written again, by another application.
+    let is_within = |at: &&str| completed_at.as_deref().is_none_or(|completed_at| *at <= completed_at);
+    if let Some(at) = committed_at.filter(is_within) {
+        return Event::new("accepted", "its row was committed at that time").at(at.to_owned());
+    }
+    Event::new(
+        "accepted",
+        match completed_at {
+            Some(completed_at) => format!("between {registered_at} and {completed_at}"),
+            None => format!("after {registered_at}"),
+        },
+    )
+}
+
+fn letter_events(letter: &TracedLetter) -> Vec<Event> {
+    let TracedLetter { status, stage, attempt, reasons, created_at, updated_at, changed, .. } = letter;
+    let against = in_words(reasons);
+    let stage = stage.as_str();
+    let dead = |event: &'static str, what: String| {
+        Event::new(event, what).at(created_at.clone()).with("stage", stage).with("reasons", json!(reasons))
+    };
+    let then = |event: &'static str, what: String| {
+        Event::new(event, what).at(updated_at.clone()).with("attempt", *attempt)
+    };
+    let set_aside = || dead("set_aside", format!("by the {stage}: {against}"));
+    match status.as_str() {
+        "rejected" if *changed => {
+            let earlier = match attempt {
+                0 => Event::new("waiting", "for a reference, at first").at(created_at.clone()),
+                _ => Event::new("set_aside", format!("by the {stage}")).at(created_at.clone()),
+            };
+            let rejected = dead("rejected", format!("in the end: {against}")).at(updated_at.clone());
+            vec![earlier, rejected]
+        }
+        "rejected" => vec![dead("rejected", format!("by the {stage}: {against}"))],
+        "waiting" if *changed => {
+            vec![dead("waiting", format!("since then; it lacks, as of {updated_at}: {against}"))]
+        }
+        "waiting" => vec![dead("waiting", format!("by the {stage}: {against}"))],
+        "healed" => vec![
+            dead("waiting", format!("by the {stage}: {against}")),
+            then("healed", "its references came; it was accepted at its own position".to_owned()),
+        ],
+        "claimed" => vec![set_aside(), then("claimed", "for a replay that is not done yet".to_owned())],
+        "replayed" => vec![set_aside(), then("replayed", format!("and accepted, at replay {attempt}"))],
+        "discarded" => vec![set_aside(), then("discarded", "somebody gave it up".to_owned())],
+        status => vec![dead("dead_letter", format!("of status {status}: {against}"))],
+    }
+}
+
+fn in_words(reasons: &[Reason]) -> String {
+    let words = reasons.iter().map(|reason| {
+        // Codes are written here as they are stored.
+        let code = json!(reason.code);
+        format!("{} ({})", reason.message, code.as_str().unwrap_or_default())
+    });
+    words.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,59 @@
+//! Which line is asked about: `FILE:LINE` or `SOURCE:LINE`.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use tidegate_core::position::Position;
+
+/// A line, by its file or by its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a source, by its number.
+    Source(Position),
+    /// In the sources of a file of this name.
+    File {
+        /// The last part of the path.
+        name: String,
+        /// The number of the record, from 1.
+        line: u64,
+    },
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || {
+            format!(
+                "'{text}' is no line; write FILE:LINE or SOURCE:LINE, for example hired_employees.csv:117 or \
+                 3:117; lines count records from 1, without header and blank lines"
+            )
+        };
+        let (place, line) = text.rsplit_once(':').ok_or_else(error)?;
+        let line = line.parse().ok().filter(|line| *line > 0).ok_or_else(error)?;
+        if !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::Source(Position::new(place.parse().map_err(|_| error())?, line)));
+        }
+        let name = Path::new(place).file_name().and_then(|name| name.to_str()).ok_or_else(error)?;
+        Ok(Self::File { name: name.to_owned(), line })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_source_and_anything_else_a_file() {
+        let file = |name: &str, line| Ok(Place::File { name: name.to_owned(), line });
+        assert_eq!("3:117".parse(), Ok(Place::Source(Position::new(3, 117))));
+        assert_eq!("./3:117".parse(), file("3", 117));
+        assert_eq!("landing/done/3-a.csv:1".parse(), file("3-a.csv", 1));
+        assert_eq!("a:b.csv:1".parse(), file("a:b.csv", 1));
+        for wrong in
+            ["", "3", "a.csv", ":1", "a.csv:0", "a.csv:x", "a.csv:-1", "/:1", "99999999999999999999:1"]
+        {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What holds at every commit.
+
+use std::collections::BTreeMap;
+
+use tidegate_connectors::memory::{State, Status, View};
+use tidegate_core::ledger::{Fate, chunk_of};
+use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
+use tidegate_core::references::normal_key;
+
+/// What is wrong with a state, if anything is.
+pub(crate) fn violated(manifest: &Manifest, state: &State) -> Option<String> {
+    rows(manifest, state).or_else(|| letters(state)).or_else(|| {
+        let afresh = View::afresh(state.view.of, &state.tables);
+        (state.view != afresh).then(|| format!("the view is {:?}, its query gives {afresh:?}", state.view))
+    })
+}
+
+fn fate(state: &State, position: Position) -> Option<Fate> {
+    state.ledger.get(&(position.source, chunk_of(position.line)))?.fate(position.line)
+}
+
+/// Every row's position is accepted, and every reference of it is there.
+fn rows(manifest: &Manifest, state: &State) -> Option<String> {
+    for ((dataset, _), row) in &state.tables {
+        let Some(position) = row.position else { continue };
+        let fate = fate(state, position);
+        if fate != Some(Fate::Accepted) {
+            return Some(format!("a row is of {position}, of which the ledger says {fate:?}"));
+        }
+        for (column, value) in manifest.datasets[*dataset].columns.iter().zip(&*row.values) {
+            let Some(parent) = column.references.filter(|_| !value.is_empty()) else { continue };
+            let kind = manifest.datasets[parent].key_column().kind;
+            if !state.tables.contains_key(&(parent, normal_key(kind, value.as_bytes()))) {
+                return Some(format!("the row of {position} references '{value}', which is not there"));
+            }
+        }
+    }
+    None
+}
+
+/// Dead letters and ledger agree, in both directions.
+fn letters(state: &State) -> Option<String> {
+    let mut counts: BTreeMap<Fate, u64> = BTreeMap::new();
+    for (position, letter) in &state.letters {
+        let expected = match letter.status {
+            Status::Rejected => Fate::Rejected,
+            Status::Waiting => Fate::Waiting,
+            Status::Healed => Fate::Accepted,
+        };
+        let found = fate(state, *position);
+        if found != Some(expected) {
+            let status = letter.status;
+            return Some(format!("the letter of {position} is {status:?}, the ledger says {found:?}"));
+        }
+        *counts.entry(expected).or_default() += 1;
+    }
+    for fate in [Fate::Rejected, Fate::Waiting] {
+        let held: u64 = state.ledger.values().map(|chunk| chunk.count(fate)).sum();
+        let letters = counts.get(&fate).copied().unwrap_or_default();
+        if held != letters {
+            return Some(format!(
+                "the ledger holds {held} {} lines, the letters are {letters}",
+                fate.as_str()
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,151 @@
+//! What must come out: a plain loop over the lines, in the order of registration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_connectors::memory::{Letter, Row, State, Status};
+use tidegate_core::dead_letter::Code;
+use tidegate_core::ledger::{Fate, chunk_of};
+use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
+
+use crate::files::{File, Meaning, REFUSED};
+
+/// A key is a number here, however it is written.
+type Key = (usize, i64);
+
+/// The outcome of all that was registered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Position and values by dataset and key.
+    rows: BTreeMap<Key, (Option<Position>, Vec<String>)>,
+    fates: BTreeMap<Position, Fate>,
+    /// Of lines that are rejected or wait, the codes.
+    letters: BTreeMap<Position, Vec<Code>>,
+}
+
+struct Line<'a> {
+    position: Position,
+    dataset: usize,
+    values: &'a [String],
+    references: Vec<Key>,
+}
+
+fn key(dataset: usize, text: &str) -> Key {
+    (dataset, text.parse().expect("keys are integers"))
+}
+
+impl Outcome {
+    /// What the lines of the files, in the order of their sources, come to, with rows of another application.
+    pub(crate) fn expected(manifest: &Manifest, sources: &[&File], outside: &[(usize, Vec<String>)]) -> Self {
+        let mut outcome = Self::default();
+        for (dataset, values) in outside {
+            outcome.rows.entry(key(*dataset, &values[0])).or_insert((None, values.clone()));
+        }
+        let mut lines = Vec::new();
+        for (source, file) in (1..).zip(sources) {
+            let columns = &manifest.datasets[file.dataset].columns;
+            for (line, meaning) in (1..).zip(&file.lines) {
+                let position = Position::new(source, line);
+                match meaning {
+                    Meaning::Wrong(codes) => outcome.reject(position, codes.clone()),
+                    Meaning::Row(values) => {
+                        let referenced = columns.iter().zip(values).filter(|(_, value)| !value.is_empty());
+                        let references = referenced.filter_map(|(c, value)| Some(key(c.references?, value)));
+                        let references = references.collect();
+                        lines.push(Line { position, dataset: file.dataset, values, references });
+                    }
+                }
+            }
+        }
+        outcome.rows(&lines);
+        outcome
+    }
+
+    fn rows(&mut self, lines: &[Line<'_>]) {
+        // All that no reference and no refusal keeps out. A line that falls takes with it those that need it.
+        let mut accepted: Vec<&Line<'_>> = lines.iter().filter(|line| line.values[1] != REFUSED).collect();
+        let mut keys: BTreeSet<Key>;
+        loop {
+            keys = self.rows.keys().copied().collect();
+            keys.extend(accepted.iter().map(|line| key(line.dataset, &line.values[0])));
+            let before = accepted.len();
+            accepted.retain(|line| line.references.iter().all(|reference| keys.contains(reference)));
+            if accepted.len() == before {
+                break;
+            }
+        }
+        for line in &accepted {
+            self.fates.insert(line.position, Fate::Accepted);
+            let newer = (Some(line.position), line.values.to_vec());
+            let row = self.rows.entry(key(line.dataset, &line.values[0])).or_insert(newer.clone());
+            if row.0 < newer.0 {
+                *row = newer;
+            }
+        }
+        for line in lines.iter().filter(|line| !self.fates.contains_key(&line.position)).collect::<Vec<_>>() {
+            let lacks = line.references.iter().filter(|reference| !keys.contains(reference)).count();
+            if lacks == 0 {
+                self.reject(line.position, vec![Code::ConstraintViolation]);
+            } else {
+                self.fates.insert(line.position, Fate::Waiting);
+                self.letters.insert(line.position, vec![Code::UnknownReference; lacks]);
+            }
+        }
+    }
+
+    fn reject(&mut self, position: Position, codes: Vec<Code>) {
+        self.fates.insert(position, Fate::Rejected);
+        self.letters.insert(position, codes);
+    }
+
+    /// What the database holds, of these sources' lines.
+    pub(crate) fn found(state: &State, sources: &[&File]) -> Self {
+        let mut outcome = Self::default();
+        for ((dataset, text), Row { position, values }) in &state.tables {
+            let key = key(*dataset, std::str::from_utf8(text).expect("a key is text"));
+            outcome.rows.insert(key, (*position, values.to_vec()));
+        }
+        for (source, file) in (1..).zip(sources) {
+            for line in 1..=file.lines.len() as u64 {
+                let chunk = state.ledger.get(&(source, chunk_of(line)));
+                if let Some(fate) = chunk.and_then(|chunk| chunk.fate(line)) {
+                    outcome.fates.insert(Position::new(source, line), fate);
+                }
+            }
+        }
+        for (position, Letter { status, reasons, .. }) in &state.letters {
+            if *status != Status::Healed {
+                outcome.letters.insert(*position, reasons.iter().map(|reason| reason.code).collect());
+            }
+        }
+        outcome
+    }
+
+    /// The first few differences to another outcome, in words; `None` if there is none.
+    pub(crate) fn differs_from(&self, expected: &Self) -> Option<String> {
+        let mut differences = Vec::new();
+        compare("row", &self.rows, &expected.rows, &mut differences);
+        compare("fate of", &self.fates, &expected.fates, &mut differences);
+        compare("letter of", &self.letters, &expected.letters, &mut differences);
+        (!differences.is_empty()).then(|| {
+            let count = differences.len();
+            differences.truncate(8);
+            format!("{count} differences:\n  {}", differences.join("\n  "))
+        })
+    }
+}
+
+fn compare<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: &BTreeMap<K, V>,
+    expected: &BTreeMap<K, V>,
+    differences: &mut Vec<String>,
+) {
+    let keys: BTreeSet<&K> = found.keys().chain(expected.keys()).collect();
+    for key in keys {
+        let (found, expected) = (found.get(key), expected.get(key));
+        if found != expected {
+            differences.push(format!("{what} {key:?}: {found:?}, expected {expected:?}"));
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! The world around a pipeline: at every call it decides, by its dice, what goes wrong.
+
+use std::collections::VecDeque;
+use std::fs::{self, File as Handle};
+use std::future::{Future, pending};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Waker};
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use tidegate_connectors::memory::{Database, Flaw};
+use tidegate_core::manifest::Manifest;
+use tidegate_engine::Until;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::files::{self, File};
+use crate::invariants;
+
+/// How many calls a seed may take before it counts as one that never ends.
+const CALLS_MAX: u64 = 400_000;
+/// How often a process that runs until it is stopped looks how far it is, before it is: for more than 30 s, in
+/// which it must have looked for rows of other applications.
+const LOOKS_MAX: u64 = 8_000;
+
+/// What all processes of a seed have in common.
+pub(crate) struct World {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) database: Database,
+    pub(crate) landing: PathBuf,
+    pub(crate) files: Vec<File>,
+    pub(crate) flaw: Option<Flaw>,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) rng: Rng,
+    climate: Climate,
+    /// How many faults are still to come.
+    faults: u32,
+    events: VecDeque<Event>,
+    /// Rows written by another application.
+    pub(crate) outside: Vec<(usize, Vec<String>)>,
+    /// Whether waiting lines were looked at since the last of them.
+    pub(crate) outside_is_seen: bool,
+    /// What must never be, and was.
+    violation: Option<String>,
+    pub(crate) trace: Trace,
+    pub(crate) stats: Stats,
+}
+
+/// How rough it is in a seed.
+struct Climate {
+    /// Of 256 calls, so many take their time.
+    slow: u8,
+    /// Of 1024 calls that change something, so many meet a fault.
+    faulty: u16,
+    /// Which faults there are.
+    faults: Vec<Fault>,
+}
+
+/// What can happen at a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails, and nothing was done.
+    Fails,
+    /// It was done, but the answer is an error.
+    FailsLate,
+    /// The process ends before it is done, in the midst of it, or right after it.
+    Crashes,
+    CrashesWithin,
+    CrashesLate,
+    /// The process stands still; another one may run meanwhile.
+    Freezes,
+    /// The process is told to stop.
+    Stops,
+    /// What stands on a topic does not show for a while.
+    Stalls,
+    /// A batch is appended twice.
+    Doubles,
+    /// An older batch of the topic is appended once more.
+    Repeats,
+    /// A batch is not appended, though the answer says so.
+    Drops,
+    /// A batch cannot be read: it is damaged.
+    Damages,
+}
+
+const FAULTS: [Fault; 12] = [
+    Fault::Fails,
+    Fault::FailsLate,
+    Fault::Crashes,
+    Fault::CrashesWithin,
+    Fault::CrashesLate,
+    Fault::Freezes,
+    Fault::Stops,
+    Fault::Stalls,
+    Fault::Doubles,
+    Fault::Repeats,
+    Fault::Drops,
+    Fault::Damages,
+];
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Changes a topic.
+    Append,
+    /// Reads a topic.
+    Read,
+    /// Changes the database.
+    Commit,
+    /// Asks the database.
+    Ask,
+}
+
+impl Fault {
+    fn can_meet(self, call: Call) -> bool {
+        match self {
+            Self::Fails | Self::Crashes | Self::Freezes | Self::Stops => true,
+            Self::FailsLate | Self::CrashesWithin | Self::CrashesLate => {
+                matches!(call, Call::Append | Call::Commit)
+            }
+            Self::Doubles | Self::Repeats | Self::Drops => call == Call::Append,
+            Self::Stalls | Self::Damages => call == Call::Read,
+        }
+    }
+
+    fn is_of_topics(self) -> bool {
+        matches!(self, Self::Doubles | Self::Repeats | Self::Drops | Self::Stalls | Self::Damages)
+    }
+}
+
+/// What happens to the pipeline from outside.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A file is put into the landing folder.
+    File(usize),
+    /// Another application writes a row.
+    Outside(usize, Vec<String>),
+}
+
+/// What happened, call by call.
+#[derive(Default)]
+pub(crate) struct Trace {
+    pub(crate) hash: u64,
+    lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    /// Takes in what happened, by its name and numbers; `words` are kept if somebody wants to read them.
+    pub(crate) fn note(&mut self, name: &str, numbers: &[u64], words: impl FnOnce() -> String) {
+        for number in name.bytes().map(u64::from).chain(numbers.iter().copied()) {
+            self.hash = (self.hash ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(words());
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.lines.as_deref().unwrap_or_default().join("\n")
+    }
+}
+
+/// What a seed came to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) calls: u64,
+    pub(crate) processes: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) lines: u64,
+    /// By the number of the fault.
+    pub(crate) faults: [u64; FAULTS.len()],
+}
+
+impl Stats {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.processes += other.processes;
+        self.takeovers += other.takeovers;
+        self.lines += other.lines;
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+impl std::fmt::Display for Stats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { calls, processes, takeovers, lines, faults } = self;
+        write!(f, "{lines} lines, {calls} calls, {processes} processes, {takeovers} takeovers")?;
+        FAULTS.iter().zip(faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))
+    }
+}
+
+impl World {
+    /// The world of a seed, whose files go to the folder.
+    pub(crate) fn new(
+        seed: u64,
+        manifest: Arc<Manifest>,
+        landing: PathBuf,
+        flaw: Option<Flaw>,
+        is_told: bool,
+    ) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let files = files::some(&mut rng);
+        let database = Database::default();
+        (0..manifest.datasets.len()).for_each(|dataset| database.refuse(dataset, 1, files::REFUSED));
+        let mut events: Vec<Event> = (0..files.len()).map(Event::File).collect();
+        for _ in 0..rng.usize(0..3) {
+            events.push(Event::File(rng.usize(0..files.len()))); // the same file again
+        }
+        for _ in 0..rng.usize(0..3) {
+            let (dataset, values) = files::outside(&mut rng);
+            events.push(Event::Outside(dataset, values));
+        }
+        rng.shuffle(&mut events);
+        // Few kinds of fault or many: one kind may hide what another does.
+        let mut faults = FAULTS.to_vec();
+        rng.shuffle(&mut faults);
+        faults.truncate(rng.usize(1..=FAULTS.len()));
+        let state = State {
+            climate: Climate {
+                slow: [0, 20, 120][rng.usize(0..3)],
+                faulty: [0, 30, 100, 300][rng.usize(0..4)],
+                faults,
+            },
+            faults: rng.u32(0..60),
+            events: events.into(),
+            outside: Vec::new(),
+            outside_is_seen: true,
+            violation: None,
+            trace: Trace { hash: seed, lines: is_told.then(Vec::new) },
+            stats: Stats::default(),
+            rng,
+        };
+        let world = Self { manifest, database, landing, files, flaw, state: Mutex::new(state) };
+        world.state().stats.lines = world.files.iter().map(|file| file.lines.len() as u64).sum();
+        world
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a seed ends with its first panic")
+    }
+
+    /// Lets some of what is to come from outside happen, and tells whether there was anything left.
+    pub(crate) fn happen(&self) -> bool {
+        let state = &mut *self.state();
+        let mut happened = false;
+        for _ in 0..=state.rng.usize(0..3) {
+            happened |= self.happens(state);
+        }
+        happened
+    }
+
+    fn happens(&self, state: &mut State) -> bool {
+        let Some(event) = state.events.pop_front() else { return false };
+        state.trace.note("outside", &[], || format!("     from outside: {event:?}"));
+        match event {
+            Event::File(file) => {
+                // Its name may belong to one with another content, which is still being read.
+                if !self.put(&self.files[file], &mut state.rng) {
+                    state.events.push_back(Event::File(file));
+                }
+            }
+            Event::Outside(dataset, values) => {
+                let columns: Vec<&str> = values.iter().map(String::as_str).collect();
+                self.database.insert(dataset, &self.manifest.datasets[dataset], &columns);
+                state.outside.push((dataset, values));
+                state.outside_is_seen = false;
+            }
+        }
+        true
+    }
+
+    /// Puts a file into the landing folder, as a whole. `false` if one of its name with another content is there.
+    fn put(&self, file: &File, rng: &mut Rng) -> bool {
+        let path = self.landing.join(&file.name);
+        if fs::read(&path).is_ok_and(|there| there != file.bytes) {
+            return false;
+        }
+        let aside = self.landing.with_extension("new");
+        fs::write(&aside, &file.bytes).expect("a file can be written");
+        // One of the future is taken when it has stood still for long enough.
+        let seconds = if rng.u8(0..8) == 0 { 10_000_000_000 } else { 1_600_000_000 + rng.u64(0..5) };
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let handle = Handle::options().append(true).open(&aside).expect("a file can be opened");
+        handle.set_modified(modified).expect("a file's time can be set");
+        fs::rename(&aside, &path).expect("a file can be renamed");
+        true
+    }
+
+    /// Looks for what must never be, after a commit.
+    pub(crate) fn check(&self) {
+        if let Some(violation) = self.database.look(|state| invariants::violated(&self.manifest, state)) {
+            self.state().violation.get_or_insert(violation);
+        }
+    }
+
+    pub(crate) fn violation(&self) -> Option<String> {
+        let state = self.state();
+        let endless = || format!("there is no end to it: {CALLS_MAX} calls");
+        state.violation.clone().or_else(|| (state.stats.calls > CALLS_MAX).then(endless))
+    }
+}
+
+/// Why a process gave the hand back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    Crashed,
+    Frozen,
+}
+
+/// A process's way to the world.
+pub(crate) struct Link {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: u64,
+    pub(crate) stop: CancellationToken,
+    /// How often the process has looked how far it is, and after how often it is told to stop.
+    counted: AtomicU64,
+    stop_after: u64,
+    is_dead: AtomicBool,
+    interrupt: Notify,
+}
+
+/// An error that the world made up, in the type that a call gives.
+pub(crate) trait Injected {
+    fn injected() -> Self;
+}
+
+impl Injected for tidegate_core::contract::Error {
+    fn injected() -> Self {
+        Self::retry("injected")
+    }
+}
+
+impl Injected for tidegate_topics::Error {
+    fn injected() -> Self {
+        Self::io("injected", std::io::Error::other("injected"))
+    }
+}
+
+impl Link {
+    pub(crate) fn new(world: Arc<World>, process: u64, until: Until) -> Self {
+        let stop_after = if until == Until::Idle { u64::MAX } else { LOOKS_MAX };
+        let (stop, counted) = (CancellationToken::new(), AtomicU64::new(0));
+        let (is_dead, interrupt) = (AtomicBool::new(false), Notify::new());
+        Self { world, process, stop, counted, stop_after, is_dead, interrupt }
+    }
+
+    /// Whether nothing can have been left to do when the process ended as it should.
+    pub(crate) fn was_idle(&self) -> bool {
+        self.counted.load(Ordering::Relaxed) > self.stop_after || !self.stop.is_cancelled()
+    }
+
+    /// Resolves when the process crashes or freezes.
+    pub(crate) async fn interrupted(&self) -> Interrupt {
+        self.interrupt.notified().await;
+        if self.is_dead.load(Ordering::Relaxed) { Interrupt::Crashed } else { Interrupt::Frozen }
+    }
+
+    /// Counts a call at which nothing goes wrong. One who runs until it is stopped is stopped after so many.
+    pub(crate) async fn count(&self) {
+        self.world.state().stats.calls += 1;
+        if self.counted.fetch_add(1, Ordering::Relaxed) == self.stop_after {
+            self.stop.cancel();
+        }
+        if self.is_dead.load(Ordering::Relaxed) || self.world.violation().is_some() {
+            self.end().await;
+        }
+    }
+
+    /// Decides what happens at a call, and lets time pass before it. `None` if nothing happens.
+    pub(crate) async fn meet(&self, call: Call, name: &str) -> Option<Fault> {
+        let (fault, delay) = self.decide(call, name);
+        match delay {
+            Some(Duration::ZERO) => tokio::task::yield_now().await,
+            Some(delay) => tokio::time::sleep(delay).await,
+            None => {}
+        }
+        if self.is_dead.load(Ordering::Relaxed) || self.world.violation().is_some() {
+            self.end().await;
+        }
+        match fault {
+            Some(Fault::Freezes) => {
+                self.interrupt.notify_one();
+                tokio::task::yield_now().await;
+            }
+            Some(Fault::Stops) => self.stop.cancel(),
+            Some(Fault::Crashes) => self.end().await,
+            other => return other,
+        }
+        None
+    }
+
+    fn decide(&self, call: Call, name: &str) -> (Option<Fault>, Option<Duration>) {
+        let state = &mut *self.world.state();
+        state.stats.calls += 1;
+        if state.rng.u16(0..256) == 0 {
+            self.world.happens(state);
+        }
+        let Climate { slow, faulty, faults } = &state.climate;
+        let rng = &mut state.rng;
+        let delay = (rng.u8(..) < *slow).then(|| match rng.u8(0..16) {
+            0 => Duration::from_millis(rng.u64(100..3000)),
+            1..=5 => Duration::from_millis(rng.u64(1..60)),
+            _ => Duration::ZERO,
+        });
+        // What only asks meets fewer.
+        let rare = if call == Call::Ask { 4096 } else { 1024 };
+        let is_faulty = state.faults > 0 && rng.u16(0..rare) < *faulty;
+        let fault = is_faulty.then(|| {
+            let mut possible: Vec<_> = faults.iter().filter(|fault| fault.can_meet(call)).collect();
+            // Those that topics alone have are rarer than the others.
+            if rng.bool() && possible.iter().any(|fault| fault.is_of_topics()) {
+                possible.retain(|fault| fault.is_of_topics());
+            }
+            rng.choice(possible).copied()
+        });
+        let fault = fault.flatten();
+        if let Some(fault) = fault {
+            state.faults -= 1;
+            state.stats.faults[fault as usize] += 1;
+        }
+        let millis = delay.map_or(u64::MAX, |delay| delay.as_millis() as u64);
+        let numbers = [self.process, call as u64, fault.map_or(99, |fault| fault as u64), millis];
+        state.trace.note(name, &numbers, || {
+            let fault = fault.map_or(String::new(), |fault| format!(" {fault:?}"));
+            let delay = delay.map_or(String::new(), |delay| format!(" after {} ms", delay.as_millis()));
+            format!("{:>4} {name}{delay}{fault}", self.process)
+        });
+        (fault, delay)
+    }
+
+    /// The process ends here: it never comes to what follows.
+    pub(crate) async fn end(&self) {
+        self.is_dead.store(true, Ordering::Relaxed);
+        self.interrupt.notify_one();
+        pending().await
+    }
+
+    /// Makes a call that takes effect as a whole, or asks only.
+    pub(crate) async fn call<T, E: Injected>(
+        &self,
+        call: Call,
+        name: &str,
+        effect: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let fault = self.meet(call, name).await;
+        if fault == Some(Fault::Fails) {
+            return Err(E::injected());
+        }
+        let mut effect = pin!(effect);
+        if fault == Some(Fault::CrashesWithin) {
+            let _ = effect.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.end().await;
+        }
+        let result = effect.await;
+        if call == Call::Commit {
+            self.world.check();
+        }
+        match fault {
+            Some(Fault::CrashesLate) => self.end().await,
+            Some(Fault::FailsLate) => return Err(E::injected()),
+            _ => {}
+        }
+        result
+    }
+}

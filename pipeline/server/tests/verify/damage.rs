@@ -1,0 +1,219 @@
+//! Each kind of damage, planted and found.
+
+use serde_json::Value;
+
+use super::{assert_finds, bring_back, count_of, found, keep, lived_in, set};
+use crate::company;
+
+#[tokio::test]
+async fn each_kind_of_damage_is_found_where_it_is() {
+    let home = lived_in().await;
+    keep(&home).await;
+    let jobs = |change: &str| format!("update tidegate.ledger set {change} where source = 2");
+    let employee = |change: &str, id: u64| format!("update hired_employees set {change} where id = {id}");
+    let letter = |change: &str, line: u64| {
+        format!("update tidegate.dead_letters set {change} where source = 3 and line = {line}")
+    };
+    let a_letter = |source: u64, line: u64| {
+        format!(
+            "insert into tidegate.dead_letters (source, line, dataset, stage, status, reasons) \
+             values ({source}, {line}, 'hired_employees', 'sink', 'rejected', '[]')"
+        )
+    };
+    let a_source = "insert into tidegate.sources (source, dataset, kind, name, identity) values \
+                    (7, 'jobs', 'file', 'later.csv', 'later')";
+    let cases: Vec<(String, &[&str])> = vec![
+        // registry
+        (a_source.into(), &["registry 5 nor the 1 behind it", "ledger note 1"]),
+        (
+            "update tidegate.sources set dataset = 'gone' where source = 2".into(),
+            &["registry 2 'gone' is not in the manifest", "rows 2:1 has no such line of jobs"],
+        ),
+        (
+            "update tidegate.sources set lines = null where source = 2".into(),
+            &["registry 2 not how many lines", "ledger note 1"],
+        ),
+        // ledger
+        (
+            "delete from tidegate.ledger where source = 2".into(),
+            &["ledger 2:1 lacks this line", "rows 2:1 has no such line"],
+        ),
+        (
+            format!(
+                "update tidegate.ledger set accepted = {}, accepted_count = 3 where source = 3",
+                set(&[1, 5, 7])
+            ),
+            &["ledger 3:2 lacks this line", "ledger 3:6 lacks this line", "rows 3:6 has no such line"],
+        ),
+        (
+            "update tidegate.sources set lines = 70000 where source = 2".into(),
+            &["ledger 2:2 and the 65534 behind it", "ledger 2:65537 and the 4463 behind it"],
+        ),
+        (
+            jobs("rejected = accepted, rejected_count = 1"),
+            &["ledger 2:1 more than one set: accepted, rejected", "dead_letters 2:1 it is no dead letter"],
+        ),
+        (jobs("accepted_count = 5"), &["ledger 2:1 has 1 lines in this chunk, but 5 are counted"]),
+        (
+            jobs(&format!("accepted = {}, accepted_count = 3", set(&[1, 2, 3]))),
+            &["ledger 2:2 the last line of its source is 1", "ledger 2:3 the last line of its source is 1"],
+        ),
+        (jobs("accepted = '\\xff'"), &["ledger 2:1 cannot be read", "rows 2:1 has no such line"]),
+        (
+            "insert into tidegate.ledger (source, chunk) values (9, 2)".into(),
+            &["ledger 9:131073 not registered"],
+        ),
+        (
+            "insert into tidegate.ledger (source, chunk) values (2, 9223372036854775807)".into(),
+            &["ledger 2:9223372036854710273 no line is in the chunk"],
+        ),
+        // rows
+        (employee("_line = 3", 1), &["rows 3:3 has the line as rejected"]),
+        (employee("_line = 4", 1), &["rows 3:4 has the line as waiting"]),
+        (employee("_line = 5", 1), &["rows 3:5 more than one row"]),
+        (employee("_line = 8", 1), &["rows 3:8 has no such line of hired_employees"]),
+        (employee("_source = 2", 1), &["rows 2:1 has no such line of hired_employees"]),
+        (employee("_source = 99", 1), &["rows 99:1 has no such line"]),
+        (employee("_source = 0, _line = 0", 1), &["rows 0:0 has no such line"]),
+        (employee("_source = -1", 1), &["rows -1:1 has no such line"]),
+        (
+            employee("_source = -9223372036854775808, _line = -9223372036854775808", 1),
+            &["rows -9223372036854775808:-9223372036854775808 has no such line"],
+        ),
+        // dead letters
+        (
+            "delete from tidegate.dead_letters where line = 3 and source = 3".into(),
+            &["dead_letters 3:3 has it as rejected, but it is no dead letter"],
+        ),
+        (
+            "delete from tidegate.dead_letters where line = 4".into(),
+            &["dead_letters 3:4 has it as waiting, but it is no dead letter"],
+        ),
+        (a_letter(3, 1), &["dead_letters 3:1 is rejected, but the ledger has the line as accepted"]),
+        (a_letter(3, 8), &["dead_letters 3:8 is rejected, but the ledger does not have the line"]),
+        (a_letter(99, 1), &["dead_letters 99:1 does not have the line"]),
+        (a_letter(0, 0), &["dead_letters 0:0 does not have the line"]),
+        (
+            letter("status = 'waiting'", 3),
+            &["dead_letters 3:3 is waiting, but the ledger has the line as rejected"],
+        ),
+        (
+            letter("status = 'rejected'", 4),
+            &["dead_letters 3:4 is rejected, but the ledger has the line as waiting"],
+        ),
+        (letter("status = 'healed'", 3), &["dead_letters 3:3 is healed"]),
+        (
+            letter("status = 'claimed'", 7),
+            &["dead_letters 3:7 is claimed, but the ledger has the line as accepted"],
+        ),
+        (letter("status = 'discarded'", 3), &["dead_letters 3:3 is discarded"]),
+        (letter("status = 'replayed'", 4), &["dead_letters 3:4 is replayed"]),
+        (letter("awaits = null", 4), &["dead_letters 3:4 for nothing that could come"]),
+        (letter("dataset = 'jobs'", 3), &["dead_letters 3:3 another dataset"]),
+        // references, as an application without foreign keys may leave them
+        (
+            "delete from departments where id = 2".into(),
+            &[
+                "references 3:5 hired_employees.department_id is '2'",
+                "references 3:6 hired_employees.department_id is '2'",
+            ],
+        ),
+        // views
+        (
+            "update tidegate.view_hires_by_quarter set q1 = q1 + 1 where q1 = 1".into(),
+            &[
+                "views - missing in the store of hires_by_quarter: (2021,1,1,1,0,0,0)",
+                "views - too much in the store of hires_by_quarter: (2021,1,1,2,0,0,0)",
+                "views - missing in hires_by_quarter: (2021,Sales,Clerk,1,0,0,0)",
+                "views - too much in hires_by_quarter: (2021,Sales,Clerk,2,0,0,0)",
+                "views - missing in hires_by_department: (2021,1,Sales,1)",
+                "views - too much in hires_by_department: (2021,1,Sales,2)",
+                "views - too much in departments_above_mean: (2021,1,Sales,2)",
+            ],
+        ),
+        ("insert into tidegate.view_hires_by_quarter values (1999, 1, 1, 0, 0, 0, 0)".into(), &[]),
+    ];
+    for (sql, expected) in cases {
+        home.query(&sql).await;
+        assert_finds(&home, "verify", &sql, expected).await;
+        bring_back(&home).await;
+    }
+    home.run("verify").await.succeeded();
+    home.query(
+        "create or replace view departments_above_mean as \
+         select 2021 as year, 1 as id, ''::text as department, 1::bigint as hired",
+    )
+    .await;
+    let rows = home.run("verify --format json").await.failed_with(1).rows();
+    assert_eq!(found(&rows), ["rows note 2 -", "views violation 1 -", "views violation 1 -"]);
+    home.query("drop view departments_above_mean").await;
+    let rows = home.run("verify --format json").await.failed_with(1).rows();
+    assert_eq!(count_of(&rows, "departments_above_mean is missing"), 1);
+}
+
+#[tokio::test]
+async fn views_of_every_form_are_compared() {
+    let home = company::home().await;
+    let view = |name: &str, text: &str| std::fs::write(home.path("sql/views").join(name), text).unwrap();
+    view(
+        "names_by_year.sql",
+        "-- view\nwith named as (select * from hires_by_department)\n\
+         select year, json_agg(department order by department) as names from named group by year; -- all\n",
+    );
+    view("many.sql", "-- view\nselect count(*) from names_by_year -- of years\n");
+    view(
+        "pay.sql",
+        "-- store: jobs by initial\nselect left(job, 1) as initial, sum(id)::numeric as ids, count(*) as n \
+                     from jobs group by 1\n-- view\nselect initial, ids / n as mean from store where n > 0\n",
+    );
+    company::drop_example(&home);
+    home.ingest().await;
+    home.query("insert into jobs values (9000, 'Zzz'); delete from jobs where id = 9000").await;
+    let rows = home.run("verify --format json").await.succeeded().rows();
+    assert_eq!(found(&rows), [""; 0], "{rows:#?}");
+    for message in ["rows of names_by_year", "rows of many", "groups of the store of pay", "rows of pay"] {
+        assert!(count_of(&rows, message) > 0, "{message}");
+    }
+    home.query("update tidegate.view_pay set ids = ids + 1 where initial = 'A'").await;
+    let rows = home.run("verify --format json").await.failed_with(1).rows();
+    assert_eq!(found(&rows), ["views violation 1 -"; 4], "{rows:#?}");
+}
+
+#[tokio::test]
+async fn every_status_of_a_dead_letter_has_its_place_in_the_ledger() {
+    let home = lived_in().await;
+    for sql in [
+        "update tidegate.dead_letters set status = 'claimed' where source = 3 and line in (3, 4)",
+        "update tidegate.dead_letters set status = 'replayed' where source = 3 and line = 7",
+        "update tidegate.dead_letters set status = 'discarded' where source = 1 and line = 3; \
+         update tidegate.ledger set discarded = rejected, discarded_count = 1, rejected = '', rejected_count = 0 \
+         where source = 1",
+    ] {
+        home.query(sql).await;
+        home.run("verify").await.succeeded();
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_violations_are_listed_and_the_others_are_counted() {
+    let home = lived_in().await;
+    home.query(
+        "set session_replication_role = replica; \
+         insert into jobs select i, 'x', 2, i from generate_series(100, 149) as i; \
+         insert into hired_employees select i, 'x', now(), 77, 1 from generate_series(200, 249) as i; \
+         delete from tidegate.view_hires_by_quarter; \
+         insert into departments select i, 'd' || i from generate_series(200, 249) as i",
+    )
+    .await;
+    let outcome = home.run("verify --format json").await.failed_with(1);
+    let rows = outcome.rows();
+    for (check, count) in [("rows", 50), ("references", 50)] {
+        let of_check = || rows.iter().filter(|row| row["check"] == check && row["result"] == "violation");
+        assert_eq!(of_check().count(), 21, "{rows:#?}");
+        assert_eq!(of_check().filter_map(|row| row["count"].as_u64()).sum::<u64>(), count);
+    }
+    assert_eq!(
+        rows.iter().find(|row| row["check"] == "rows" && row["position"] != Value::Null).unwrap()["position"],
+        "2:100"
+    );
+}

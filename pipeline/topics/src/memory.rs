@@ -1,0 +1,187 @@
+//! Topics in memory, for simulations and tests.
+//!
+//! They hold to the contract of [`Topics`] and survive whoever uses them: clones share one log, so that a
+//! process can end and another go on. [`Memory::lose_tail`] takes what a power failure would.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_core::record::Batch;
+use tokio::sync::Notify;
+
+use crate::{Durability, Error, ErrorKind, Fetched, MAX_BATCH_BYTES, Offset, Topics, check_name};
+
+/// Topics in memory. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    partitions: Arc<Mutex<BTreeMap<(String, u32), Log>>>,
+}
+
+/// One partition.
+#[derive(Debug)]
+struct Log {
+    start: Offset,
+    /// Batches with the offset of their first record. Between two of them offsets may be left out.
+    batches: VecDeque<(Offset, Batch)>,
+    /// The offset that the next record gets.
+    end: Offset,
+    /// Wakes who waits for the end to move, in the order in which they came.
+    grown: Arc<Notify>,
+}
+
+impl Memory {
+    /// Forgets the last `batches` of a partition, as if they had never been brought to disk.
+    pub fn lose_tail(&self, topic: &str, partition: u32, batches: usize) -> Result<(), Error> {
+        self.with(topic, partition, |log| {
+            for _ in 0..batches {
+                let Some((base, _)) = log.batches.pop_back() else { break };
+                log.end = base;
+            }
+        })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Log>> {
+        // Every change is made as a whole, so a panic elsewhere leaves none half done.
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, topic: &str, partition: u32, work: impl FnOnce(&mut Log) -> T) -> Result<T, Error> {
+        match self.locked().get_mut(&(topic.to_owned(), partition)) {
+            Some(log) => Ok(work(log)),
+            None => {
+                let message =
+                    format!("topic '{topic}', partition {partition}, does not exist; create it first");
+                Err(Error::new(ErrorKind::UnknownTopic, message))
+            }
+        }
+    }
+}
+
+impl Log {
+    fn extend(&mut self, end: Offset) {
+        self.end = end;
+        self.grown.notify_waiters();
+    }
+
+    fn append(&mut self, batch: &Batch) -> Offset {
+        let base = self.end;
+        if !batch.is_empty() {
+            self.batches.push_back((base, batch.clone()));
+            self.extend(base + batch.len() as u64);
+        }
+        base
+    }
+
+    fn read(&self, from: Offset) -> Result<Option<Fetched>, (ErrorKind, &'static str)> {
+        let (start, end) = (self.start, self.end);
+        if from < start {
+            return Err((ErrorKind::BehindStart { start }, "is before the start"));
+        }
+        if from > end {
+            return Err((ErrorKind::BeyondEnd { end }, "is beyond the end"));
+        }
+        if from == end {
+            return Ok(None);
+        }
+        let first = self.batches.partition_point(|(base, batch)| base + batch.len() as u64 <= from);
+        let Some((base, batch)) = self.batches.get(first) else {
+            return Ok(Some(Fetched { batch: Batch::default(), base: end, next: end }));
+        };
+        let mut batch = batch.clone();
+        let next = base + batch.len() as u64;
+        batch.skip_front(from.saturating_sub(*base) as usize);
+        Ok(Some(Fetched { batch, base: from.max(*base), next }))
+    }
+
+    fn trim(&mut self, before: Offset) {
+        while let Some((base, batch)) = self.batches.front() {
+            let next = base + batch.len() as u64;
+            if next > before {
+                break;
+            }
+            self.start = next;
+            self.batches.pop_front();
+        }
+    }
+
+    /// A batch that the offset cuts counts by the share of its records.
+    fn bytes_after(&self, offset: Offset) -> u64 {
+        let after = |(base, batch): &(Offset, Batch)| {
+            let (records, bytes) = (batch.len() as u64, batch.as_bytes().len() as u64);
+            let left = (base + records).saturating_sub(offset).min(records);
+            (bytes * left).div_ceil(records)
+        };
+        self.batches.iter().map(after).sum()
+    }
+}
+
+impl Topics for Memory {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<(), Error> {
+        check_name(topic)?;
+        let mut partitions = self.locked();
+        let log = partitions.entry((topic.to_owned(), partition)).or_insert_with(|| Log {
+            start: next,
+            batches: VecDeque::new(),
+            end: next,
+            grown: Arc::default(),
+        });
+        if log.end < next {
+            log.extend(next);
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<_> = self.locked().keys().map(|(topic, _)| topic.clone()).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn append(
+        &self,
+        topic: &str,
+        partition: u32,
+        batch: &Batch,
+        _durability: Durability,
+    ) -> Result<Offset, Error> {
+        if batch.as_bytes().len() > MAX_BATCH_BYTES {
+            let message = format!("topic '{topic}': the batch is larger than {MAX_BATCH_BYTES} bytes");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        self.with(topic, partition, |log| log.append(batch))
+    }
+
+    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, Error> {
+        self.with(topic, partition, |log| log.read(from))?.map_err(|(kind, what)| {
+            Error::new(kind, format!("topic '{topic}', partition {partition}: offset {from} {what}"))
+        })
+    }
+
+    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, Error> {
+        let grown = self.with(topic, partition, |log| log.grown.clone())?;
+        loop {
+            let notified = grown.notified();
+            let end = self.end(topic, partition).await?;
+            if end > beyond {
+                return Ok(end);
+            }
+            notified.await;
+        }
+    }
+
+    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+        self.with(topic, partition, |log| log.start)
+    }
+
+    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+        self.with(topic, partition, |log| log.end)
+    }
+
+    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, Error> {
+        self.with(topic, partition, |log| log.bytes_after(offset))
+    }
+
+    async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
+        self.with(topic, partition, |log| log.trim(before))
+    }
+}

@@ -1,0 +1,10 @@
+-- The files whose every line is accounted for, in order.
+select
+    source,
+    dataset,
+    name,
+    lines,
+    identity
+from tidegate.sources
+where completed_at is not null and kind = 'file'
+order by source

@@ -1,0 +1,13 @@
+-- The dead letters of source $1 from line $2 to line $3, whole.
+select
+    line,
+    status,
+    attempt,
+    stage,
+    text,
+    bytes,
+    length,
+    blake3,
+    reasons
+from tidegate.dead_letters
+where source = $1 and line between $2 and $3

@@ -1,0 +1,12 @@
+-- Registers a source again under its number $1, or at the end if another has that. Of one that is known and not
+-- complete it notes how many lines it has.
+insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines)
+select
+    case
+        when exists (select from tidegate.sources where source = $1)
+            then (select max(source) + 1 from tidegate.sources)
+        else $1
+    end,
+    $2, $3, $4, $5, $6, $7
+on conflict (identity) do update set lines = coalesce(excluded.lines, sources.lines)
+where sources.completed_at is null

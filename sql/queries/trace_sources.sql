@@ -1,0 +1,16 @@
+-- The sources that entered, oldest first: of number $1, of name $2, of dataset $3, where these are not null.
+select
+    source,
+    dataset,
+    name,
+    identity,
+    bytes,
+    lines,
+    to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as registered_at,
+    to_char(completed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as completed_at
+from tidegate.sources
+where
+    ($1::bigint is null or source = $1)
+    and ($2::text is null or name = $2)
+    and ($3::text is null or dataset = $3)
+order by source

@@ -1,0 +1,11 @@
+-- Of the sessions $1: process, start, and while the server waits for their client's next message, a text that
+-- changes with whatever they do.
+select
+    activity.pid,
+    activity.backend_start::text,
+    case when activity.wait_event = 'ClientRead' then
+        concat_ws(' ', activity.state_change, activity.query_start, copying.bytes_processed)
+    end
+from pg_stat_activity as activity
+left join pg_stat_progress_copy as copying on copying.pid = activity.pid
+where activity.pid = any($1)
