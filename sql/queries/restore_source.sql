@@ -8,5 +8,5 @@ select
         else $1
     end,
     $2, $3, $4, $5, $6, $7
-on conflict (identity) do update set lines = coalesce(excluded.lines, sources.lines)
+on conflict (identity) do update set lines = greatest(excluded.lines, sources.lines)
 where sources.completed_at is null

@@ -19,12 +19,6 @@ pub(crate) fn folder(landing: &Path) -> PathBuf {
     landing.join(DONE)
 }
 
-/// A source and its name, as the name of its file in `done/` says.
-pub(crate) fn parse_name(file_name: &str) -> Option<(u64, &str)> {
-    let (source, name) = file_name.split_once('-')?;
-    Some((source.parse().ok()?, name))
-}
-
 /// A file of `done/`, hashed.
 pub(crate) struct Done {
     opened: Opened,

@@ -57,6 +57,12 @@ pub struct DoneFile {
     pub name: String,
 }
 
+/// The source and the name of a file, as its name in `done/` says them.
+pub fn parse_done_name(file_name: &str) -> Option<(u64, &str)> {
+    let (source, name) = file_name.split_once('-')?;
+    Some((source.parse().ok()?, name))
+}
+
 /// The files of `done/` in `landing`, by their sources. What is not named as Tidegate names files is left out.
 ///
 /// # Errors
@@ -71,9 +77,7 @@ pub fn done_files(landing: &Path) -> io::Result<Vec<DoneFile>> {
     for entry in entries {
         let entry = entry?;
         let file_name = entry.file_name();
-        let parts = file_name.to_str().and_then(|name| name.split_once('-'));
-        if let Some((source, name)) = parts
-            && let Ok(source) = source.parse()
+        if let Some((source, name)) = file_name.to_str().and_then(parse_done_name)
             && entry.file_type()?.is_file()
         {
             files.push(DoneFile { path: entry.path(), source, name: name.to_owned() });

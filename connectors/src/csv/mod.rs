@@ -29,7 +29,7 @@ mod lines;
 pub(crate) mod again;
 pub mod infer;
 
-pub use done::{DoneFile, Fingerprint, done_files, done_path};
+pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
 pub use landing::Landing;
 pub use lines::{FileLine, Lines};
 pub use registry::{Arrival, Registry};

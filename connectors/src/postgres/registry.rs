@@ -113,7 +113,8 @@ fn named(holder: Option<&Holder>) -> String {
 
 fn refused(holder: Option<&Holder>, lease: Duration) -> Error {
     Error::halt(format!(
-        "{} runs this pipeline already; stop it, wait {} s if it is dead, or take over with --take-over",
+        "{} runs this pipeline already; stop it, wait {} s if it is dead, or take over with 'tidegate run \
+         --take-over'",
         named(holder),
         lease.as_secs()
     ))
@@ -306,13 +307,20 @@ impl Postgres {
 
     /// Ends the sessions that hold the leases in a transaction while `session` waits for them. A process that
     /// hangs, or whose machine is cut off, would otherwise keep them as long as its connection lives.
+    /// Where the right to do so is lacking, they are waited for.
     async fn end_sessions_before(&self, session: i32) -> Result<(), Error> {
         let sql = "select pid, pg_terminate_backend(pid) from unnest(pg_blocking_pids($1)) as pid";
-        for row in self.connection().await?.query(sql, &[&session]).await? {
-            tracing::warn!(
-                pid = row.get::<_, i32>(0),
-                "ended a session that held the leases and did not go on"
-            );
+        match self.connection().await?.query(sql, &[&session]).await {
+            Ok(ended) => ended.iter().for_each(|row| {
+                let pid: i32 = row.get(0);
+                tracing::warn!(pid, "ended a session that held the leases and did not go on");
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    "waiting for a session that holds the leases: {}",
+                    super::error::describe(&error)
+                );
+            }
         }
         Ok(())
     }

@@ -8,7 +8,8 @@
 //!
 //! # The checks
 //!
-//! * `registry`: sources are numbered from 1 without gaps, each of a dataset of the manifest.
+//! * `registry`: how many sources there are. A number that none has, and a dataset that the manifest does not have any
+//!   more, are noted.
 //! * `ledger`: each set can be read, lies within its chunk and has as many lines as the row says; a line is
 //!   in one set only; no line is beyond the last of its source; a source that is complete has no hole.
 //! * `rows`: a row with a position is a line that the ledger has as accepted, of a source of that dataset,
@@ -37,6 +38,7 @@ mod waiting;
 mod deep;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use deadpool_postgres::Transaction;
@@ -142,6 +144,10 @@ impl Check {
         self.list(Verdict::Violation, position.into(), message.into());
     }
 
+    fn note(&mut self, position: impl Into<Option<String>>, message: impl Into<String>) {
+        self.list(Verdict::Note, position.into(), message.into());
+    }
+
     fn list(&mut self, verdict: Verdict, position: Option<String>, message: String) {
         let of_verdict = || self.findings.iter().filter(|finding| finding.verdict == verdict);
         if of_verdict().count() < LISTED_MAX {
@@ -240,6 +246,22 @@ impl Audit<'_> {
             return Err(Error::halt(format!("the table of dataset '{}' {fault}", dataset.name)));
         }
         Ok(())
+    }
+}
+
+/// How long the session of the snapshot rests at most: one that rests longer is taken for lost.
+const REST_MAX: Duration = Duration::from_secs(3);
+
+impl Audit<'_> {
+    /// Does what takes long without Postgres, such as hashing a large file, and keeps the snapshot's session awake.
+    async fn meanwhile<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(REST_MAX) => self.tx.batch_execute("select").await?,
+            }
+        }
     }
 }
 

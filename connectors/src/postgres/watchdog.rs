@@ -108,32 +108,42 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
             Ok(Ok(seen)) => {
                 unanswered = None;
                 let ghosts = judge(&mut locked(&sessions), &pids, &seen);
-                end(client.as_ref(), &ghosts).await;
+                end(client.as_ref().map(|(client, _)| client), &ghosts).await;
+                continue;
+            }
+            Ok(Err(error)) if error.code().is_some() => {
+                // It answers, though not to one more session; nothing is known of the others.
+                debug!("Postgres was not asked for its sessions: {}", super::error::describe(&error));
+                unanswered = None;
                 continue;
             }
             Ok(Err(error)) => super::error::describe(&error),
             Err(_) => "it takes what is sent and says nothing".to_owned(),
         };
-        client = None;
+        if let Some((_, task)) = client.take() {
+            task.abort(); // it would wait for the answer as long as the connection lives
+        }
         let (since, looks) = unanswered.map_or((begun, 1), |(since, looks)| (since, looks + 1));
         unanswered = Some((since, looks));
         warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
         if looks >= LOOKS {
             // Their processes are ended when the server is back.
-            locked(&sessions).iter().for_each(|session| session.task.abort());
+            let mut sessions = locked(&sessions);
+            sessions.iter().for_each(|session| session.task.abort());
+            sessions.retain(|session| !session.task.is_finished());
         }
     }
 }
 
 /// Asks the server for its side of the sessions.
 async fn look(
-    client: &mut Option<Client>,
+    client: &mut Option<(Client, JoinHandle<()>)>,
     config: &Config,
     pids: &[i32],
 ) -> Result<Vec<Seen>, tokio_postgres::Error> {
-    let client = match client {
-        Some(client) if !client.is_closed() => client,
-        _ => client.insert(open(config).await?.0),
+    let (client, _) = match client {
+        Some(open) if !open.0.is_closed() => open,
+        _ => client.insert(open(config).await?),
     };
     let rows = client.query(include_str!("../../../sql/queries/watch_sessions.sql"), &[&pids]).await?;
     Ok(rows.iter().map(|row| Seen { pid: row.get(0), started: row.get(1), silence: row.get(2) }).collect())

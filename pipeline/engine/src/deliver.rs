@@ -164,7 +164,7 @@ impl Upkeep {
     /// At once where nothing else is to do and healing is pending; else now and then.
     fn is_due(&self, idle: bool, heal_pending: bool) -> bool {
         let Some(ended) = self.ended else { return true };
-        let pause = (self.took * UPKEEP_SHARE).max(UPKEEP_PAUSE_MIN);
+        let pause = (self.took * UPKEEP_SHARE).clamp(UPKEEP_PAUSE_MIN, HEAL_EVERY);
         if idle { heal_pending } else { ended.elapsed() > pause }
     }
 

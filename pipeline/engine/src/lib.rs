@@ -70,6 +70,8 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
             let stored = transform.iter().chain(&delivered).find(|consumed| consumed.topic == topic);
             let next = stored.map_or(0, |consumed| consumed.next);
             topics.create(&topic, PARTITION, next).await.map_err(topics_error)?;
+            // What was taken before makes room on a disk that is full.
+            topics.trim(&topic, PARTITION, next).await.map_err(topics_error)?;
             let start = topics.start(&topic, PARTITION).await.map_err(topics_error)?;
             cursors.push(Cursor::new(topic, next.max(start)));
         }

@@ -27,8 +27,10 @@ Examples:
   tidegate run --until-idle                      ingest all that is in the landing folder
   tidegate view hires_by_quarter --where year=2021 --format csv
   tidegate dead-letters summary
+  tidegate trace hired_employees.csv:117         the story of a line
+  tidegate verify --deep                         whether every line is where it must be
 
-Exit codes: 0 done, 1 failed, 2 asked wrongly or faulty manifest, 3 more dead letters than allowed.
+Exit codes: 0 done, 1 failed or a violation, 2 asked wrongly or faulty manifest, 3 more dead letters than allowed.
 Logs go to stderr; RUST_LOG sets their level.";
 
 /// Flags of every command.
@@ -122,6 +124,7 @@ Examples:
   tidegate run                                    watch the landing folder until stopped
   tidegate run --until-idle --format json         ingest what is there, and end
   tidegate run --until-idle --max-dead-letters 0  the same, and exit with 3 if a line was refused
+  tidegate run --take-over                        in the place of a process that hangs, here or elsewhere
 
 SIGTERM and Ctrl-C finish the batch in hand and end; the next run goes on where this one stopped.")]
 pub struct RunArguments {

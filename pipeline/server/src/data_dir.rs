@@ -1,6 +1,6 @@
 //! The data directory: topics, and who we are. One process at a time has it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,9 @@ use crate::Failure;
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
-    _lock: File,
+    lock: File,
+    /// Who takes the place of another process, until that is done.
+    takes_over: Option<Holder>,
 }
 
 /// What the file `identity` says. Whoever comes back on the same data directory is the same owner of
@@ -46,7 +48,8 @@ impl DataDir {
     /// Opens the data directory of `pipeline` for process `me`; makes it if it is missing.
     ///
     /// If another process has it, `take_over` leaves that process its lock and its topics, which may go on being
-    /// written to, and begins with new ones under a new identity. It still holds the leases of the old one.
+    /// written to, and begins with new ones under a new identity. Nothing of that is on disk before
+    /// [`DataDir::bind`], so that a process which does not get that far disturbs nobody.
     ///
     /// # Errors
     ///
@@ -57,12 +60,16 @@ impl DataDir {
         };
         private_dir(path).map_err(|error| failed("create", error))?;
         let mut lock = private_file(&path.join("lock")).map_err(|error| failed("lock", error))?;
-        let is_held = lock.try_lock().is_err();
+        let is_held = match lock.try_lock() {
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+            tried => tried.is_err(),
+        };
         if is_held && !take_over {
             let mut holder = String::new();
             let _ = lock.read_to_string(&mut holder);
             return Err(Failure::new(format!(
-                "{} has the data directory '{}' open; stop it, take over with --take-over, or use another --data-dir",
+                "{} has the data directory '{}' open; stop it, take over with 'tidegate run --take-over', or use \
+                 another --data-dir",
                 if holder.is_empty() { "another process" } else { holder.trim() },
                 path.display()
             )));
@@ -77,14 +84,12 @@ impl DataDir {
             )));
         }
         if is_held {
-            lock = replace_lock(path).map_err(|error| failed("lock", error))?;
             identity.owner = Uuid::new_v4();
             identity.topics = format!("topics-{}", identity.owner.simple());
-            write_identity(path, &identity)?;
+        } else {
+            sign(&mut lock, me).map_err(|error| failed("lock", error))?;
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(|error| failed("lock", error))?;
-        let _ = writeln!(lock, "{me}");
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity, lock, takes_over: is_held.then(|| me.clone()) })
     }
 
     /// Who we are: the owner of leases.
@@ -92,7 +97,7 @@ impl DataDir {
         self.identity.owner
     }
 
-    /// Ties the topics to a database, and to the form in which the manifest makes lines of records.
+    /// Makes the data directory ours. Ties the topics to a database, and to the form in which the manifest makes lines of records.
     ///
     /// Where the form has changed, what is on the topics could be read wrongly. It is dropped; the ledger
     /// lacks it, and it is read again from the files.
@@ -102,6 +107,10 @@ impl DataDir {
     /// If the topics hold lines of another database: their positions mean other lines there.
     pub fn bind(&mut self, database: Uuid, form: String) -> Result<(), Failure> {
         self.assert_of(database)?;
+        let takes_over = self.takes_over.take();
+        if let Some(me) = &takes_over {
+            self.lock = replace_lock(&self.path, me)?;
+        }
         let changed = self.identity.form.as_ref().is_some_and(|known| *known != form);
         if changed && self.topics().exists() {
             warn!("the datasets have changed: what was in flight is read again from the files");
@@ -110,7 +119,7 @@ impl DataDir {
         let is_new = (self.identity.database, self.identity.form.as_deref()) != (Some(database), Some(&form));
         self.identity.database = Some(database);
         self.identity.form = Some(form);
-        if is_new { write_identity(&self.path, &self.identity) } else { Ok(()) }
+        if is_new || takes_over.is_some() { write_identity(&self.path, &self.identity) } else { Ok(()) }
     }
 
     /// Removes the topics of processes that were taken over, once they can commit nothing. One that still writes
@@ -154,12 +163,21 @@ pub fn topics(data_dir: &Path) -> PathBuf {
 }
 
 /// Puts a locked file in the place of one that another process has locked.
-fn replace_lock(path: &Path) -> std::io::Result<File> {
+fn replace_lock(path: &Path, me: &Holder) -> std::io::Result<File> {
     let aside = path.join("lock.new");
-    let lock = private_file(&aside)?;
+    let mut lock = private_file(&aside)?;
     lock.try_lock()?;
+    sign(&mut lock, me)?;
     std::fs::rename(aside, path.join("lock"))?;
     Ok(lock)
+}
+
+/// Says in a lock who holds it.
+fn sign(lock: &mut File, me: &Holder) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    let _ = writeln!(lock, "{me}"); // on a full disk nobody is named
+    Ok(())
 }
 
 fn read_or_make_identity(path: &Path, pipeline: &str) -> Result<Identity, Failure> {

@@ -28,7 +28,7 @@ use crate::data_dir::DataDir;
 use crate::journal::{Entry, Journal, Journaled};
 use crate::settings::Settings;
 use crate::{Failure, output, run};
-use evidence::Evidence;
+use evidence::{Evidence, Noted};
 use lost::Findings;
 
 /// `tidegate recover`.
@@ -69,7 +69,7 @@ async fn look(settings: &Settings) -> Result<Findings, Failure> {
         }
         None => Vec::new(),
     };
-    Evidence::collect(settings, &data_dir, registered)?.findings(settings, &data_dir).await
+    Evidence::new(Noted::read(settings, &data_dir)?, registered).findings(settings, &data_dir).await
 }
 
 /// What a recovery found, and how things are when it has ended.
@@ -97,6 +97,16 @@ impl Recovery {
     }
 }
 
+/// Fails if Postgres is older than what was ingested: for who does not hold the leases, beside a running pipeline.
+pub(crate) async fn assert_current(
+    settings: &Settings,
+    data_dir: &DataDir,
+    postgres: &Postgres,
+) -> Result<(), Failure> {
+    let noted = Noted::read(settings, data_dir)?;
+    Evidence::new(noted, postgres.registered().await?).assert_nothing_lost(&settings.manifest)
+}
+
 /// What a pipeline starts with.
 pub(crate) struct Start {
     pub(crate) registry: Journaled,
@@ -117,7 +127,7 @@ pub(crate) async fn begin(
     postgres: &Postgres,
     registered: Vec<Registered>,
 ) -> Result<Start, Failure> {
-    let evidence = Evidence::collect(settings, data_dir, registered)?;
+    let evidence = Evidence::new(Noted::read(settings, data_dir)?, registered);
     let findings = match recovery {
         None => {
             evidence.assert_nothing_lost(&settings.manifest)?;

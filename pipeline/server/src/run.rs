@@ -7,10 +7,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use tidegate_connectors::csv::Landing;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
-use tidegate_connectors::postgres::{self, Holder, Postgres};
+use tidegate_connectors::postgres::views::View;
+use tidegate_connectors::postgres::{self, Holder, Postgres, Registered};
 use tidegate_core::contract;
 use tidegate_core::manifest::{Dataset, Manifest};
-use tidegate_engine::{Pipeline, Until};
+use tidegate_engine::{Pipeline, Progress, Until};
 use tidegate_topics::Embedded;
 use tidegate_topics::embedded::Options;
 use tokio::signal::unix::{SignalKind, signal};
@@ -167,7 +168,7 @@ pub async fn pipeline(settings: &Settings, until: Until, take_over: bool) -> Res
 
 /// The same; where a recovery is given, it begins and ends with that.
 pub(crate) async fn pipeline_of(
-    mut recovery: Option<&mut Recovery>,
+    recovery: Option<&mut Recovery>,
     settings: &Settings,
     until: Until,
     take_over: bool,
@@ -180,37 +181,17 @@ pub(crate) async fn pipeline_of(
     let stop = stop_on_signals()?;
     let (topics, lease) = (settings.manifest.topics(), settings.manifest.lease);
     let database = patiently(&stop, async || postgres.migrate().await).await?;
-    data_dir.bind(database, form(&settings.manifest))?;
+    data_dir.assert_of(database)?;
+    if take_over {
+        // Nobody is to stop for a process that then does not run.
+        recover::assert_current(settings, &data_dir, &postgres).await?;
+    }
     patiently(&stop, async || postgres.lease(&topics, &me, lease, take_over).await).await?;
     let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
-    data_dir.remove_others_topics();
-    let registered = patiently(&stop, async || postgres.registered().await).await?;
-    let start = recover::begin(recovery.as_deref_mut(), settings, &data_dir, &postgres, registered).await?;
-    patiently(&stop, async || postgres.prepare(&views).await).await?;
-
-    let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
-    let dead_letters_before = patiently(&stop, async || dead_letters(&postgres).await).await?;
-    let open =
-        async || Pipeline::open(settings.manifest.clone(), log.clone(), Arc::new(postgres.clone())).await;
-    let pipeline = patiently(&stop, open).await?;
-    let sent = pipeline.already_sent().await?;
-    let mut landing = Landing::new(settings.landing.clone(), settings.manifest.clone(), start.registry, sent);
-    for (path, name, dataset) in start.files {
-        landing.take_back(path, name, dataset);
-    }
-    info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
-    let progress = pipeline.progress();
-    let watching = watch::start(progress.clone());
-    let result = tokio::select! {
-        result = pipeline.run(&mut landing, until, &stop) => result,
-        () = overdue(&stop) => Err(contract::Error::halt(
-            "stopped while Postgres did not answer: the next run does the batch in hand again",
-        )),
-    };
-    watching.end().await;
-    let recovered = match recovery {
-        Some(recovery) if result.is_ok() && !stop.is_cancelled() => recovery.end(&data_dir, &postgres).await,
-        _ => Ok(()),
+    let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop };
+    let result = match data_dir.bind(database, form(&settings.manifest)) {
+        Ok(()) => run.under_leases(recovery, &data_dir).await,
+        Err(failure) => Err(failure),
     };
     let lost = renewing.is_finished();
     renewing.abort();
@@ -218,8 +199,7 @@ pub(crate) async fn pipeline_of(
     if lost && let Ok(failure) = renewing.await {
         return Err(failure);
     }
-    result?;
-    recovered?;
+    let Ran { progress, refused, dead_letters_before } = result?;
 
     let took = begun.elapsed();
     let summary = async || Ok((dead_letters(&postgres).await?, datasets(&postgres).await?));
@@ -229,16 +209,88 @@ pub(crate) async fn pipeline_of(
     };
     // Lines that healed hide no line that was rejected.
     let new_dead_letters = (0..2).map(|i| after[i].saturating_sub(dead_letters_before[i])).sum();
-    let refused = landing.refused().iter();
     Ok(Outcome {
         datasets,
-        refused: refused.map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
+        refused,
         new_dead_letters,
         lines: progress.entered(),
         took,
         usage: Usage::now(),
         stopped: stop.is_cancelled() && until == Until::Idle,
     })
+}
+
+/// A run that has its leases.
+struct Run<'a> {
+    settings: &'a Settings,
+    postgres: &'a Postgres,
+    views: &'a [View],
+    until: Until,
+    stop: &'a CancellationToken,
+}
+
+/// What a run leaves to tell of.
+struct Ran {
+    progress: Arc<Progress>,
+    refused: Vec<(String, String)>,
+    dead_letters_before: [u64; 2],
+}
+
+impl Run<'_> {
+    async fn under_leases(
+        &self,
+        mut recovery: Option<&mut Recovery>,
+        data_dir: &DataDir,
+    ) -> Result<Ran, Failure> {
+        let Self { settings, postgres, views, until, stop } = *self;
+        let registered = patiently(stop, async || registered(postgres).await).await?;
+        let start = recover::begin(recovery.as_deref_mut(), settings, data_dir, postgres, registered).await?;
+        data_dir.remove_others_topics();
+        patiently(stop, async || postgres.prepare(views).await).await?;
+
+        let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
+        let dead_letters_before = patiently(stop, async || dead_letters(postgres).await).await?;
+        let open =
+            async || Pipeline::open(settings.manifest.clone(), log.clone(), Arc::new(postgres.clone())).await;
+        let pipeline = patiently(stop, open).await?;
+        let sent = pipeline.already_sent().await?;
+        let mut landing =
+            Landing::new(settings.landing.clone(), settings.manifest.clone(), start.registry, sent);
+        for (path, name, dataset) in start.files {
+            landing.take_back(path, name, dataset);
+        }
+        info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
+        let progress = pipeline.progress();
+        let watching = watch::start(progress.clone());
+        let result = tokio::select! {
+            result = pipeline.run(&mut landing, until, stop) => result,
+            () = overdue(stop) => Err(contract::Error::halt(
+                "stopped while Postgres did not answer: the next run does the batch in hand again",
+            )),
+        };
+        watching.end().await;
+        result?;
+        if let Some(recovery) = recovery
+            && !stop.is_cancelled()
+        {
+            recovery.end(data_dir, postgres).await?;
+        }
+        let refused = landing.refused().iter().map(|(path, why)| (path.display().to_string(), why.clone()));
+        Ok(Ran { progress, refused: refused.collect(), dead_letters_before })
+    }
+}
+
+/// All sources. Those whose every line is in the ledger are complete from now on: their file may have gone, or
+/// changed, and nobody else would ask.
+async fn registered(postgres: &Postgres) -> Result<Vec<Registered>, postgres::Error> {
+    let registered = postgres.registered().await?;
+    let is_whole = |source: &&Registered| !source.complete && source.lines == Some(source.held);
+    let whole: Vec<u64> = registered.iter().filter(is_whole).map(|source| source.source).collect();
+    if whole.is_empty() {
+        return Ok(registered);
+    }
+    postgres.complete(&whole).await?;
+    postgres.registered().await
 }
 
 /// Resolves when a run that was told to stop should have done so.

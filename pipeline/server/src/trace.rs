@@ -18,6 +18,7 @@ mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_connectors::csv::parse_done_name;
 use tidegate_connectors::postgres::Postgres;
 use tidegate_connectors::postgres::trace::{TracedLetter, TracedRow, TracedSource, WhichSources};
 use tidegate_core::dead_letter::Stage;
@@ -372,9 +373,7 @@ impl Tracer {
         if !named.is_empty() {
             return Ok(named);
         }
-        if let Some((source, name)) = name.split_once('-')
-            && let Ok(source) = source.parse()
-        {
+        if let Some((source, name)) = parse_done_name(name) {
             let which = WhichSources { source: Some(source), name: Some(name), dataset: None };
             let done = self.postgres.trace_sources(which).await?;
             if !done.is_empty() {

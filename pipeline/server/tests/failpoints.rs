@@ -105,3 +105,18 @@ async fn an_unknown_failpoint_is_refused() {
     command.env("TIDEGATE_FAILPOINT", "no-such-step=abort@1");
     Running::start(command).ended().await.failed_with(2).saying(&["no-such-step"]);
 }
+
+#[tokio::test]
+async fn a_source_whose_file_went_away_is_complete_when_its_lines_are_in() {
+    let home = company::home().await;
+    home.drop("departments.csv", "1,One\n2,Two\n");
+    let mut command = home.command(["run", "--until-idle"]);
+    // All is committed, and its end is not noted as such.
+    command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", Failpoint::CommitPublished.name()));
+    assert_eq!(Running::start(command).ended().await.signal, Some(Signal::SIGABRT as i32));
+    home.query("update tidegate.sources set lines = 2").await; // or it is not known that there are no more
+    std::fs::remove_file(home.path("landing/departments.csv")).unwrap();
+    home.ingest().await;
+    assert_eq!(home.query("select completed_at is not null from tidegate.sources").await, ["t"]);
+    assert_eq!(home.query("select count(*) from departments").await, ["2"]);
+}

@@ -265,6 +265,7 @@ impl Ordeal {
         // Nothing is counted while Postgres is away, so none is one.
         let healed = "select count(*) + 1 from tidegate.dead_letters where status = 'waiting'";
         until("all is healed", async || self.home.count(healed).await == 1).await;
+        self.running.says("running").await; // it may have been started a moment ago
         self.running.signal(Signal::SIGTERM);
         self.running.ended().await.succeeded();
         self.home.run(&format!("run --until-idle --data-dir {}", self.data_dirs[0])).await.succeeded();

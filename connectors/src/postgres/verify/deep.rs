@@ -31,6 +31,7 @@ use super::rows::chunk_key;
 use super::stream::{Chunks, Stream};
 use super::{Audit, Check, Verdict, at};
 use crate::csv::again::{self, Again, Done, Next, identity_behind};
+use crate::csv::parse_done_name;
 use line::{Expected, fault, is_replayed};
 
 const NAME: &str = "files";
@@ -110,7 +111,7 @@ pub(super) async fn strangers(postgres: &Postgres, landing: &Path, check: &mut C
         if names.is_empty() {
             return Ok(());
         }
-        let claims = names.iter().map(|name| again::parse_name(name).unwrap_or_default());
+        let claims = names.iter().map(|name| parse_done_name(name).unwrap_or_default());
         let claims: (Vec<i64>, Vec<&str>) = claims.map(|(source, name)| (source as i64, name)).unzip();
         let sql = include_str!("../../../../sql/queries/audit_strangers.sql");
         for row in connection.query(sql, &[&claims.0, &claims.1]).await? {
@@ -132,7 +133,8 @@ impl Deep<'_> {
     /// Compares a file; gives why it could not, or not to its end.
     async fn compare(&mut self, landing: &Path, source: &Source) -> Result<Option<String>, Error> {
         let number = source.number as u64;
-        let opened = match Done::open(landing, number, &source.name, source.dataset).await {
+        let opening = Done::open(landing, number, &source.name, source.dataset);
+        let opened = match self.audit.meanwhile(opening).await? {
             Ok(Some(opened)) => opened,
             Ok(None) => {
                 self.seen.gone += 1;
@@ -166,7 +168,8 @@ impl Deep<'_> {
         self.seen.files += 1;
         let validator = &self.postgres.inner.validators.as_given[source.dataset];
         loop {
-            let next = again.next(self.audit.manifest, validator, self.postgres).await;
+            let next = again.next(self.audit.manifest, validator, self.postgres);
+            let next = self.audit.meanwhile(next).await?;
             match next.map_err(|error| Error::halt(error.message))? {
                 Next::Lines(intake) => {
                     self.intake(source, &intake).await?;

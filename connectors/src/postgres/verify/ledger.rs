@@ -59,14 +59,17 @@ impl Audit<'_> {
         let source = Source { number, lines: lines.map(|lines| lines as u64), complete: row.get(3) };
         match number - last - 1 {
             0 => {}
-            1 => check.violation((last + 1).to_string(), "no source has this number"),
+            // What Postgres has lost, and 'tidegate recover' could not bring back.
+            1 => check.note((last + 1).to_string(), "no source has this number any more"),
             missing => {
-                let message = format!("no source has this number, nor the {} behind it", missing - 1);
-                check.violation((last + 1).to_string(), message);
+                let message =
+                    format!("no source has this number any more, nor the {} behind it", missing - 1);
+                check.note((last + 1).to_string(), message);
             }
         }
         if self.manifest.dataset(dataset).is_none() {
-            check.violation(number.to_string(), format!("its dataset '{dataset}' is not in the manifest"));
+            check
+                .note(number.to_string(), format!("its dataset '{dataset}' is not in the manifest any more"));
         }
         if source.complete && source.lines.is_none() {
             check.violation(number.to_string(), "it is complete, but not how many lines it has is known");

@@ -27,18 +27,26 @@ pub(super) struct Evidence {
     done: Vec<DoneFile>,
 }
 
-impl Evidence {
-    pub(super) fn collect(
-        settings: &Settings,
-        data_dir: &DataDir,
-        registered: Vec<Registered>,
-    ) -> Result<Self, Failure> {
+/// What is known of sources outside of Postgres. Where a pipeline runs, it is to be read before Postgres is asked,
+/// which knows first.
+pub(super) struct Noted {
+    journal: Option<BTreeMap<u64, Entry>>,
+    done: Vec<DoneFile>,
+}
+
+impl Noted {
+    pub(super) fn read(settings: &Settings, data_dir: &DataDir) -> Result<Self, Failure> {
         let done = done_files(&settings.landing).map_err(|error| {
             Failure::new(format!("cannot read done/ in '{}': {error}", settings.landing.display()))
         })?;
-        let journal = Journal::read(&data_dir.journal())?;
+        Ok(Self { journal: Journal::read(&data_dir.journal())?, done })
+    }
+}
+
+impl Evidence {
+    pub(super) fn new(noted: Noted, registered: Vec<Registered>) -> Self {
         let by_identity = registered.iter().enumerate().map(|(i, r)| (r.identity.clone(), i)).collect();
-        Ok(Self { registered, by_identity, journal, done })
+        Self { registered, by_identity, journal: noted.journal, done: noted.done }
     }
 
     fn registered(&self, source: u64) -> Option<&Registered> {
@@ -95,7 +103,8 @@ impl Evidence {
         let elsewhere = if done.is_empty() {
             ""
         } else {
-            "; if the files in done/ were ingested into another database, move them away"
+            "; but move files in done/ away first if somebody put them there by hand, or they were ingested into another \
+             database: 'tidegate recover --dry-run' names them"
         };
         Err(Failure::new(format!(
             "Postgres is older than what was ingested (was it restored, or failed over to a replica that lagged?): \
