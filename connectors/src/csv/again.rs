@@ -11,7 +11,7 @@ use super::Registry;
 use super::done::{DONE, done_path};
 use super::file::{self, BLOCK_BYTES, Opened};
 use super::passed::Passed;
-use super::reading::{Content, Progress, Reading, Unfit};
+use super::reading::{Content, Progress, Reading};
 pub(crate) use file::{Identity, identity_behind};
 
 /// The folder, inside the landing folder, of the files whose every line is accounted for.
@@ -46,12 +46,8 @@ impl Done {
     }
 
     /// Reads up to the first line.
-    pub(crate) fn read(self, source: u64, manifest: &Manifest) -> Result<Again, String> {
-        let content = Content::start(self.opened, manifest, BLOCK_BYTES).map_err(|unfit| match unfit {
-            Unfit::Changed => "it changed while it was read".to_owned(),
-            Unfit::Refused(reason) => reason,
-            Unfit::Failed(error) => error.to_string(),
-        })?;
+    pub(crate) fn read(self, source: u64, manifest: &Manifest) -> io::Result<Again> {
+        let content = Content::start(self.opened, manifest, BLOCK_BYTES)?;
         Ok(Again { reading: Reading::new(source, content, Passed::none(), 0) })
     }
 }

@@ -63,7 +63,7 @@ impl Opened {
     /// Opens and hashes a file that entered, or would enter, under `name`, as one of the dataset with that index.
     pub(super) async fn open(path: &Path, name: &str, dataset: usize) -> io::Result<Self> {
         let opened = Self::hashed(open(path)?, path.to_owned(), name.to_owned(), dataset).await?;
-        opened.ok_or_else(|| io::Error::other("it changed while it was read"))
+        opened.ok_or_else(changed)
     }
 
     /// Hashes a file that was opened; `None` if it changed meanwhile.
@@ -93,6 +93,11 @@ impl Opened {
     pub(super) fn stat(&self) -> io::Result<Stamp> {
         Ok(Stamp::of(&self.file.metadata()?))
     }
+}
+
+/// What a file says that cannot be looked at in peace.
+pub(super) fn changed() -> io::Error {
+    io::Error::other("it changed while it was read")
 }
 
 /// Opens a file to read, if it is a regular one and no link.

@@ -7,8 +7,8 @@ use std::path::Path;
 use tidegate_core::manifest::Manifest;
 
 use super::blocks::Next;
-use super::file::{self, BLOCK_BYTES, Identity, Opened};
-use super::reading::{Content, Unfit};
+use super::file::{self, BLOCK_BYTES, Identity, Opened, changed};
+use super::reading::Content;
 
 /// The lines of a file, one after the other.
 #[derive(Debug)]
@@ -47,11 +47,7 @@ impl Lines {
     pub async fn open(path: &Path, name: &str, manifest: &Manifest, dataset: usize) -> io::Result<Self> {
         let opened = Opened::open(path, name, dataset).await?;
         let identity = opened.identity(manifest);
-        let content = Content::start(opened, manifest, BLOCK_BYTES).map_err(|unfit| match unfit {
-            Unfit::Changed => changed(),
-            Unfit::Refused(fault) => io::Error::new(io::ErrorKind::InvalidData, fault),
-            Unfit::Failed(error) => error,
-        })?;
+        let content = Content::start(opened, manifest, BLOCK_BYTES)?;
         Ok(Self { content, identity, line: 0, prefix: Vec::new(), ordered: Vec::new() })
     }
 
@@ -110,8 +106,4 @@ impl Lines {
         };
         Ok(Some(FileLine { number: self.line, physical_line: blocks.physical_line(), text, length, ordered }))
     }
-}
-
-fn changed() -> io::Error {
-    io::Error::other("it changed while it was read")
 }

@@ -13,7 +13,7 @@ use tidegate_core::validate::{Validator, unreadable};
 
 use super::Registry;
 use super::blocks::{Blocks, Next};
-use super::file::{self, Opened};
+use super::file::{self, Opened, changed};
 use super::header::{self, Order};
 use super::passed::Passed;
 
@@ -34,6 +34,16 @@ pub(super) enum Unfit {
     Refused(String),
     /// It cannot be read at the moment.
     Failed(std::io::Error),
+}
+
+impl From<Unfit> for std::io::Error {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Changed => changed(),
+            Unfit::Refused(fault) => Self::new(std::io::ErrorKind::InvalidData, fault),
+            Unfit::Failed(error) => error,
+        }
+    }
 }
 
 impl Content {

@@ -83,11 +83,7 @@ impl Recovery {
     /// To be called under the leases, when the pipeline was idle. What is incomplete now is missing for good, and no
     /// reason not to run any more.
     pub(crate) async fn end(&mut self, data_dir: &DataDir, postgres: &Postgres) -> Result<(), Failure> {
-        let registered = postgres.registered().await?;
-        let incomplete = registered.iter().filter(|registered| !registered.complete);
-        // Sources without a file: nobody else asks.
-        postgres.complete(&incomplete.map(|registered| registered.source).collect::<Vec<_>>()).await?;
-        self.now = postgres.registered().await?;
+        self.now = run::registered(postgres).await?;
         let noted = Journal::read(&data_dir.journal())?.unwrap_or_default();
         let entries = entries(&self.now, noted.values());
         let as_they_are =

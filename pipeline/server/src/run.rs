@@ -282,7 +282,7 @@ impl Run<'_> {
 
 /// All sources. Those whose every line is in the ledger are complete from now on: their file may have gone, or
 /// changed, and nobody else would ask.
-async fn registered(postgres: &Postgres) -> Result<Vec<Registered>, postgres::Error> {
+pub(crate) async fn registered(postgres: &Postgres) -> Result<Vec<Registered>, postgres::Error> {
     let registered = postgres.registered().await?;
     let is_whole = |source: &&Registered| !source.complete && source.lines == Some(source.held);
     let whole: Vec<u64> = registered.iter().filter(is_whole).map(|source| source.source).collect();

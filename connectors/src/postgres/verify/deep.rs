@@ -148,7 +148,7 @@ impl Deep<'_> {
         }
         match opened.read(number, self.audit.manifest) {
             Ok(mut again) => self.lines(source, &mut again).await,
-            Err(why) => Ok(Some(why)),
+            Err(error) => Ok(Some(error.to_string())),
         }
     }
 
