@@ -1,10 +1,12 @@
--- The columns of a table: type, whether a value is required, filled in by default, or computed.
+-- The columns of table $1: type; type and collation, to declare another column so; whether a value is required,
+-- filled in by default, or computed.
 select
     attname::text as name,
     format_type(atttypid, atttypmod) as type,
+    concat_ws(' collate ', format_type(atttypid, atttypmod), nullif(attcollation, 0)::regcollation) as declared,
     attnotnull as required,
     atthasdef or attidentity <> '' as filled,
     attgenerated <> '' or attidentity = 'a' as computed
 from pg_attribute
-where attrelid = $1 and attnum > 0 and not attisdropped
+where attrelid = to_regclass($1) and attnum > 0 and not attisdropped
 order by attnum

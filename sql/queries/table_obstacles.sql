@@ -37,6 +37,15 @@ join pg_trigger on tgrelid = target.oid
 join pg_proc on pg_proc.oid = tgfoid
 where not tgisinternal and pronamespace <> to_regnamespace('tidegate') and tgenabled <> 'D'
 union all
+select
+    format(
+        'trigger %1$I on %2$s fires where triggers are off: alter table %2$s enable trigger %1$I', tgname, $1
+    )
+from target
+join pg_trigger on tgrelid = target.oid
+join pg_proc on pg_proc.oid = tgfoid
+where not tgisinternal and pronamespace = to_regnamespace('tidegate') and tgenabled in ('A', 'R')
+union all
 select format('constraint %I on %s is deferrable', conname, $1)
 from target
 join pg_constraint on conrelid = target.oid

@@ -1,6 +1,4 @@
 -- The departments that hired more in a year than the mean over the departments that hired in it.
-
--- view
 select
     year,
     id,

@@ -2,88 +2,117 @@
 //!
 //! Under `session_replication_role = replica` neither foreign keys nor views cost a trigger call. That is
 //! sound only because the sink has checked the references of the rows and holds the rows referenced, and
-//! because it brings the views up to date itself, by the rows of this transaction alone. Where the table
-//! has a trigger, foreign key or policy that is not Tidegate's, the way is closed: see
+//! because it brings the views up to date itself, by what is computed [`beside`](super::beside) the copy.
+//! Where the table has a trigger, foreign key or policy that is not Tidegate's, the way is closed: see
 //! [`obstacles`](super::table::obstacles). A key that exists, or a row that Postgres refuses, fails the
 //! copy, and the batch is applied anew the [`ordinary`](super::ordinary) way.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use deadpool_postgres::Transaction;
 use futures_util::SinkExt;
-use tidegate_core::manifest::{Dataset, Manifest};
+use futures_util::future::{Either, select};
+use tidegate_core::manifest::Dataset;
 use tidegate_core::split::{Dialect, Fields};
+use tokio_postgres::CopyInSink;
+use tracing::debug;
 
-use super::Error;
 use super::batch::{Row, Rows};
+use super::beside::{Session, Staging};
 use super::table::{TableSql, obstacles};
-use super::views::Maintained;
+use super::{Error, Inner, Postgres};
 
 /// How many rows are tried for a key that exists already, before a copy is begun in vain.
 const SAMPLE_ROWS: usize = 32;
-/// Pages that others may have added to the table but not filled, and that this copy may fill.
-const MARGIN_PAGES: i64 = 64;
 const COPY_MESSAGE_BYTES: usize = 256 * 1024;
+/// How often a session that waits for another says that it is not lost: more often than the watchdog looks.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Writes the rows in the cheap way; `false`, and nothing done, where it is closed or would fail.
 pub(super) async fn write(
     tx: &Transaction<'_>,
-    manifest: &Manifest,
-    dataset: &Dataset,
-    table: &TableSql,
-    (rows, accepted): (&Rows, &[u32]),
-    views: &[&Maintained],
+    postgres: &Postgres,
+    dataset: usize,
+    rows: &Rows,
+    accepted: &[u32],
 ) -> Result<bool, Error> {
-    // Held to the commit: nobody adds a trigger or a foreign key meanwhile.
+    let Inner { manifest, tables, sink, .. } = &*postgres.inner;
+    let (definition, table) = (&manifest.datasets[dataset], &tables[dataset]);
+    let views: Vec<_> = postgres.maintained(dataset).collect();
+    // Held to the commit: nobody adds a trigger or a foreign key, or alters a column, meanwhile.
     tx.batch_execute(&format!("lock table {} in row exclusive mode", table.name)).await?;
-    if !obstacles(tx, manifest, dataset).await?.is_empty() {
+    if !obstacles(tx, manifest, definition, &views).await?.is_empty()
+        || any_key_exists(tx, table, &sample_keys(definition, rows, accepted)).await?
+    {
         return Ok(false);
     }
-    let keys = |rows_wanted: usize| sample_keys(dataset, rows, accepted, rows_wanted);
-    if any_key_exists(tx, table, &keys(SAMPLE_ROWS)).await? {
-        return Ok(false);
+    let beside = match views.is_empty() {
+        true => None,
+        // Where no second session is to be had, the batch can do without.
+        false => match second_session(postgres).await {
+            Ok(session) => Some(session),
+            Err(error) => {
+                debug!(%error, "there is no second session to compute views in");
+                return Ok(false);
+            }
+        },
+    };
+    tx.batch_execute("set local session_replication_role = replica").await?;
+    let columns = table.copy_columns();
+    let copying = copy(tx, &table.name, &columns, rows, accepted);
+    if let Some(mut beside) = beside {
+        let staging = Staging::new(tx, definition, table, &views).await?;
+        let changes = beside.changes(&staging, &columns, (rows, accepted), &views);
+        let changes = both(tx, copying, changes).await?;
+        *sink.beside.lock().await = Some(beside);
+        for (view, changes) in views.iter().zip(changes) {
+            let copy = format!("copy {} ({}) from stdin", view.table(), view.columns());
+            let sink = tx.copy_in::<_, Bytes>(&copy).await?;
+            let mut sink = pin!(sink);
+            send(&mut sink, changes).await?;
+            sink.finish().await?;
+        }
+    } else {
+        copying.await?;
     }
-    // Sorting is what grouping by hash is to avoid; the planner guesses too few rows to see that.
-    tx.batch_execute("set local session_replication_role = replica; set local enable_sort = off").await?;
-    let pages: i64 = tx
-        .query_one(
-            "select pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint",
-            &[&table.name],
-        )
-        .await?
-        .get(0);
-    copy(tx, &table.name, &table.copy_columns(), rows, accepted).await?;
-    if !views.is_empty() {
-        let first_page = (pages - MARGIN_PAGES).max(0);
-        let by_page = format!("ctid >= '({first_page},0)'::tid and xmin = pg_current_xact_id()::xid");
-        let sql = format!("select count(*) from {} where {by_page}", table.name);
-        let found: i64 = tx.query_one(&sql, &[]).await?.get(0);
-        if found == accepted.len() as i64 {
-            for view in views {
-                tx.execute(&view.add(&format!("select * from {} where {by_page}", table.name)), &[]).await?;
-            }
-        } else {
-            // Some rows went into free space elsewhere in the table: find them by their keys.
-            let by_key = format!(
-                "select * from {} where {} = any($1::text[]::{}[]) and xmin = pg_current_xact_id()::xid",
-                table.name, table.key, table.key_type
-            );
-            let keys = keys(usize::MAX);
-            let sql = format!("select count(*) from ({by_key}) as found");
-            let found: i64 = tx.query_one(&sql, &[&keys]).await?.get(0);
-            if found != accepted.len() as i64 {
-                return Err(Error::halt(format!(
-                    "{found} of {} rows just copied into {} were found again: this is a bug, please report it",
-                    accepted.len(),
-                    table.name
-                )));
-            }
-            for view in views {
-                tx.execute(&view.add(&by_key), &[&keys]).await?;
-            }
+    tx.batch_execute("set local session_replication_role = origin").await?;
+    Ok(true)
+}
+
+async fn second_session(postgres: &Postgres) -> Result<Session, Error> {
+    match postgres.inner.sink.beside.lock().await.take() {
+        Some(session) if !session.is_closed() => Ok(session),
+        _ => Session::new(postgres.connection().await?, &postgres.inner.manifest).await,
+    }
+}
+
+/// Does both at once, the first of them in `tx`; ends both when one fails.
+async fn both<T>(
+    tx: &Transaction<'_>,
+    first: impl Future<Output = Result<(), Error>>,
+    second: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let first = pin!(first);
+    let second = pin!(second);
+    let mut second = match select(first, second).await {
+        Either::Left((first, second)) => {
+            first?;
+            second
+        }
+        Either::Right((second, first)) => {
+            let second = second?;
+            first.await?;
+            return Ok(second);
+        }
+    };
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut second).await {
+            Ok(second) => return second,
+            Err(_) => tx.batch_execute("").await?,
         }
     }
-    tx.batch_execute("set local session_replication_role = origin; set local enable_sort = on").await?;
-    Ok(true)
 }
 
 /// Sends rows to a table by `copy`.
@@ -94,14 +123,11 @@ pub(super) async fn copy(
     rows: &Rows,
     accepted: &[u32],
 ) -> Result<(), Error> {
-    let sink = tx.copy_in::<_, Bytes>(&format!("copy {table} ({columns}) from stdin (format csv)")).await?;
-    tokio::pin!(sink);
+    let sql = format!("copy {table} ({columns}) from stdin ({})", format(&rows.text));
+    let sink = tx.copy_in::<_, Bytes>(&sql).await?;
+    let mut sink = pin!(sink);
     if accepted.len() == rows.lines.len() {
-        let mut text = rows.text.clone();
-        while !text.is_empty() {
-            let message = text.split_to(text.len().min(COPY_MESSAGE_BYTES));
-            sink.send(message).await?;
-        }
+        send(&mut sink, rows.text.clone()).await?;
     } else {
         let mut message = BytesMut::with_capacity(COPY_MESSAGE_BYTES);
         for row in accepted {
@@ -113,12 +139,30 @@ pub(super) async fn copy(
         }
         sink.send(message.freeze()).await?;
     }
-    sink.as_mut().finish().await?;
+    sink.finish().await?;
     Ok(())
 }
 
-fn sample_keys(dataset: &Dataset, rows: &Rows, accepted: &[u32], wanted: usize) -> Vec<String> {
-    let step = (accepted.len() / wanted).max(1);
+/// The format in which `copy` is to read canonical lines: what has neither quotes nor backslashes means the same
+/// in both, and Postgres takes longer for CSV.
+fn format(text: &[u8]) -> &'static str {
+    match memchr::memchr3(b'"', b'\\', b'\r', text) {
+        Some(_) => "format csv",
+        None => "format text, delimiter ',', null ''",
+    }
+}
+
+/// Sends a text in parts.
+async fn send(sink: &mut Pin<&mut CopyInSink<Bytes>>, mut text: Bytes) -> Result<(), Error> {
+    while !text.is_empty() {
+        sink.send(text.split_to(text.len().min(COPY_MESSAGE_BYTES))).await?;
+    }
+    Ok(())
+}
+
+/// The keys of some rows, from all over the batch.
+fn sample_keys(dataset: &Dataset, rows: &Rows, accepted: &[u32]) -> Vec<String> {
+    let step = (accepted.len() / SAMPLE_ROWS).max(1);
     let mut fields = Fields::default();
     let mut key = |row: &Row| {
         let text = rows.canonical(row);

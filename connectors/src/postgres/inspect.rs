@@ -1,5 +1,6 @@
 //! What `tidegate check` finds out about a database, without changing it.
 
+use super::views::{self, Maintained};
 use super::{Error, Postgres, SERVER_VERSION_MIN, table};
 
 /// How good a finding is.
@@ -38,7 +39,7 @@ impl Postgres {
     ///
     /// If the database cannot be asked at all.
     pub async fn inspect(&self) -> Result<Vec<Finding>, Error> {
-        let connection = self.connection().await?;
+        let mut connection = self.connection().await?;
         let mut findings = Vec::new();
         let row = connection.query_one(include_str!("../../../sql/queries/inspect_server.sql"), &[]).await?;
         let (version, encoding): (i32, &str) = (row.get("version_num"), row.get("encoding"));
@@ -83,8 +84,12 @@ impl Postgres {
         } else {
             findings.push(Finding::new("pipeline", Grade::Good, "the database is new: run will prepare it"));
         }
-        for dataset in &self.inner.manifest.datasets {
-            findings.extend(self.inspect_table(&connection, dataset).await?);
+        let tx = connection.transaction().await?;
+        let views = views::maintained(&tx, &self.inner.manifest).await?;
+        tx.commit().await?;
+        for (index, dataset) in self.inner.manifest.datasets.iter().enumerate() {
+            let views: Vec<_> = views.iter().filter(|view| view.dataset == index).collect();
+            findings.extend(self.inspect_table(&connection, dataset, &views).await?);
         }
         Ok(findings)
     }
@@ -93,6 +98,7 @@ impl Postgres {
         &self,
         connection: &super::Connection,
         dataset: &tidegate_core::manifest::Dataset,
+        views: &[&Maintained],
     ) -> Result<Vec<Finding>, Error> {
         let manifest = &self.inner.manifest;
         let subject = format!("table {}", dataset.table.name);
@@ -102,7 +108,7 @@ impl Postgres {
         if !differences.is_empty() {
             return Ok(vec![Finding::new(subject, Grade::Fault, differences.join("; "))]);
         }
-        let obstacles = table::obstacles(connection, manifest, dataset).await?;
+        let obstacles = table::obstacles(connection, manifest, dataset, views).await?;
         let cheap = if obstacles.is_empty() {
             Finding::new(subject.clone(), Grade::Good, "rows are written the cheap way")
         } else {

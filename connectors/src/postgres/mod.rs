@@ -5,8 +5,8 @@
 //! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
 //! * `registry`: sources and their numbers, offsets, leases.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
-//!   (records to rows), `ledger`, `references`, `cheap` and `ordinary` (the two ways to write rows),
-//!   `settle` (fates) and `letters` (dead letters).
+//!   (records to rows), `ledger`, `references`, `cheap` (with `beside`) and `ordinary`
+//!   (the two ways to write rows), `settle` (fates) and `letters` (dead letters).
 //! * `heal`: waiting lines whose references came.
 //! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
@@ -23,6 +23,7 @@ mod batch;
 mod ledger;
 mod references;
 mod cheap;
+mod beside;
 mod ordinary;
 mod letters;
 mod settle;
@@ -41,7 +42,7 @@ pub mod testing;
 
 use std::sync::{Arc, OnceLock};
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
@@ -52,7 +53,7 @@ pub use connection::Connection;
 pub use error::Error;
 pub use registry::{Holder, Registered, Registration, SourceKind};
 use table::TableSql;
-use views::{Maintained, View};
+use views::{Maintained, Step, View};
 
 mod migrations {
     refinery::embed_migrations!("../sql/migrations");
@@ -122,6 +123,12 @@ impl Postgres {
         Ok(self.inner.pool.get().await?)
     }
 
+    /// A connection for statements that take long. It goes with whoever drops it, and is not given back to wait
+    /// for an answer that nobody wants any more.
+    async fn own_connection(&self) -> Result<ClientWrapper, Error> {
+        Ok(Object::take(self.connection().await?))
+    }
+
     /// Brings Tidegate's own schema up to date, and makes the database this pipeline's. Gives the
     /// pipeline's identity there, which no other database has.
     ///
@@ -158,7 +165,11 @@ impl Postgres {
             .run_async(&mut ***connection)
             .await
             .map_err(|error| {
-                Error::halt(format!("Tidegate's schema cannot be brought up to date: {error}"))
+                // Its own text keeps to itself what Postgres says.
+                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                let said = causes.filter_map(|cause| cause.downcast_ref()).next();
+                let what = said.map_or_else(|| error.to_string(), error::describe);
+                Error::halt(format!("Tidegate's schema cannot be brought up to date: {what}"))
             })?;
         let name = &self.inner.manifest.pipeline;
         let sql = "insert into tidegate.pipeline (name) values ($1) on conflict do nothing";
@@ -197,14 +208,27 @@ impl Postgres {
     ///
     /// If a table does not fit, or a view cannot be made.
     pub async fn prepare(&self, views: &[View]) -> Result<(), Error> {
-        let mut connection = self.connection().await?;
+        self.apply_views(views, false).await?;
+        Ok(())
+    }
+
+    /// As [`Postgres::prepare`], and says what was done to the views. What others have built on a view that has
+    /// to be dropped is dropped along if `cascade`.
+    ///
+    /// # Errors
+    ///
+    /// If a table does not fit, a view cannot be made, or others depend on one that has to go.
+    pub async fn apply_views(&self, views: &[View], cascade: bool) -> Result<Vec<Step>, Error> {
+        let mut connection = self.own_connection().await?;
         let tx = self.fenced(&mut connection).await?;
+        views::end_with_us(&tx).await?;
         table::ensure(&tx, &self.inner.manifest).await?;
-        let maintained = views::apply(&tx, &self.inner.manifest, views).await?;
+        let options = views::Options { cascade };
+        let (steps, maintained) = views::apply(&tx, &self.inner.manifest, views, options).await?;
         Failpoint::TablesPrepared.pass()?;
         tx.commit().await?;
         self.inner.views.get_or_init(|| maintained);
-        Ok(())
+        Ok(steps)
     }
 
     fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {

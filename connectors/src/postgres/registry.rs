@@ -4,14 +4,14 @@ use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use deadpool_postgres::{GenericClient, Transaction};
+use deadpool_postgres::{ClientWrapper, GenericClient, Transaction};
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Connection, Error, Postgres};
+use super::{Error, Postgres};
 
 /// How long the leases may be held in another's transaction while they are to be taken.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -339,7 +339,10 @@ impl Postgres {
 
     /// Begins a transaction that holds the leases of the pipeline to its end, so that a process that was taken
     /// over commits nothing, whatever it commits.
-    pub(super) async fn fenced<'a>(&self, connection: &'a mut Connection) -> Result<Transaction<'a>, Error> {
+    pub(super) async fn fenced<'a>(
+        &self,
+        connection: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, Error> {
         let tx = connection.transaction().await?;
         let topics = self.inner.manifest.topics();
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;

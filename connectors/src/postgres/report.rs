@@ -3,6 +3,7 @@
 use tokio_postgres::types::{ToSql, Type};
 
 use super::table::quoted;
+use super::views::unknown;
 use super::{Connection, Error, Postgres};
 
 /// A result to show.
@@ -74,8 +75,7 @@ impl Postgres {
         let rows = connection.query("select name from tidegate.views order by name", &[]).await?;
         let names: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
         if !names.contains(&name) {
-            let known = names.join(", ");
-            return Err(Error::halt(format!("there is no view '{name}'; the views are: {known}")));
+            return Err(unknown(name, &names));
         }
         let statement = connection.prepare(&format!("select * from {}", quoted(name))).await?;
         let mut conditions = Vec::new();

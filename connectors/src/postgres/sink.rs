@@ -14,7 +14,7 @@ use super::error::Kind;
 use super::ledger::Draft;
 use super::references::Siblings;
 use super::registry::store_offsets;
-use super::{Connection, Error, Inner, Postgres, cheap, ordinary, references, settle, table};
+use super::{Connection, Error, Inner, Postgres, beside, cheap, ordinary, references, settle, table};
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
@@ -26,9 +26,10 @@ const DETOUR_MAX: u32 = 64;
 /// What the sink remembers between batches; it may be lost.
 pub(super) struct State {
     detours: Vec<Detour>,
-    /// The session that wrote the last batch. It goes on filling the page of the table where it stopped,
-    /// so that the rows of a batch lie together, which [`cheap`] counts on to find them.
+    /// The session that wrote the last batch, with its prepared statements.
     session: Mutex<Option<Connection>>,
+    /// The one that computed what it changed in the views.
+    pub(super) beside: Mutex<Option<beside::Session>>,
 }
 
 /// For one dataset: whether the cheap way failed lately.
@@ -42,7 +43,8 @@ struct Detour {
 
 impl State {
     pub(super) fn new(datasets: usize) -> Self {
-        Self { detours: (0..datasets).map(|_| Detour::default()).collect(), session: Mutex::new(None) }
+        let detours = (0..datasets).map(|_| Detour::default()).collect();
+        Self { detours, session: Mutex::default(), beside: Mutex::default() }
     }
 }
 
@@ -243,9 +245,7 @@ impl Attempt<'_> {
         let detour = &sink.detours[dataset];
         if !failed && !detour.is_on() {
             self.cheap = Some(dataset);
-            let views: Vec<_> = self.postgres.maintained(dataset).collect();
-            let accepted = (rows, &verdicts.accepted[..]);
-            if cheap::write(tx, manifest, definition, table, accepted, &views).await? {
+            if cheap::write(tx, self.postgres, dataset, rows, &verdicts.accepted).await? {
                 self.cheap = None;
                 detour.passed(true);
                 return Ok(());

@@ -1,10 +1,16 @@
 //! The tables of the datasets: made from the manifest where they are missing, held against it where
 //! they are there. **A table that does not fit is never altered.**
 
+use std::collections::HashMap;
+
 use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Manifest, Table};
 
 use super::Error;
+use super::views::Maintained;
+
+const COLUMNS: &str = include_str!("../../../sql/queries/table_columns.sql");
+const OBSTACLES: &str = include_str!("../../../sql/queries/table_obstacles.sql");
 
 /// Quotes an identifier.
 pub fn quoted(name: &str) -> String {
@@ -134,7 +140,7 @@ pub async fn differences(
         differences.push(format!("{} is not a table", table.name));
         return Ok(Some(differences));
     }
-    columns(client, dataset, &table, oid, &mut differences).await?;
+    columns(client, dataset, &table, &mut differences).await?;
     constraints(client, manifest, dataset, &table, oid, &mut differences).await?;
     Ok(Some(differences))
 }
@@ -143,17 +149,17 @@ async fn columns(
     client: &impl GenericClient,
     dataset: &Dataset,
     table: &TableSql,
-    oid: u32,
     differences: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let rows = client.query(include_str!("../../../sql/queries/table_columns.sql"), &[&oid]).await?;
+    let rows = client.query(COLUMNS, &[&table.name]).await?;
     let mut wanted: Vec<(&str, String, bool)> =
         dataset.columns.iter().map(|c| (c.name.as_str(), c.kind.sql(), c.optional)).collect();
     wanted.push(("_source", "bigint".to_owned(), false));
     wanted.push(("_line", "bigint".to_owned(), false));
     for (name, kind, optional) in &wanted {
+        let is_ours = ["_source", "_line"].contains(name);
         let Some(row) = rows.iter().find(|row| row.get::<_, &str>("name") == *name) else {
-            let default = if name.starts_with('_') { " not null default -1" } else { "" };
+            let default = if is_ours { " not null default -1" } else { "" };
             differences.push(format!(
                 "column {name} is missing: alter table {} add column {} {kind}{default}",
                 table.name,
@@ -168,7 +174,7 @@ async fn columns(
         if *optional && row.get::<_, bool>("required") {
             differences.push(format!("column {name} is not null, the manifest says optional"));
         }
-        if name.starts_with('_') && !(row.get::<_, bool>("required") && row.get::<_, bool>("filled")) {
+        if is_ours && !(row.get::<_, bool>("required") && row.get::<_, bool>("filled")) {
             differences.push(format!(
                 "column {name} may be null or has no default: alter table {} alter column {quoted} set default \
                  -1, alter column {quoted} set not null",
@@ -226,26 +232,42 @@ async fn constraints(
     Ok(())
 }
 
-/// Why the sink may not work the cheap way on a table; empty if it may. See `docs/guarantees.md`.
-///
-/// # Errors
-///
-/// What Postgres says to reading its catalog.
-pub async fn obstacles(
+/// The columns of a table, each with what declares another that holds the same values in the same order.
+pub(super) async fn declarations(
+    client: &impl GenericClient,
+    table: &TableSql,
+) -> Result<HashMap<String, String>, Error> {
+    let statement = client.prepare_cached(COLUMNS).await?;
+    let rows = client.query(&statement, &[&table.name]).await?;
+    Ok(rows.iter().map(|row| (row.get("name"), row.get("declared"))).collect())
+}
+
+/// Why the sink may not work the cheap way on a table with these views; empty if it may. See
+/// `docs/guarantees.md`.
+pub(super) async fn obstacles(
     client: &impl GenericClient,
     manifest: &Manifest,
     dataset: &Dataset,
+    views: &[&Maintained],
 ) -> Result<Vec<String>, Error> {
     let table = TableSql::new(dataset);
     let references = || dataset.columns.iter().filter_map(|c| Some((c, &manifest.datasets[c.references?])));
     let columns: Vec<&str> = references().map(|(column, _)| column.name.as_str()).collect();
     let parents: Vec<String> = references().map(|(_, parent)| TableSql::new(parent).name).collect();
     let keys: Vec<&str> = references().map(|(_, parent)| parent.key_column().name.as_str()).collect();
-    let rows = client
-        .query(
-            include_str!("../../../sql/queries/table_obstacles.sql"),
-            &[&table.name, &columns, &parents, &keys],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let statement = client.prepare_cached(OBSTACLES).await?;
+    let rows = client.query(&statement, &[&table.name, &columns, &parents, &keys]).await?;
+    let mut obstacles: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if !views.is_empty() {
+        // The views' change is computed from the text of the rows, which has the manifest's columns alone.
+        let is_known = |name: &str| {
+            matches!(name, "_source" | "_line") || dataset.columns.iter().any(|column| column.name == name)
+        };
+        let all = declarations(client, &table).await?;
+        let unknown = all.keys().filter(|name| !is_known(name) && views.iter().any(|view| view.uses(name)));
+        obstacles.extend(unknown.map(|name| {
+            format!("a view uses column {name} of {}, which is not in the manifest: add it there", table.name)
+        }));
+    }
+    Ok(obstacles)
 }

@@ -60,7 +60,12 @@ fn keep(sender: &std::sync::mpsc::Sender<Result<String, String>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime.inspect_err(|error| drop(sender.send(Err(error.to_string())))) else { return };
     runtime.block_on(async {
-        let settings = [("fsync", "off"), ("full_page_writes", "off"), ("max_connections", "200")];
+        let settings = [
+            ("fsync", "off"),
+            ("full_page_writes", "off"),
+            ("max_connections", "200"),
+            ("max_prepared_transactions", "50"),
+        ];
         let options = Options {
             dir: std::env::temp_dir().join(format!("tidegate-test-{}", uuid::Uuid::new_v4().simple())),
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),

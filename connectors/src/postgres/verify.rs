@@ -21,7 +21,7 @@
 //!   it.
 //! * `views`: each view gives the rows that its query gives over the tables alone. In place of its store
 //!   the store's query is computed, in place of another view that view's query. The store is compared too,
-//!   group by group; a group whose sums are all zero is none.
+//!   group by group; a group whose sums are all zero is none. When a refreshed view was refreshed is noted.
 //! * `files`, where it is asked for: each file of `done/` is read again, and each of its lines held against
 //!   what became of it. See `deep`.
 //! * `waiting`: no line waits though all that it lacked is there. While a pipeline runs that is a violation
@@ -46,7 +46,7 @@ use tidegate_core::manifest::Manifest;
 use tokio_postgres::IsolationLevel;
 
 use super::table::{self, TableSql};
-use super::{Error, Postgres};
+use super::{Connection, Error, Postgres};
 
 /// So many violations, and so many notes, are listed for each check; the others are counted.
 const LISTED_MAX: usize = 20;
@@ -199,12 +199,7 @@ impl Postgres {
         watch: &Watch<'_>,
     ) -> Result<Report, Error> {
         let mut connection = self.prepared_connection().await?;
-        let tx = connection
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let tx = snapshot(&mut connection).await?;
         let audit = Audit { tx: &tx, manifest: &self.inner.manifest, tables: &self.inner.tables, watch };
         audit.is_possible().await?;
         let (registry, ledger) = audit.ledger().await?;
@@ -212,7 +207,7 @@ impl Postgres {
         checks.push(audit.rows().await?);
         checks.push(audit.letters().await?);
         checks.push(audit.references().await?);
-        checks.push(audit.views().await?);
+        checks.push(audit.views(&[]).await?);
         if let Some(landing) = landing {
             checks.push(deep::check(&audit, self, landing).await?);
         }
@@ -223,6 +218,27 @@ impl Postgres {
         checks.push(waiting::check(self, heal_within, watch).await?);
         Ok(Report { checks: checks.into_iter().map(Check::sorted).collect() })
     }
+
+    /// The check `views` alone, of the views of these names, or of all if there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::verify`], and if there is no such view.
+    pub async fn verify_views(&self, names: &[String], watch: &Watch<'_>) -> Result<Report, Error> {
+        let mut connection = self.prepared_connection().await?;
+        let tx = snapshot(&mut connection).await?;
+        let audit = Audit { tx: &tx, manifest: &self.inner.manifest, tables: &self.inner.tables, watch };
+        audit.is_possible().await?;
+        let views = audit.views(names).await?;
+        tx.commit().await?;
+        Ok(Report { checks: vec![views.sorted()] })
+    }
+}
+
+/// A transaction that sees one moment and changes nothing.
+async fn snapshot(connection: &mut Connection) -> Result<Transaction<'_>, Error> {
+    let read = connection.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    Ok(read.start().await?)
 }
 
 impl Audit<'_> {

@@ -62,7 +62,9 @@ impl Connect for Watchdog {
         let config = config.clone();
         Box::pin(async move {
             let (client, task) = open(&config).await?;
-            let sql = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
+            // Nothing, to a role that may not even see its own sessions, since another logged in for it.
+            let sql = "select pid, coalesce(backend_start::text, '') from pg_stat_activity \
+                       where pid = pg_backend_pid()";
             let row = client.query_one(sql, &[]).await?;
             let (pid, started) = (row.get(0), row.get(1));
             let handle = task.abort_handle();
@@ -127,10 +129,8 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
         unanswered = Some((since, looks));
         warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
         if looks >= LOOKS {
-            // Their processes are ended when the server is back.
-            let mut sessions = locked(&sessions);
-            sessions.iter().for_each(|session| session.task.abort());
-            sessions.retain(|session| !session.task.is_finished());
+            // They stay on the list: when the server is back, it may still have their processes, with their locks.
+            locked(&sessions).iter().for_each(|session| session.task.abort());
         }
     }
 }

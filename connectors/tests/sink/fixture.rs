@@ -78,6 +78,12 @@ impl Fixture {
         open(&self.url, manifest)
     }
 
+    /// For a process whose sessions are of another role.
+    pub(crate) fn of_role(&self, role: &str) -> Postgres {
+        let first = if self.url.contains('?') { '&' } else { '?' };
+        open(&format!("{}{first}options=-c%20role%3D{role}", self.url), &self.manifest)
+    }
+
     pub(crate) async fn apply(&self, delivery: &Delivery) -> Result<Applied, Error> {
         self.sink.apply(&self.sink.read(delivery)).await
     }

@@ -91,6 +91,14 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
 }
 
 #[tokio::test]
+async fn a_column_of_the_manifest_may_begin_as_those_of_tidegate() {
+    let manifest = "pipeline: p\ndatasets:\n  notes:\n    key: _id\n    columns:\n      _id: integer\n      \
+                    _note: {type: text, optional: true}\n";
+    let fixture = Fixture::new(manifest).await;
+    fixture.sink.prepare(&[]).await.unwrap(); // holds the table against the manifest
+}
+
+#[tokio::test]
 async fn a_database_holds_one_pipeline() {
     let fixture = Fixture::new(COMPANY).await;
     let other = fixture.of_manifest(&COMPANY.replace("pipeline: company", "pipeline: other"));

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use tidegate_connectors::postgres::inspect::{Finding, Grade};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
+use tidegate_connectors::postgres::views::{Explanation, View};
 use uuid::Uuid;
 
 use crate::cli::{Format, FormatArguments, Global};
 use crate::settings::Settings;
-use crate::{Failure, output};
+use crate::{Failure, output, views};
 
 /// `tidegate check`.
 ///
@@ -22,22 +23,41 @@ pub async fn command(global: &Global, arguments: &FormatArguments) -> Result<(),
         Grade::Good,
         format!("pipeline '{}', {} datasets", settings.manifest.pipeline, settings.manifest.datasets.len()),
     )];
-    findings.push(match settings.load_views() {
+    let views = settings.load_views();
+    findings.push(match &views {
         Ok(views) => {
             Finding::new("views", Grade::Good, format!("{} in {}", views.len(), settings.views.display()))
         }
-        Err(failure) => Finding::new("views", Grade::Fault, failure.message),
+        Err(failure) => Finding::new("views", Grade::Fault, failure.message.clone()),
     });
     findings.extend(landing(&settings));
-    let inspected = match settings.database(Uuid::nil()) {
-        Ok(postgres) => postgres.inspect().await.map_err(Failure::from),
-        Err(failure) => Err(failure),
-    };
-    match inspected {
+    match database(&settings, views.unwrap_or_default()).await {
         Ok(found) => findings.extend(found),
         Err(failure) => findings.push(Finding::new("database", Grade::Fault, failure.message)),
     }
     report(&findings, arguments.format).await
+}
+
+/// What is found in the database, and what it makes of the views.
+async fn database(settings: &Settings, views: Vec<View>) -> Result<Vec<Finding>, Failure> {
+    let postgres = settings.database(Uuid::nil())?;
+    let mut findings = postgres.inspect().await?;
+    // Views are made in the pipeline's database, over its tables.
+    if !findings.iter().any(|finding| finding.grade == Grade::Fault) {
+        match postgres.explain_views(&views).await {
+            Ok((explained, _)) => findings.extend(explained.iter().map(view)),
+            Err(error) => {
+                let message = format!("in {}: {error}", settings.views.display());
+                findings.push(Finding::new("views", Grade::Fault, message));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+fn view(view: &Explanation) -> Finding {
+    let grade = if view.reason.is_some() { Grade::Warning } else { Grade::Good };
+    Finding::new(format!("view {}", view.name), grade, views::in_a_line(view))
 }
 
 async fn report(findings: &[Finding], format: Format) -> Result<(), Failure> {

@@ -74,7 +74,7 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Write a manifest to start from
     Init(InitArguments),
-    /// Show a metric view
+    /// Show a metric view; list, explain, apply, verify and refresh them
     View(ViewArguments),
     /// Show all sources and what became of their lines
     Sources(FormatArguments),
@@ -195,18 +195,89 @@ pub struct InitArguments {
 
 /// Flags of `view`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  tidegate view departments_above_mean --where year=2021 --format csv")]
+#[command(
+    subcommand_negates_reqs = true,
+    override_usage = "tidegate view [OPTIONS] <NAME>\n       tidegate view [OPTIONS] <COMMAND>",
+    after_help = "\
+Examples:
+  tidegate view departments_above_mean --where year=2021 --format csv
+  tidegate view list                              what there is, and how fresh
+  tidegate view explain hires_by_quarter          how it is kept exact, or why it cannot be
+  tidegate view apply --dry-run                   what the next start does about changed files
+  tidegate view verify                            each view against its query computed afresh
+  tidegate view refresh                           materialized views, now
+
+'tidegate view NAME' is short for 'tidegate view show NAME', which also shows a view that is called
+like one of the commands."
+)]
 pub struct ViewArguments {
-    /// The view
-    pub name: String,
+    /// What to do [default: show]
+    #[command(subcommand)]
+    pub command: Option<ViewCommand>,
+    /// The view to show
+    #[arg(required = true)]
+    pub name: Option<String>,
     /// Only rows where a column has a value; may be given more than once
     #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = parse_filter)]
     pub filters: Vec<(String, String)>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, global = true)]
     pub format: Format,
+}
+
+/// What to do with the views.
+#[derive(Debug, Subcommand)]
+pub enum ViewCommand {
+    /// The rows of a view
+    Show {
+        /// The view
+        name: String,
+        /// Only rows where a column has a value; may be given more than once
+        #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = parse_filter)]
+        filters: Vec<(String, String)>,
+    },
+    /// All views: what they are, what they read, how fresh they are
+    List,
+    /// What a view is, why, and how it is kept; what the next start does to it
+    #[command(after_help = "\
+Examples:
+  tidegate view explain hires_by_quarter    the store behind it, and the query that reads it
+  tidegate view explain                     all views
+  tidegate view explain --format json       the same for machines")]
+    Explain {
+        /// The view [default: all]
+        name: Option<String>,
+    },
+    /// Bring the views of the database to what the files say, as the start of a run does
+    #[command(after_help = "\
+Examples:
+  tidegate view apply --dry-run    the plan; changes nothing, and a running pipeline does not mind
+  tidegate view apply              make, rebuild, replace and drop views while no run is active
+  tidegate view apply --cascade    the same, and drop what others have built on a view that has to go
+
+Readers of a view go on reading while it is rebuilt. A dry run exits with 1 if others have built on a
+view that has to go, as applying would.")]
+    Apply {
+        /// Only show the plan
+        #[arg(long)]
+        dry_run: bool,
+        /// Drop what others have built on a view that has to be dropped
+        #[arg(long)]
+        cascade: bool,
+    },
+    /// Compare views with their queries computed afresh, and stores with their tables
+    #[command(after_help = "\
+It reads one snapshot, locks and changes nothing. Exits with 1 if a view or a store differs. A
+refreshed view is not compared: it is as old as its last refresh, which is noted.")]
+    Verify {
+        /// The views [default: all]
+        names: Vec<String>,
+    },
+    /// Refresh materialized views now, while the pipeline runs or rests
+    Refresh {
+        /// The views [default: all that are refreshed]
+        names: Vec<String>,
+    },
 }
 
 fn parse_filter(text: &str) -> Result<(String, String), String> {

@@ -4,10 +4,11 @@
 //!
 //! * [`cli`]: the commands and their flags. [`settings`]: what they and the manifest come to.
 //! * [`run`]: the pipeline itself: data directory, leases, stages, progress, summary.
+//!   `refresher` refreshes materialized views beside it.
 //! * [`journal`]: what Postgres has said of sources. [`recover`]: a Postgres that is older than that.
 //! * [`demo`]: the same over the example, with a Postgres of its own.
 //! * [`check`], [`init`], [`show`]: look at a pipeline, begin one, look into one.
-//! * [`verify`]: audit one. [`trace`]: the story of a line.
+//! * [`views`]: the metric views. [`verify`]: audit a pipeline. [`trace`]: the story of a line.
 //! * [`output`]: tables, CSV and JSON on stdout, which nothing else writes to.
 //! * [`generate`]: example data of any size.
 
@@ -17,12 +18,14 @@ pub mod data_dir;
 pub mod run;
 pub mod journal;
 pub mod recover;
+mod refresher;
 mod watch;
 pub mod demo;
 pub mod check;
 pub mod verify;
 pub mod init;
 pub mod show;
+pub mod views;
 pub mod trace;
 pub mod output;
 pub mod generate;

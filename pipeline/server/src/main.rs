@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{Cli, Command};
-use tidegate::{check, demo, init, recover, run, show, trace, verify};
+use tidegate::{check, demo, init, recover, run, show, trace, verify, views};
 use tidegate_core::failpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             Command::Check(format) => check::command(&cli.global, format).await,
             Command::Verify(arguments) => verify::command(&cli.global, arguments).await,
             Command::Init(arguments) => init::command(&cli.global, arguments).await,
-            Command::View(arguments) => show::view(&cli.global, arguments).await,
+            Command::View(arguments) => views::command(&cli.global, arguments).await,
             Command::Sources(format) => show::sources(&cli.global, format).await,
             Command::DeadLetters(arguments) => show::dead_letters(&cli.global, arguments).await,
             Command::Topic(arguments) => show::topic(&cli.global, arguments).await,

@@ -23,6 +23,7 @@ use crate::cli::{Format, Global, RunArguments};
 use crate::data_dir::DataDir;
 use crate::output;
 use crate::recover::{self, Recovery};
+use crate::refresher::{self, Refresher};
 use crate::settings::Settings;
 use crate::watch;
 
@@ -30,6 +31,8 @@ use crate::watch;
 const RENEWALS: u32 = 3;
 /// How long a run that has ended waits to give its leases back.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a run that was stopped waits for its summary, if Postgres has just gone or is just coming back.
+const SUMMARY_WITHIN: Duration = Duration::from_secs(2);
 /// How long a run that is stopped waits for the batch in hand.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -178,34 +181,30 @@ pub(crate) async fn pipeline_of(
     let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline, &me, take_over)?;
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
-    let stop = stop_on_signals()?;
-    let (topics, lease) = (settings.manifest.topics(), settings.manifest.lease);
+    let stop = stop_on_signals("stopping: the batch in hand is finished first; once more ends at once")?;
     let database = patiently(&stop, async || postgres.migrate().await).await?;
     data_dir.assert_of(database)?;
     if take_over {
         // Nobody is to stop for a process that then does not run.
         recover::assert_current(settings, &data_dir, &postgres).await?;
     }
-    patiently(&stop, async || postgres.lease(&topics, &me, lease, take_over).await).await?;
-    let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
     let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop };
-    let result = match data_dir.bind(database, form(&settings.manifest)) {
-        Ok(()) => run.under_leases(recovery, &data_dir).await,
-        Err(failure) => Err(failure),
+    let work = async {
+        data_dir.bind(database, form(&settings.manifest))?;
+        run.under_leases(recovery, &data_dir).await
     };
-    let lost = renewing.is_finished();
-    renewing.abort();
-    let _ = tokio::time::timeout(RELEASE_WITHIN, postgres.release()).await;
-    if lost && let Ok(failure) = renewing.await {
-        return Err(failure);
-    }
-    let Ran { progress, refused, dead_letters_before } = result?;
+    let Ran { progress, refused, dead_letters_before } =
+        leased(&postgres, &me, take_over, &stop, work).await?;
 
     let took = begun.elapsed();
-    let summary = async || Ok((dead_letters(&postgres).await?, datasets(&postgres).await?));
-    let (after, datasets) = match stop.is_cancelled() {
-        true => summary().await.map_err(|error: postgres::Error| Failure::new(error))?,
-        false => patiently(&stop, summary).await?,
+    let summary =
+        async || Ok::<_, postgres::Error>((dead_letters(&postgres).await?, datasets(&postgres).await?));
+    let (after, datasets) = if stop.is_cancelled() {
+        let never = CancellationToken::new();
+        let soon = tokio::time::timeout(SUMMARY_WITHIN, patiently(&never, summary));
+        soon.await.unwrap_or_else(|_| Err(stopped()))?
+    } else {
+        patiently(&stop, summary).await?
     };
     // Lines that healed hide no line that was rejected.
     let new_dead_letters = (0..2).map(|i| after[i].saturating_sub(dead_letters_before[i])).sum();
@@ -218,6 +217,27 @@ pub(crate) async fn pipeline_of(
         usage: Usage::now(),
         stopped: stop.is_cancelled() && until == Until::Idle,
     })
+}
+
+/// Does `work` under the pipeline's leases, which are renewed meanwhile and given back at its end.
+pub(crate) async fn leased<T>(
+    postgres: &Postgres,
+    me: &Holder,
+    take_over: bool,
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let (topics, lease) = (postgres.manifest().topics(), postgres.manifest().lease);
+    patiently(stop, async || postgres.lease(&topics, me, lease, take_over).await).await?;
+    let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
+    let result = work.await;
+    let lost = renewing.is_finished();
+    renewing.abort();
+    let _ = tokio::time::timeout(RELEASE_WITHIN, postgres.release()).await;
+    if lost && let Ok(failure) = renewing.await {
+        return Err(failure);
+    }
+    result
 }
 
 /// A run that has its leases.
@@ -259,6 +279,8 @@ impl Run<'_> {
         for (path, name, dataset) in start.files {
             landing.take_back(path, name, dataset);
         }
+        let due = patiently(stop, async || postgres.due_views().await).await?;
+        let refresher = (!due.is_empty()).then(|| Refresher::start(postgres.clone()));
         info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
         let progress = pipeline.progress();
         let watching = watch::start(progress.clone());
@@ -269,7 +291,15 @@ impl Run<'_> {
             )),
         };
         watching.end().await;
+        drop(refresher);
         result?;
+        if until == Until::Idle && !stop.is_cancelled() && !due.is_empty() {
+            // What is read after the run is of the run.
+            tokio::select! {
+                () = refresher::refresh_all(postgres) => {}
+                () = stop.cancelled() => {}
+            }
+        }
         if let Some(recovery) = recovery
             && !stop.is_cancelled()
         {
@@ -301,7 +331,7 @@ async fn overdue(stop: &CancellationToken) {
 
 /// Does what the database must do before the pipeline can start and when it has ended, however long that takes
 /// to succeed.
-async fn patiently<T, E: Into<contract::Error>>(
+pub(crate) async fn patiently<T, E: Into<contract::Error>>(
     stop: &CancellationToken,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, Failure> {
@@ -330,8 +360,8 @@ fn stopped() -> Failure {
     Failure::new("stopped before Postgres had answered")
 }
 
-/// A token that the first SIGTERM or Ctrl-C cancels. A second one ends the process at once.
-fn stop_on_signals() -> Result<CancellationToken, Failure> {
+/// A token that the first SIGTERM or Ctrl-C cancels, which says so. A second one ends the process at once.
+pub(crate) fn stop_on_signals(saying: &'static str) -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -350,7 +380,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
             if signals > 1 {
                 std::process::exit(130);
             }
-            info!("stopping: the batch in hand is finished first; once more ends at once");
+            info!("{saying}");
             token.cancel();
         }
     });

@@ -68,7 +68,8 @@ impl Settings {
         let mut views = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "sql") {
+            let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if is_hidden || path.extension().is_none_or(|extension| extension != "sql") {
                 continue;
             }
             if std::fs::metadata(&path)?.len() > VIEW_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Commands that look into a pipeline: views, sources, dead letters, topics.
+//! Commands that look into a pipeline: sources, dead letters, topics.
 
 use std::path::Path;
 
@@ -9,20 +9,10 @@ use uuid::Uuid;
 
 use crate::cli::{
     FormatArguments, GenerateArguments, Global, LettersArguments, LettersCommand, TopicArguments,
-    TopicCommand, ViewArguments,
+    TopicCommand,
 };
 use crate::settings::Settings;
 use crate::{Failure, data_dir, generate, output};
-
-/// `tidegate view`.
-///
-/// # Errors
-///
-/// If there is no such view or column, or the database cannot be asked.
-pub async fn view(global: &Global, arguments: &ViewArguments) -> Result<(), Failure> {
-    let postgres = Settings::load(global)?.database(Uuid::nil())?;
-    output::write(&postgres.view(&arguments.name, &arguments.filters).await?, arguments.format).await
-}
 
 /// `tidegate sources`.
 ///

@@ -1,18 +1,18 @@
 //! `tidegate verify`: whether a pipeline keeps what it promises. It changes nothing.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
+use tidegate_connectors::postgres;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
-use tidegate_connectors::postgres::verify::Report;
+use tidegate_connectors::postgres::verify::{Report, Watch};
 use tidegate_engine::HEAL_EVERY;
 use tracing::info;
 use uuid::Uuid;
 
 use crate::cli::{Format, Global, VerifyArguments};
 use crate::settings::Settings;
-use crate::{Failure, output};
+use crate::{Failure, output, watch};
 
 /// How much longer than usual healing may take in a pipeline that is busy.
 const HEAL_SLACK: Duration = Duration::from_secs(30);
@@ -26,14 +26,22 @@ pub async fn command(global: &Global, arguments: &VerifyArguments) -> Result<(),
     let settings = Settings::load(global)?;
     let postgres = settings.database(Uuid::nil())?;
     let landing = arguments.deep.then_some(settings.landing.as_path());
+    audit(arguments.format, async |watch| postgres.verify(HEAL_EVERY + HEAL_SLACK, landing, watch).await)
+        .await
+}
+
+/// Makes an audit, shows what it found, and fails if that is a violation.
+pub(crate) async fn audit(
+    format: Format,
+    verify: impl AsyncFnOnce(&Watch<'_>) -> Result<Report, postgres::Error>,
+) -> Result<(), Failure> {
     let progress = Progress::start();
-    let watch = |check, count| progress.show(check, count);
-    let report = postgres.verify(HEAL_EVERY + HEAL_SLACK, landing, &watch).await;
+    let report = verify(&|check, count| progress.show(check, count)).await;
     progress.end();
     let report = report?;
-    output::write(&relation(&report), arguments.format).await?;
+    output::write(&relation(&report), format).await?;
     match report.violations() {
-        0 if arguments.format == Format::Table => output::print("no violation\n"),
+        0 if format == Format::Table => output::print("no violation\n"),
         0 => Ok(()),
         1 => Err(Failure::new("there is a violation")),
         violations => Err(Failure::new(format!("there are {violations} violations"))),
@@ -70,13 +78,10 @@ struct Progress {
 
 impl Progress {
     fn start() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg}  [{elapsed}]");
-            let bar = ProgressBar::new_spinner()
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let bar = watch::spinner();
+        if let Some(bar) = &bar {
             bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
+        }
         Self { bar, shown: std::sync::Mutex::new("") }
     }
 

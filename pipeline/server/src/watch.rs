@@ -1,8 +1,9 @@
 //! What a person sees of a run: a bar in a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tidegate_engine::Progress;
@@ -20,12 +21,40 @@ pub(crate) struct Watching {
 
 /// Begins to show a run.
 pub(crate) fn start(progress: Arc<Progress>) -> Watching {
-    let bar = std::io::stderr().is_terminal().then(|| {
-        let style = ProgressStyle::with_template("{spinner} {msg}  [{elapsed}]");
-        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-    });
+    let bar = spinner();
     let task = tokio::spawn(show(progress, bar.clone()));
     Watching { task, bar }
+}
+
+/// A bar for work whose end is not known; `None` where nobody sees it.
+pub(crate) fn spinner() -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template("{spinner} {msg}  [{elapsed}]");
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+    })
+}
+
+/// Does `work`, and shows that it goes on.
+pub(crate) async fn during<T>(what: &'static str, work: impl Future<Output = T>) -> T {
+    let bar = spinner();
+    if let Some(bar) = &bar {
+        bar.set_message(what);
+        bar.enable_steady_tick(IN_TERMINAL_EVERY);
+    }
+    let begun = Instant::now();
+    let mut work = pin!(work);
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            () = tokio::time::sleep(ELSEWHERE_EVERY), if bar.is_none() => {
+                info!(seconds = begun.elapsed().as_secs(), "{what}");
+            }
+        }
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    done
 }
 
 impl Watching {

@@ -85,7 +85,7 @@ async fn a_table_that_does_not_fit_is_refused_with_its_differences() {
 #[tokio::test]
 async fn a_database_that_cannot_be_reached_is_a_fault_beside_the_others() {
     let home = company::home().await;
-    std::fs::write(home.path("sql/views/broken.sql"), "nothing").unwrap();
+    std::fs::write(home.path("sql/views/broken.sql"), "delete from jobs").unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (outcome, findings) = findings(&home, &format!("--database-url postgres://me@{free}/db")).await;
     outcome.failed_with(1).saying(&["2 of "]);

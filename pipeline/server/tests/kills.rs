@@ -193,6 +193,10 @@ impl Ordeal {
         let pid = &pids[self.dice.throw(pids.len() as u64) as usize];
         // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
+        // The server answers until it has noticed. Then all of its sessions end, and nothing is counted until it is
+        // back, so none is one.
+        let left = format!("select count(*) + 1 {SESSIONS} and pid = {pid}");
+        until("the server has noticed", async || self.home.count(&left).await == 1).await;
     }
 
     async fn kill_server(&mut self) {

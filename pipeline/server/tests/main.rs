@@ -31,4 +31,5 @@ mod text;
 mod together;
 mod trace;
 mod verify;
+mod views;
 mod watching;

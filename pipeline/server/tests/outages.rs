@@ -23,6 +23,11 @@ const STOPS_WITHIN: Duration = Duration::from_secs(40);
 /// For the test of what goes on meanwhile: large enough that a file does not fit in.
 const MAX_LAG_BYTES: u64 = 3 * 1024 * 1024;
 const MANY_LINES: usize = 300_000;
+/// Sessions that wait for a lock.
+const WAITS: &str =
+    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+/// Sessions in whose transaction nothing happens.
+const IN_TRANSACTION: &str = "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
 
 /// A company whose command comes to its database by a proxy.
 async fn proxied(manifest: &str) -> (Home, Proxy) {
@@ -194,9 +199,18 @@ async fn connections_that_are_swallowed_are_given_up_and_made_again() {
 #[tokio::test]
 async fn a_postgres_that_swallows_everything_for_long_is_waited_for() {
     let (home, proxy, mut load, mut running) = under_load(20).await;
+    let other = home.session().await;
+    other.batch_execute("begin; lock table hired_employees in share mode").await.unwrap();
+    until("a transaction waits for the lock", async || home.count(WAITS).await > 0).await;
     proxy.set(Way::Swallowing);
-    running.says("Postgres has not answered for").await;
+    other.batch_execute("rollback").await.unwrap();
+    // It goes on in Postgres, holds what it has locked, and waits for a client that has given it up.
     running.says("cannot connect to Postgres in time").await;
+    until("all are given up, and more", async || {
+        running.said().matches("Postgres has not answered for").count() > 6
+    })
+    .await;
+    assert!(home.count(IN_TRANSACTION).await > 0, "nobody in Postgres waits for anybody");
     proxy.set(Way::Open);
     running.ended().await.succeeded().saying(&["works again"]);
     load.assert_as_if_undisturbed(&home).await;
@@ -211,8 +225,7 @@ async fn a_statement_that_takes_long_is_not_cut_off() {
     other.batch_execute("begin; lock table hired_employees in share mode").await.unwrap();
     load.drop_employees(&home, 1);
     let running = home.spawn("run --until-idle");
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    until("it waits for the lock", async || home.count(waits).await > 0).await;
+    until("it waits for the lock", async || home.count(WAITS).await > 0).await;
     tokio::time::sleep(LONG_STATEMENT).await;
     other.batch_execute("rollback").await.unwrap();
     let outcome = running.ended().await.succeeded();
@@ -251,6 +264,20 @@ async fn a_run_that_is_told_to_stop_while_postgres_is_out_of_reach_ends_soon() {
         home.ingest().await;
         load.assert_as_if_undisturbed(&home).await;
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_stop_while_postgres_is_just_coming_back_tells_what_it_did() {
+    let (home, proxy, mut load, mut running) = under_load(20).await;
+    proxy.set(Way::Refused);
+    running.says("cannot connect").await;
+    running.signal(Signal::SIGTERM);
+    running.says("waiting for Postgres").await; // it has ended, and asks for its summary
+    proxy.set(Way::Open);
+    let summary = running.ended().await.succeeded().stdout;
+    assert!(summary.contains("new dead letters"), "{summary}");
+    home.ingest().await;
+    load.assert_as_if_undisturbed(&home).await;
 }
 
 #[tokio::test]
@@ -317,7 +344,13 @@ async fn what_no_waiting_heals_ends_a_run_with_what_to_do() {
     let mut running = home.spawn("run");
     running.says("running").await;
     admin.query("alter role app password 'another'").await;
-    admin.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'locked'").await;
+    // Again and again: a session may just have been let in, and not be listed yet.
+    let terminate = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'locked'";
+    until("no session is left to go on with", async || {
+        admin.query(terminate).await;
+        running.has_ended()
+    })
+    .await;
     running.ended().await.failed_with(1).saying(&["password authentication failed", "check the user"]);
     server.stop().await;
 }

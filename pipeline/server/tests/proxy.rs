@@ -146,6 +146,13 @@ impl Shared {
         }
         now != Way::Swallowing
     }
+
+    /// Resolves when the other side may hear that this one has closed the connection: a message like any.
+    async fn ends(&self) {
+        if !self.opens().await {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Listens, but while all is refused: then nobody does.
@@ -207,6 +214,7 @@ async fn requests(
             return;
         }
     }
+    shared.ends().await;
 }
 
 async fn answers(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, last_answer: &AtomicBool) {
@@ -222,6 +230,7 @@ async fn answers(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHal
             shared.set(Way::Refused);
         }
     }
+    shared.ends().await;
 }
 
 /// Takes all there is, and goes on without a word when that has ended.

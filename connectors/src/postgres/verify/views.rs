@@ -2,29 +2,45 @@
 
 use tokio_postgres::types::Type;
 
-use super::super::table::quoted;
-use super::super::views::registered;
+use super::super::table::{TableSql, quoted};
+use super::super::views::{Registered, maintained, registered, set_search_path, unknown};
 use super::super::{Error, error};
 use super::{Audit, Check, LISTED_MAX, Verdict};
 
 impl Audit<'_> {
-    /// The check `views`.
-    pub(super) async fn views(&self) -> Result<Check, Error> {
+    /// The check `views`, of the views of these names, or of all if there are none.
+    pub(super) async fn views(&self, names: &[String]) -> Result<Check, Error> {
         let mut check = Check::new("views");
+        set_search_path(self.tx, self.manifest).await?;
         let views = registered(self.tx).await?;
-        for view in &views {
-            self.tx.batch_execute(&format!("set local search_path = {}", quoted(&view.schema))).await?;
-            if let Some(store) = view.store(self.tx, self.manifest).await? {
-                let what = format!("the store of {}", view.name());
-                let (kept, afresh) = store.as_kept_and_afresh();
+        if let Some(name) = names.iter().find(|name| !views.iter().any(|view| view.name() == **name)) {
+            let known: Vec<&str> = views.iter().map(Registered::name).collect();
+            return Err(unknown(name, &known));
+        }
+        let is_asked_for =
+            |view: &&Registered| names.is_empty() || names.iter().any(|name| name == view.name());
+        for store in maintained(self.tx, self.manifest).await? {
+            let is_its = |view: &Registered| view.store.as_deref() == Some(store.name());
+            if names.is_empty() || views.iter().filter(is_asked_for).any(is_its) {
+                let table = TableSql::new(&self.manifest.datasets[store.dataset]).name;
+                let (kept, afresh) = store.as_kept_and_afresh(&table);
+                let what = format!("the store {}", store.name());
                 self.compare(&what, "groups", &kept, &afresh, &mut check).await?;
             }
+        }
+        for view in views.iter().filter(is_asked_for) {
             let found = self.tx.query_one("select to_regclass($1) is not null", &[&view.relation()]).await?;
-            if found.get(0) {
+            if !found.get::<_, bool>(0) {
+                check.violation(None, format!("{} is missing", view.name()));
+            } else if view.is_refreshed() {
+                let at = view.refreshed_at.as_deref().unwrap_or("an unknown time");
+                check.note(
+                    None,
+                    format!("{} is of {at} UTC, when it was refreshed: it is not compared", view.name()),
+                );
+            } else {
                 let kept = format!("select * from {}", view.relation());
                 self.compare(view.name(), "rows", &kept, &view.afresh(&views), &mut check).await?;
-            } else {
-                check.violation(None, format!("{} is missing", view.name()));
             }
         }
         self.tx.batch_execute("set local search_path to default").await?;

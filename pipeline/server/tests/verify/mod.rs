@@ -68,7 +68,7 @@ async fn a_pipeline_that_is_well_passes_with_its_counts() {
         (4, "dead letters"),
         (3, "rejected, waiting and discarded"),
         (4, "values of hired_employees.department_id"),
-        (3, "groups of the store of hires_by_quarter"),
+        (3, "groups of the store view_hires_by_quarter"),
         (3, "rows of hires_by_quarter"),
         (3, "rows of hires_by_department"),
         (1, "rows of departments_above_mean"),

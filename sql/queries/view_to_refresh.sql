@@ -1,0 +1,14 @@
+-- A refreshed view $1, quoted, the time, and whether it can be refreshed beside its readers: that takes a unique
+-- index on plain columns.
+select
+    format('%I.%I', schema, name) as relation,
+    clock_timestamp() as now,
+    exists (
+        select
+        from pg_index
+        where
+            indrelid = to_regclass(format('%I.%I', schema, name))
+            and indisunique and indisvalid and indpred is null and indexprs is null
+    ) as concurrently
+from tidegate.views
+where kind = 'refreshed' and name = $1
