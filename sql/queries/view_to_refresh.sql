@@ -1,11 +1,12 @@
 -- A refreshed view $1, quoted, the time, and whether it can be refreshed beside its readers: that takes a unique
--- index on plain columns.
+-- index on plain columns, and rows to compare with.
 select
     format('%I.%I', schema, name) as relation,
     clock_timestamp() as now,
     exists (
         select
         from pg_index
+        join pg_class on pg_index.indrelid = pg_class.oid and pg_class.relispopulated
         where
             indrelid = to_regclass(format('%I.%I', schema, name))
             and indisunique and indisvalid and indpred is null and indexprs is null

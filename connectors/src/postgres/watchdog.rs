@@ -130,7 +130,11 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
         warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
         if looks >= LOOKS {
             // They stay on the list: when the server is back, it may still have their processes, with their locks.
-            locked(&sessions).iter().for_each(|session| session.task.abort());
+            let sessions = locked(&sessions);
+            sessions
+                .iter()
+                .filter(|session| pids.contains(&session.pid))
+                .for_each(|session| session.task.abort());
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use tidegate_connectors::postgres::views::{Action, View};
 
-use super::{World, parsed};
+use super::{MANIFEST, World, parsed};
+use crate::sink::fixture::{Fixture, take_leases};
 
 const WIDE: (&str, &str) =
     ("wide", "select department_id, tiny, count(*), sum(whole) from staff group by department_id, tiny");
@@ -296,4 +297,50 @@ async fn a_refreshed_view_whose_rows_do_not_fit_its_index_is_refreshed_without()
     world.fixture.execute(long).await;
     assert!(!world.fixture.sink.refresh_view("refreshed").await.unwrap().concurrently);
     world.assert_exact(&views, "a long text").await;
+}
+
+#[tokio::test]
+async fn a_refreshed_view_is_refreshed_whatever_its_index_and_its_rows() {
+    let views = [("refreshed", "select tiny, unnest(tags) as tag from staff group by 1, 2")];
+    let world = world(&views).await;
+    let same = "update staff set tiny = 1, tags = array[null, 'x', 'x'] where id = 3";
+    world.fixture.execute(same).await;
+    world.fixture.sink.refresh_view("refreshed").await.unwrap();
+    world.assert_exact(&views, "rows of the same values").await;
+    let views = [("refreshed", "select distinct name, tiny from staff")];
+    world.apply(&views).await;
+    world.fixture.execute("refresh materialized view refreshed with no data").await;
+    world.fixture.sink.refresh_view("refreshed").await.unwrap();
+    world.assert_exact(&views, "it was empty").await;
+}
+
+#[tokio::test]
+async fn a_refreshed_view_with_types_of_other_modifiers_is_kept() {
+    let views = [(
+        "refreshed",
+        "select string_agg(tiny::text, ''), case when true then code else name end as what from staff group by 2",
+    )];
+    let world = world(&views).await;
+    assert_eq!(steps(&world, &views).await, [("refreshed".into(), Action::Keep)]);
+}
+
+#[tokio::test]
+async fn views_move_to_the_schema_in_which_they_are_made_now() {
+    let views =
+        [WIDE, ("layered", "select tiny from wide"), ("refreshed", "select distinct tiny from staff")];
+    let world = world(&views).await;
+    let database = world.fixture.query("select current_database()").await.remove(0);
+    let moved = format!("create schema app; alter database \"{database}\" set search_path = app, public, hr");
+    world.fixture.execute(&moved).await;
+    world.fixture.sink.release().await.unwrap();
+    let world = World { fixture: Fixture::unprepared(&world.url, MANIFEST).await, url: world.url };
+    world.fixture.sink.migrate().await.unwrap();
+    take_leases(&world.fixture.sink).await;
+    world.apply(&views).await;
+    let there = "select relnamespace::regnamespace || '.' || relname from pg_class \
+                 where relname in ('wide', 'layered', 'refreshed') order by relname";
+    assert_eq!(world.fixture.query(there).await, ["app.layered", "app.refreshed", "app.wide"]);
+    assert!(steps(&world, &views).await.iter().all(|(_, action)| *action == Action::Keep));
+    world.fixture.execute("set search_path = app, public, hr; delete from staff where id = 3").await;
+    world.assert_exact(&views[..2], "the move").await;
 }

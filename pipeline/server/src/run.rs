@@ -31,8 +31,8 @@ use crate::watch;
 const RENEWALS: u32 = 3;
 /// How long a run that has ended waits to give its leases back.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
-/// How long a run that was stopped waits for its summary, if Postgres has just gone or is just coming back.
-const SUMMARY_WITHIN: Duration = Duration::from_secs(2);
+/// How long a run that was stopped waits for its summary: Postgres may be just coming back.
+const SUMMARY_WITHIN: Duration = Duration::from_secs(5);
 /// How long a run that is stopped waits for the batch in hand.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -202,7 +202,8 @@ pub(crate) async fn pipeline_of(
     let (after, datasets) = if stop.is_cancelled() {
         let never = CancellationToken::new();
         let soon = tokio::time::timeout(SUMMARY_WITHIN, patiently(&never, summary));
-        soon.await.unwrap_or_else(|_| Err(stopped()))?
+        let what = "stopped, and Postgres did not answer in time for a summary: 'tidegate sources' shows it";
+        soon.await.map_err(|_| Failure::new(what))??
     } else {
         patiently(&stop, summary).await?
     };

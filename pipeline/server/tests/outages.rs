@@ -198,9 +198,13 @@ async fn connections_that_are_swallowed_are_given_up_and_made_again() {
 
 #[tokio::test]
 async fn a_postgres_that_swallows_everything_for_long_is_waited_for() {
-    let (home, proxy, mut load, mut running) = under_load(20).await;
+    let ((home, proxy), mut load) = (proxied(&load::manifest()).await, Load::new(1, LINES));
+    load.drop_parents(&home);
+    home.ingest().await;
     let other = home.session().await;
     other.batch_execute("begin; lock table hired_employees in share mode").await.unwrap();
+    load.drop_employees(&home, 1);
+    let mut running = home.spawn("run --until-idle");
     until("a transaction waits for the lock", async || home.count(WAITS).await > 0).await;
     proxy.set(Way::Swallowing);
     other.batch_execute("rollback").await.unwrap();

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 /// A statement that commits, as it ends on the wire. Nothing else that is sent holds a NUL behind such a word.
 const COMMIT: &[u8] = b"COMMIT\0";
 const BUFFER_BYTES: usize = 16 * 1024;
+const BACKLOG: u32 = 1024;
 
 /// What the proxy does with what it gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,21 +157,21 @@ impl Shared {
 }
 
 /// Listens, but while all is refused: then nobody does.
-async fn listen(shared: Arc<Shared>, listener: TcpListener) {
+async fn listen(shared: Arc<Shared>, mut listener: TcpListener) {
     let address = listener.local_addr().unwrap();
-    let mut listener = Some(listener);
     let mut way = shared.way.subscribe();
     loop {
         if *way.borrow_and_update() == Way::Refused {
-            listener = None;
+            drop(listener);
+            // The port stays ours, and nobody listens.
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(address).unwrap();
             way.wait_for(|way| *way != Way::Refused).await.unwrap();
+            listener = socket.listen(BACKLOG).unwrap();
         }
-        let listening = match &listener {
-            Some(listening) => listening,
-            None => listener.insert(TcpListener::bind(address).await.unwrap()),
-        };
         tokio::select! {
-            accepted = listening.accept() => {
+            accepted = listener.accept() => {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(carry(shared.clone(), accepted.unwrap().0));
             }

@@ -23,6 +23,7 @@ use super::{Kind, Maintained, View};
 
 /// How often a view without a schedule is refreshed.
 const REFRESH_DEFAULT: Duration = Duration::from_secs(5 * 60);
+
 /// How views are applied.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::postgres) struct Options {
@@ -84,6 +85,20 @@ struct Found {
     columns: Option<Vec<(String, String)>>,
     /// What that reads, but for views and what is stored for them.
     relations: Vec<u32>,
+}
+
+impl Found {
+    /// Whether its relation has a view's columns. For a materialized view Postgres may find types with other
+    /// modifiers than for a view of the same query.
+    fn has_columns_of(&self, analysed: &Analysed) -> bool {
+        let names = |columns: &[(String, String)]| -> Vec<String> {
+            columns.iter().map(|(name, _)| name.clone()).collect()
+        };
+        self.columns.as_ref().is_some_and(|columns| match analysed.kind {
+            Kind::Refreshed => names(columns) == names(&analysed.columns),
+            _ => *columns == analysed.columns,
+        })
+    }
 }
 
 /// A view as it is to be.
@@ -285,7 +300,7 @@ impl Plan {
     async fn steps(&self, tx: &Transaction<'_>) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         for wanted in &self.wanted {
-            let Analysed { view, kind, columns, relations, .. } = &wanted.analysed;
+            let Analysed { view, kind, relations, .. } = &wanted.analysed;
             let found = self.found.iter().find(|found| found.name == view.name);
             let change = if *kind == Kind::Refreshed { Action::Rebuild } else { Action::Replace };
             let (action, why) = match found {
@@ -302,8 +317,12 @@ impl Plan {
                 Some(_) if self.is_store_new(wanted) => {
                     (Action::Rebuild, "what is stored for it has changed or is missing".to_owned())
                 }
+                Some(found) if found.schema != self.schema => {
+                    self.assert_free(tx, view).await?;
+                    (change, format!("views are made in the schema {} now", self.schema))
+                }
                 Some(found) if found.query != wanted.query => (change, "its query has changed".to_owned()),
-                Some(found) if found.columns.as_ref() != Some(columns) => {
+                Some(found) if !found.has_columns_of(&wanted.analysed) => {
                     (change, "its columns have changed".to_owned())
                 }
                 Some(found) if found.relations.iter().any(|oid| !relations.contains(oid)) => {

@@ -38,7 +38,8 @@ fn search_path(schemas: &[String]) -> String {
 /// The schemas in which names are looked up: the session's, and those of the datasets' tables.
 async fn schemas(client: &impl GenericClient, manifest: &Manifest) -> Result<Vec<String>, Error> {
     let tables: Vec<String> = manifest.datasets.iter().map(|dataset| TableSql::new(dataset).name).collect();
-    let sql = "with own as (select * from unnest(current_schemas(false)) with ordinality as t (name, i)), \
+    let sql = "with own as (select * from unnest(current_schemas(false)) with ordinality as t (name, i) \
+                   where name <> 'pg_catalog' and name <> all (select nspname from pg_namespace where oid = pg_my_temp_schema())), \
                others as (select nspname, min(i) as i from unnest($1::text[]) with ordinality as t (name, i) \
                    join pg_class on pg_class.oid = to_regclass(name) \
                    join pg_namespace on pg_namespace.oid = relnamespace group by nspname) \

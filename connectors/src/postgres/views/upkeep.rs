@@ -92,7 +92,7 @@ impl Postgres {
         Ok(due.collect())
     }
 
-    /// Refreshes a materialized view now. It takes no lease: it reads what is committed and changes nothing else, so
+    /// Refreshes a materialized view now. It takes no lease: it reads what is committed and changes no other rows, so
     /// whoever does it, a run that was taken over even, can make it newer, and nothing wrong. Two do not refresh
     /// the same view at once: the second waits.
     ///
@@ -116,6 +116,7 @@ impl Postgres {
         let of_view = |error: tokio_postgres::Error| {
             Error::halt(format!("view '{view}' cannot be refreshed: {}", describe(&error)))
         };
+        let mut misfit = None;
         if concurrently
             && let Some(error) =
                 savepoint(&tx, &format!("refresh materialized view concurrently {relation}")).await?
@@ -123,18 +124,15 @@ impl Postgres {
             if !does_not_fit_its_index(&error) {
                 return Err(of_view(error));
             }
-            warn!(
-                view,
-                "readers wait for each of its refreshes from now on: its unique index, which is dropped, does not take \
-                 its rows: {}",
-                describe(&error)
-            );
-            drop_unique_indexes(&tx, &relation).await?;
             concurrently = false;
+            misfit = Some(error);
         }
         if !concurrently {
             // Whoever comes to read it would wait behind us.
             tx.batch_execute("set local lock_timeout = '2s'").await?;
+            if misfit.is_some() {
+                drop_unique_indexes(&tx, &relation).await?;
+            }
             let sql = format!("refresh materialized view {relation}");
             if let Some(error) = savepoint(&tx, &sql).await? {
                 return Err(of_view(error));
@@ -142,13 +140,22 @@ impl Postgres {
         }
         tx.execute("update tidegate.views set refreshed_at = $2 where name = $1", &[&view, &at]).await?;
         tx.commit().await?;
+        if let Some(error) = misfit {
+            warn!(
+                view,
+                "its unique index did not take its rows and is dropped, so readers wait for each of its refreshes from \
+                 now on: {}",
+                describe(&error)
+            );
+        }
         Ok(Refreshed { view: view.to_owned(), concurrently, took: begun.elapsed() })
     }
 }
 
 /// Whether rows have the same values, or too long ones, in the columns of an index.
 fn does_not_fit_its_index(error: &tokio_postgres::Error) -> bool {
-    let codes = [SqlState::UNIQUE_VIOLATION, SqlState::PROGRAM_LIMIT_EXCEEDED];
+    let codes =
+        [SqlState::UNIQUE_VIOLATION, SqlState::CARDINALITY_VIOLATION, SqlState::PROGRAM_LIMIT_EXCEEDED];
     error.code().is_some_and(|code| codes.contains(code))
 }
 
