@@ -617,11 +617,10 @@ fn is_referenced(manifest: &Manifest, parent: usize) -> bool {
     columns.any(|column| column.references == Some(parent))
 }
 
-/// Notes how far a reader has read. Never goes back.
+/// Notes how far a reader has read.
 fn store(state: &mut State, reader: &str, consumed: &Consumed) {
     let key = (reader.to_owned(), consumed.topic.clone(), consumed.partition);
-    let next = state.offsets.entry(key).or_default();
-    *next = consumed.next.max(*next);
+    state.offsets.insert(key, consumed.next);
 }
 
 impl Offsets for Memory {

@@ -1,6 +1,6 @@
--- Holds the leases of partition 0 of topics $1 to the end of the transaction, if owner $2 has them. Renewing
+-- Holds the leases of partitions $2 of stages $1 to the end of the transaction, if owner $3 has them. Renewing
 -- them does not wait for that, taking them does.
 select from tidegate.leases
-where topic = any($1) and partition = 0 and owner = $2
-order by topic
+where (stage, partition) in (select * from unnest($1::text[], $2::integer[])) and owner = $3
+order by stage, partition
 for key share

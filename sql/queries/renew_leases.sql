@@ -1,5 +1,5 @@
--- Renews the leases of partition 0 of topics $1 for $3 seconds, as long as they are owner $2's. Never takes one.
+-- Renews the leases of partitions $2 of stages $1 for $4 seconds, as long as they are owner $3's. Never takes one.
 update tidegate.leases
-set expires_at = now() + $3 * interval '1 second'
-where topic = any($1) and partition = 0 and owner = $2
-returning topic
+set expires_at = now() + $4 * interval '1 second'
+where (stage, partition) in (select * from unnest($1::text[], $2::integer[])) and owner = $3
+returning partition

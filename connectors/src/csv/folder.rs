@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_core::contract::Error;
 use tidegate_core::manifest::Manifest;
+use tidegate_core::record::partition_of;
 use tokio::time::Instant;
 
 use super::done::DONE;
@@ -30,6 +31,8 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
+    /// Which files are ours, where several share the folder.
+    pub(super) partitions: Option<(Vec<u32>, u32)>,
     scanned: Option<Instant>,
     ready: VecDeque<Candidate>,
     /// Files of `done/` that are to be read once more, before all others.
@@ -50,6 +53,7 @@ impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
+            partitions: None,
             scanned: None,
             ready: VecDeque::new(),
             taken_back: VecDeque::new(),
@@ -152,7 +156,13 @@ impl Folder {
             );
             return Ok(None);
         };
-        Ok(Some(Candidate { name: name.to_owned(), dataset, stamp: Stamp::of(&metadata), path }))
+        let candidate = Candidate { name: name.to_owned(), dataset, stamp: Stamp::of(&metadata), path };
+        Ok(self.is_ours(&candidate.name).then_some(candidate))
+    }
+
+    /// Whether a file is ours to take. Its name alone decides, so that all who share the folder agree.
+    fn is_ours(&self, name: &str) -> bool {
+        self.partitions.as_ref().is_none_or(|(ours, of)| ours.contains(&partition_of(name.as_bytes(), *of)))
     }
 
     /// Whether a file has stood still for `settle`.

@@ -107,6 +107,12 @@ impl<R: Registry> Landing<R> {
         self
     }
 
+    /// Takes only the files whose names fall to `partitions`, of so many: others take the rest.
+    pub fn sharing(mut self, partitions: Vec<u32>, of: u32) -> Self {
+        self.folder.partitions = Some((partitions, of));
+        self
+    }
+
     /// The files that belong to a dataset but cannot be taken, with the reason.
     pub fn refused(&self) -> &BTreeMap<PathBuf, String> {
         self.folder.refused()

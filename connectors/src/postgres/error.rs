@@ -25,6 +25,9 @@ pub enum Error {
          over to a replica that lagged?); 'tidegate recover' lists what is missing and brings it back"
     )]
     SourceLost(u64),
+    /// Others must end first.
+    #[error("{0}")]
+    InTheWay(String),
     /// A test wanted it.
     #[error(transparent)]
     Failpoint(#[from] tidegate_core::failpoint::Failed),
@@ -51,7 +54,7 @@ impl Error {
         match self {
             Self::Postgres(error) => postgres_kind(error),
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
-            Self::Pool(_) | Self::Failpoint(_) => Kind::Passing,
+            Self::Pool(_) | Self::Failpoint(_) | Self::InTheWay(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
             Self::LeaseLost(_) | Self::SourceLost(_) | Self::Halt(_) => Kind::Lasting,
         }

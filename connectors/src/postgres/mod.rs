@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
-//! * `registry`: sources and their numbers, offsets, leases.
+//! * `registry`: sources and their numbers, offsets.
+//! * `leases`: who may commit; `group`: how instances of a stage share its partitions.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
 //!   (records to rows), `ledger`, `references`, `cheap` (with `beside`) and `ordinary`
 //!   (the two ways to write rows), `settle` (fates) and `letters` (dead letters).
@@ -18,6 +19,8 @@ mod error;
 mod connection;
 mod watchdog;
 mod registry;
+mod leases;
+mod group;
 mod sink;
 mod batch;
 mod ledger;
@@ -42,7 +45,8 @@ pub mod testing;
 
 use std::sync::{Arc, OnceLock};
 
-use deadpool_postgres::{ClientWrapper, Object, Pool};
+use deadpool_postgres::{ClientWrapper, Object, Pool, Transaction};
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
@@ -51,7 +55,10 @@ use uuid::Uuid;
 pub use batch::Batch;
 pub use connection::Connection;
 pub use error::Error;
-pub use registry::{Holder, Registered, Registration, SourceKind};
+pub use group::{Member, Membership, Share};
+pub use leases::Holder;
+use leases::Leases;
+pub use registry::{Registered, Registration, SourceKind};
 use table::TableSql;
 use views::{Maintained, Step, View};
 
@@ -66,6 +73,8 @@ pub const SERVER_VERSION_MIN: i32 = 150_000;
 #[derive(Clone)]
 pub struct Postgres {
     inner: Arc<Inner>,
+    /// The leases that every transaction which writes holds.
+    leases: Arc<Leases>,
 }
 
 struct Inner {
@@ -106,7 +115,15 @@ impl Postgres {
             owner,
             views: OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let partitions: Vec<u32> = (0..inner.manifest.partitions()).collect();
+        let leases = Leases::of(&Stage::ALL, &partitions);
+        Ok(Self { inner: Arc::new(inner), leases: Arc::new(leases) })
+    }
+
+    /// The same database for who acts as one stage, for some partitions: transactions hold the leases of these, in
+    /// place of all that the pipeline has.
+    pub fn acting(&self, stage: Stage, partitions: &[u32]) -> Self {
+        Self { inner: self.inner.clone(), leases: Arc::new(Leases::of(&[stage], partitions)) }
     }
 
     /// The manifest of the pipeline.
@@ -212,6 +229,21 @@ impl Postgres {
         Ok(())
     }
 
+    /// As [`Postgres::prepare`], for an instance that shares the pipeline with others, in the form that all of them
+    /// have ([`Postgres::join`]): whoever comes first does it.
+    ///
+    /// # Errors
+    ///
+    /// Also if the pipeline runs in another form by now.
+    pub async fn prepare_together(&self, form: &str, views: &[View]) -> Result<(), Error> {
+        let mut connection = self.own_connection().await?;
+        let tx = connection.transaction().await?;
+        tx.batch_execute("select pg_advisory_xact_lock(hashtext('tidegate.prepare'))").await?;
+        group::assert_form(&tx, form).await?;
+        self.apply_in(tx, views, false).await?;
+        Ok(())
+    }
+
     /// As [`Postgres::prepare`], and says what was done to the views. What others have built on a view that has
     /// to be dropped is dropped along if `cascade`.
     ///
@@ -221,6 +253,10 @@ impl Postgres {
     pub async fn apply_views(&self, views: &[View], cascade: bool) -> Result<Vec<Step>, Error> {
         let mut connection = self.own_connection().await?;
         let tx = self.fenced(&mut connection).await?;
+        self.apply_in(tx, views, cascade).await
+    }
+
+    async fn apply_in(&self, tx: Transaction<'_>, views: &[View], cascade: bool) -> Result<Vec<Step>, Error> {
         views::end_with_us(&tx).await?;
         table::ensure(&tx, &self.inner.manifest).await?;
         let options = views::Options { cascade };

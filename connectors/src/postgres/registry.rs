@@ -1,20 +1,12 @@
-//! The registry: sources and their numbers, readers' offsets, leases.
+//! The registry: sources and their numbers, readers' offsets.
 
-use std::fmt;
-use std::pin::pin;
-use std::time::{Duration, SystemTime};
-
-use deadpool_postgres::{ClientWrapper, GenericClient, Transaction};
+use deadpool_postgres::GenericClient;
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
 use super::{Error, Postgres};
 
-/// How long the leases may be held in another's transaction while they are to be taken.
-const BLOCKED_MAX: Duration = Duration::from_secs(1);
 /// Waits for whoever registers at the moment, so that the next number is one more than the last.
 const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
 
@@ -68,56 +60,6 @@ impl SourceKind {
             Self::File => "file",
         }
     }
-}
-
-/// Who holds a lease.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Holder {
-    /// The machine.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
-    /// When it started, in seconds since 1970.
-    pub started: f64,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let started = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(self.started).unwrap_or_default();
-        let started = humantime::format_rfc3339_seconds(started);
-        write!(f, "process {} on {}, started {started},", self.pid, self.host)
-    }
-}
-
-/// Who but `owner` holds one of the leases or was the last to, and whether it is still in force.
-async fn holder(
-    client: &impl GenericClient,
-    topics: &[String],
-    owner: Uuid,
-) -> Result<Option<(Holder, bool)>, Error> {
-    let sql = include_str!("../../../sql/queries/lease_holder.sql");
-    let row = client.query_opt(sql, &[&topics, &owner]).await?;
-    Ok(row.map(|row| {
-        let holder = Holder {
-            host: row.get("host"),
-            pid: row.get::<_, i64>("pid") as u32,
-            started: row.get("started"),
-        };
-        (holder, row.get("in_force"))
-    }))
-}
-
-fn named(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "another process".to_owned(), ToString::to_string)
-}
-
-fn refused(holder: Option<&Holder>, lease: Duration) -> Error {
-    Error::halt(format!(
-        "{} runs this pipeline already; stop it, wait {} s if it is dead, or take over with 'tidegate run \
-         --take-over'",
-        named(holder),
-        lease.as_secs()
-    ))
 }
 
 impl Postgres {
@@ -221,7 +163,7 @@ impl Postgres {
             let (source, bytes, lines) = (number(*source), bytes.map(number), lines.map(number));
             tx.execute(&statement, &[&source, dataset, kind, name, identity, &bytes, &lines]).await?;
         }
-        tx.execute("delete from tidegate.offsets", &[]).await?;
+        tx.execute("update tidegate.offsets set next = 0", &[]).await?;
         Ok(tx.commit().await?)
     }
 
@@ -254,116 +196,6 @@ impl Postgres {
         let sql = include_str!("../../../sql/queries/read_ledger.sql");
         let row = self.connection().await?.query_opt(sql, &[&keys.0, &keys.1]).await?;
         row.map_or_else(|| Ok(Chunk::default()), |row| super::ledger::decode(&row))
-    }
-
-    /// Takes the leases of `topics`, for as long as `lease`, under the identity given to [`Postgres::new`]. With
-    /// `take_over` also those that another owner still has; from then on it can commit nothing.
-    ///
-    /// # Errors
-    ///
-    /// If another owner has one of them, with who and since when; or Postgres cannot be asked.
-    pub async fn lease(
-        &self,
-        topics: &[String],
-        me: &Holder,
-        lease: Duration,
-        take_over: bool,
-    ) -> Result<(), Error> {
-        let mut connection = self.connection().await?;
-        let owner = self.inner.owner;
-        // Asked first, without a lock: who holds them is not disturbed in its transaction.
-        let other = holder(&connection, topics, owner).await?;
-        if let Some((other, true)) = &other
-            && !take_over
-        {
-            return Err(refused(Some(other), lease));
-        }
-        let tx = connection.transaction().await?;
-        let session: i32 = tx.query_one("select pg_backend_pid()", &[]).await?.get(0);
-        let (pid, seconds) = (i64::from(me.pid), lease.as_secs_f64());
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&topics, &owner, &me.host, &pid, &me.started, &seconds, &take_over];
-        let taken = {
-            let sql = include_str!("../../../sql/queries/take_leases.sql");
-            let mut taking = pin!(tx.query(sql, &parameters));
-            loop {
-                tokio::select! {
-                    taken = &mut taking => break taken?,
-                    () = tokio::time::sleep(BLOCKED_MAX) => self.end_sessions_before(session).await?,
-                }
-            }
-        };
-        if taken.len() < topics.len() {
-            // Somebody was faster.
-            let other = holder(&tx, topics, owner).await?.map(|(other, _)| other);
-            return Err(refused(other.as_ref(), lease));
-        }
-        tx.commit().await?;
-        if let Some((other, true)) = other {
-            tracing::warn!("taken over from {other}");
-        }
-        Ok(Failpoint::LeasesTaken.pass()?)
-    }
-
-    /// Ends the sessions that hold the leases in a transaction while `session` waits for them. A process that
-    /// hangs, or whose machine is cut off, would otherwise keep them as long as its connection lives.
-    /// Where the right to do so is lacking, they are waited for.
-    async fn end_sessions_before(&self, session: i32) -> Result<(), Error> {
-        let sql = "select pid, pg_terminate_backend(pid) from unnest(pg_blocking_pids($1)) as pid";
-        match self.connection().await?.query(sql, &[&session]).await {
-            Ok(ended) => ended.iter().for_each(|row| {
-                let pid: i32 = row.get(0);
-                tracing::warn!(pid, "ended a session that held the leases and did not go on");
-            }),
-            Err(error) => {
-                tracing::warn!(
-                    "waiting for a session that holds the leases: {}",
-                    super::error::describe(&error)
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Renews the leases of `topics`.
-    ///
-    /// # Errors
-    ///
-    /// If another process has taken them over, with who; or Postgres cannot be asked.
-    pub async fn renew(&self, topics: &[String], lease: Duration) -> Result<(), Error> {
-        let connection = self.connection().await?;
-        let sql = include_str!("../../../sql/queries/renew_leases.sql");
-        let renewed = connection.query(sql, &[&topics, &self.inner.owner, &lease.as_secs_f64()]).await?;
-        if renewed.len() == topics.len() { Ok(()) } else { Err(self.lease_lost(&connection).await?) }
-    }
-
-    /// Begins a transaction that holds the leases of the pipeline to its end, so that a process that was taken
-    /// over commits nothing, whatever it commits.
-    pub(super) async fn fenced<'a>(
-        &self,
-        connection: &'a mut ClientWrapper,
-    ) -> Result<Transaction<'a>, Error> {
-        let tx = connection.transaction().await?;
-        let topics = self.inner.manifest.topics();
-        let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
-        let held = tx.query(&statement, &[&topics, &self.inner.owner]).await?;
-        if held.len() == topics.len() { Ok(tx) } else { Err(self.lease_lost(&tx).await?) }
-    }
-
-    async fn lease_lost(&self, client: &impl GenericClient) -> Result<Error, Error> {
-        let other = holder(client, &self.inner.manifest.topics(), self.inner.owner).await?;
-        Ok(Error::LeaseLost(named(other.map(|(other, _)| other).as_ref())))
-    }
-
-    /// Gives the leases back, so that whoever comes next need not wait.
-    ///
-    /// # Errors
-    ///
-    /// If Postgres cannot be asked.
-    pub async fn release(&self) -> Result<(), Error> {
-        let sql = "update tidegate.leases set expires_at = '-infinity' where owner = $1";
-        self.connection().await?.execute(sql, &[&self.inner.owner]).await?;
-        Ok(())
     }
 
     /// How many lines of each fate a source has, in the order of [`Fate::ALL`].

@@ -33,7 +33,7 @@ impl Bench for OnPostgres {
     async fn process(&self) -> Postgres {
         let process = self.0.another_owner();
         let me = Holder { host: "test".into(), pid: 1, started: 0.0 };
-        process.lease(&process.manifest().topics(), &me, Duration::from_secs(600), true).await.unwrap();
+        process.lease(&me, Duration::from_secs(600), true).await.unwrap();
         process
     }
 

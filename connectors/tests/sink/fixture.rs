@@ -117,7 +117,7 @@ impl Fixture {
 /// Lets a sink commit.
 pub(crate) async fn take_leases(sink: &Postgres) {
     let me = Holder { host: "test".into(), pid: 1, started: 0.0 };
-    sink.lease(&sink.manifest().topics(), &me, Duration::from_secs(600), true).await.unwrap();
+    sink.lease(&me, Duration::from_secs(600), true).await.unwrap();
 }
 
 fn open(url: &str, manifest: &str) -> Postgres {

@@ -2,6 +2,7 @@
 
 pub(crate) mod fixture;
 mod conformance;
+mod group;
 mod outcome;
 mod refusals;
 mod values;
@@ -32,12 +33,11 @@ async fn a_stale_process_can_commit_nothing() {
     fixture.apply(&batch).await.unwrap();
     assert_eq!(fixture.query("select next from tidegate.offsets").await, ["1"]);
     let other = fixture.another_owner();
-    let topics = other.manifest().topics();
     let me = tidegate_connectors::postgres::Holder { host: "h".into(), pid: 7, started: 0.0 };
     let minute = Duration::from_secs(60);
-    let error = other.lease(&topics, &me, minute, false).await.unwrap_err();
+    let error = other.lease(&me, minute, false).await.unwrap_err();
     assert!(error.to_string().contains("process 1 on test"), "{error}");
-    other.lease(&topics, &me, minute, true).await.unwrap();
+    other.lease(&me, minute, true).await.unwrap();
     let error = fixture.apply(&delivery(&[(0, 1, 2, "2,Legal")])).await.unwrap_err();
     assert!(!error.retry && error.message.contains("process 7 on h, started"), "{error}");
     assert!(error.message.contains("has taken this pipeline over"), "{error}");
@@ -50,8 +50,8 @@ async fn a_stale_process_can_commit_nothing() {
         Registry::register(stale, file).await.err(),
         Registry::finish(stale, 1, 1).await.err(),
         Registry::complete(stale, &[1]).await.err(),
-        stale.renew(&topics, minute).await.err().map(Into::into),
-        stale.lease(&topics, &me, minute, false).await.err().map(Into::into),
+        stale.renew(minute).await.err().map(Into::into),
+        stale.lease(&me, minute, false).await.err().map(Into::into),
     ];
     for (i, error) in refused.into_iter().enumerate().skip(1) {
         assert!(error.is_some_and(|error| !error.retry), "{i}");

@@ -26,7 +26,7 @@ pub(crate) fn open(url: &str, manifest: &str, owner: Uuid) -> Postgres {
 /// Lets a handle prepare and commit.
 pub(crate) async fn take_leases(sink: &Postgres) {
     let me = Holder { host: "test".into(), pid: 1, started: 0.0 };
-    sink.lease(&sink.manifest().topics(), &me, Duration::from_secs(600), true).await.unwrap();
+    sink.lease(&me, Duration::from_secs(600), true).await.unwrap();
 }
 
 /// Copies rows into a table.

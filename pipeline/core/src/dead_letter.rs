@@ -119,11 +119,11 @@ pub enum Event {
     Waiting,
 }
 
-/// Which stage made a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A stage of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// The source connector, of what is no text or too long.
+    /// The source connector. Its dead letters are no text, or too long.
     Source,
     /// The transform.
     Transform,
@@ -132,6 +132,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All, in the order of the stream.
+    pub const ALL: [Self; 3] = [Self::Source, Self::Transform, Self::Sink];
+
     /// As it is stored.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@
 //!
 //! * [`Kind`]: the type of a column.
 //! * [`Rules`]: what a value must keep to, besides its type.
+//! * [`Fluvio`]: the cluster that holds the topics, if one does.
 //! * [`Fault`]: what is wrong with a manifest, and where.
 //! * [`keys`]: every key of the grammar, for the parser and the published JSON Schema.
 //! * [`starter`]: a first manifest, inferred from samples of files.
@@ -16,6 +17,7 @@
 
 mod kind;
 mod rules;
+mod fluvio;
 
 mod fault;
 pub mod keys;
@@ -35,6 +37,7 @@ use globset::GlobMatcher;
 pub use crate::decimal::{compare_decimals, is_decimal};
 pub use crate::instant::Instant;
 pub use fault::{Fault, Faults, nearest};
+pub use fluvio::{Compression, Engine, Fluvio, PARTITIONS_MAX, Tls};
 pub use kind::Kind;
 pub use rules::{Bound, Rules};
 
@@ -55,6 +58,8 @@ pub struct Manifest {
     pub max_lag_bytes: u64,
     /// What is longer than this is no record but a dead letter.
     pub max_record_bytes: usize,
+    /// The cluster that holds the topics; `None` where they are embedded.
+    pub fluvio: Option<Fluvio>,
     /// In the order of reference depth, then as written: a dataset stands behind all it references.
     pub datasets: Vec<Dataset>,
 }
@@ -166,6 +171,16 @@ impl Manifest {
         let raw = self.datasets.iter().map(|dataset| self.raw_topic(dataset));
         let accepted = self.datasets.iter().map(|dataset| self.accepted_topic(dataset));
         raw.chain(accepted).chain([self.dead_letters_topic()]).collect()
+    }
+
+    /// How many partitions each topic has: one, where topics are embedded.
+    pub fn partitions(&self) -> u32 {
+        self.fluvio.as_ref().map_or(1, |fluvio| fluvio.partitions)
+    }
+
+    /// What runs the transform.
+    pub fn engine(&self) -> Engine {
+        self.fluvio.as_ref().map_or(Engine::Tidegate, |fluvio| fluvio.transform)
     }
 
     fn topic_of(&self, stage: &str, dataset: &Dataset) -> String {

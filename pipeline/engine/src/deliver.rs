@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::PARTITION;
-use crate::cursor::{Cursor, any_readable, topics_error};
+use crate::cursor::{Cursor, any_readable, read, topics_error};
 use crate::patience::persist;
 use crate::progress::Progress;
 
@@ -27,8 +26,10 @@ const UPKEEP_PAUSE_MIN: Duration = Duration::from_secs(1);
 pub(crate) struct Deliver<T, S> {
     pub(crate) topics: Arc<T>,
     pub(crate) sink: Arc<S>,
+    /// By dataset, and of each a cursor for every partition that is ours.
     pub(crate) accepted: Vec<Cursor>,
-    pub(crate) dead_letters: Cursor,
+    /// Of each partition that is ours.
+    pub(crate) dead_letters: Vec<Cursor>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
 }
@@ -62,7 +63,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             } else if idle {
                 tokio::select! {
                     biased;
-                    () = any_readable(&*self.topics, self.accepted.iter().chain([&self.dead_letters])) => {}
+                    () = any_readable(&*self.topics, self.cursors()) => {}
                     () = tokio::time::sleep(HEAL_EVERY) => self.progress.want_healing(),
                     () = self.stop.cancelled() => {}
                 }
@@ -75,18 +76,21 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     async fn gather(&mut self) -> Result<Option<Prepared<S::Batch>>, Error> {
         let mut delivery = Delivery::default();
         let mut room = ROWS_BYTES;
-        for (dataset, cursor) in self.accepted.iter_mut().enumerate() {
+        let partitions = self.dead_letters.len();
+        for (i, cursor) in self.accepted.iter_mut().enumerate() {
             while room > 0 {
-                let Some(batch) = cursor.read(&*self.topics).await? else { break };
+                let Some(batch) = read(cursor, &*self.topics, &self.stop).await? else { break };
                 room = room.saturating_sub(batch.as_bytes().len());
-                delivery.rows.push((dataset, batch));
+                delivery.rows.push((i / partitions, batch));
             }
         }
         let mut room = LETTERS_BYTES;
-        while room > 0 {
-            let Some(batch) = self.dead_letters.read(&*self.topics).await? else { break };
-            room = room.saturating_sub(batch.as_bytes().len());
-            delivery.dead_letters.push(batch);
+        for cursor in &mut self.dead_letters {
+            while room > 0 {
+                let Some(batch) = read(cursor, &*self.topics, &self.stop).await? else { break };
+                room = room.saturating_sub(batch.as_bytes().len());
+                delivery.dead_letters.push(batch);
+            }
         }
         if delivery.rows.is_empty() && delivery.dead_letters.is_empty() {
             return Ok(None);
@@ -96,16 +100,20 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         Ok(Some(Prepared { batch, consumed: delivery.consumed }))
     }
 
+    fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        self.accepted.iter().chain(&self.dead_letters)
+    }
+
     fn consumed(&self) -> Vec<Consumed> {
-        self.accepted.iter().chain([&self.dead_letters]).map(Cursor::consumed).collect()
+        self.cursors().map(Cursor::consumed).collect()
     }
 
     /// Makes a commit known, and lets the topics drop what it has taken.
     async fn committed(&self, applied: &Applied, consumed: &[Consumed]) -> Result<(), Error> {
         self.progress.deliver(applied, consumed);
         Failpoint::CommitPublished.pass()?;
-        for consumed in consumed {
-            self.topics.trim(&consumed.topic, PARTITION, consumed.next).await.map_err(topics_error)?;
+        for Consumed { topic, partition, next } in consumed {
+            self.topics.trim(topic, *partition, *next).await.map_err(topics_error)?;
         }
         Ok(())
     }

@@ -3,41 +3,49 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::contract::{Error, Intake, Polled, Source};
+use futures_util::future::try_join_all;
+use tidegate_core::contract::{Error, Intake, Offsets, Polled, Sink, Source};
 use tidegate_core::failpoint::Failpoint;
+use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Batch;
 use tidegate_topics::{Durability, Topics};
 use tokio_util::sync::CancellationToken;
 
+use crate::Until;
 use crate::cursor::topics_error;
 use crate::patience::persist;
-use crate::progress::{Names, Progress};
-use crate::{PARTITION, Until};
+use crate::progress::Progress;
+use crate::standing::Standing;
 
 /// How long nothing is asked of a source that had nothing, unless something changes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) struct Ingest<'a, T, S> {
-    pub(crate) source: &'a mut S,
+pub(crate) struct Ingest<'a, I, T, S> {
+    pub(crate) source: &'a mut I,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) topics: Arc<T>,
-    pub(crate) raw_topics: Vec<String>,
-    pub(crate) accepted_topics: Vec<String>,
-    pub(crate) dead_letters_topic: String,
     pub(crate) progress: Arc<Progress>,
-    pub(crate) max_lag_bytes: u64,
+    /// How far the stages behind this one are.
+    pub(crate) others: Standing<S>,
     pub(crate) stop: CancellationToken,
 }
 
-impl<T: Topics, S: Source> Ingest<'_, T, S> {
+impl<I: Source, T: Topics, S: Sink + Offsets> Ingest<'_, I, T, S> {
     /// Runs until the source is idle, if that is wanted, or until the run is stopped.
-    pub(crate) async fn run(self, until: Until) -> Result<(), Error> {
+    pub(crate) async fn run(mut self, until: Until) -> Result<(), Error> {
         while !self.stop.is_cancelled() {
-            if self.lag_bytes().await? > self.max_lag_bytes {
+            let lag_bytes = persist!("asking how far the sink is", &self.stop, self.lag_bytes().await)?;
+            if lag_bytes.is_none_or(|bytes| bytes > self.manifest.max_lag_bytes) {
                 self.pause().await;
                 continue;
             }
-            let drained = self.drained().await?;
-            match persist!("reading the sources", &self.stop, self.source.poll(drained).await)? {
+            let drained = persist!("asking how far the sink is", &self.stop, self.drained().await)?;
+            let drained = drained.unwrap_or(false);
+            match persist!(
+                "reading the sources",
+                &self.stop,
+                self.source.poll(drained && self.others.is_lost()).await
+            )? {
                 None => break,
                 Some(Polled::Intake(intake)) => {
                     self.append(&intake).await?;
@@ -46,8 +54,8 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
                 }
                 Some(Polled::Waiting) => self.pause().await,
                 Some(Polled::Idle) => {
-                    let done = drained && !self.progress.heal_pending();
-                    if done && until == Until::Idle {
+                    let done = until == Until::Idle && drained;
+                    if done && persist!("healing", &self.stop, self.others.is_healed().await)? == Some(true) {
                         break;
                     }
                     self.pause().await;
@@ -60,42 +68,50 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
     /// Appends what entered; a full disk is waited for. Nothing is answered on it, so nothing is fsynced:
     /// a file is moved away only when the ledger holds its lines, and what a power failure takes from a
     /// topic is read again.
-    async fn append(&self, intake: &Intake) -> Result<(), Error> {
+    async fn append(&mut self, intake: &Intake) -> Result<(), Error> {
+        let raw_topic = self.manifest.raw_topic(&self.manifest.datasets[intake.dataset]);
         let outputs = [
-            (&self.raw_topics[intake.dataset], &intake.records, Failpoint::RawAppended),
-            (&self.dead_letters_topic, &intake.dead_letters, Failpoint::IntakeAppended),
+            (raw_topic, &intake.records, Failpoint::RawAppended),
+            (self.manifest.dead_letters_topic(), &intake.dead_letters, Failpoint::IntakeAppended),
         ];
         for (topic, batch, done) in outputs {
-            append(&*self.topics, topic, batch, &self.stop).await?;
+            self.distribute(&topic, batch).await?;
             done.pass()?;
         }
+        self.others.sent();
         self.progress.enter(intake.records.len() + intake.dead_letters.len());
+        Ok(())
+    }
+
+    /// Appends a batch, each record to the partition of its key.
+    async fn distribute(&self, topic: &str, batch: &Batch) -> Result<(), Error> {
+        let partitions = self.manifest.partitions();
+        if partitions == 1 {
+            append(&*self.topics, topic, 0, batch, &self.stop).await?;
+            return Ok(());
+        }
+        let batches = batch.split(partitions);
+        let appends =
+            (0..).zip(&batches).map(|(p, batch)| append(&*self.topics, topic, p, batch, &self.stop));
+        try_join_all(appends).await?;
         Ok(())
     }
 
     async fn pause(&self) {
         tokio::select! {
             biased;
-            () = self.progress.changed() => {}
+            () = self.others.changed() => {}
             () = tokio::time::sleep(PAUSE) => {}
             () = self.stop.cancelled() => {}
         }
     }
 
-    async fn drained(&self) -> Result<bool, Error> {
-        self.progress.drained(&*self.topics, &self.names()).await
+    async fn drained(&mut self) -> Result<bool, Error> {
+        self.others.drained(&*self.topics).await
     }
 
-    async fn lag_bytes(&self) -> Result<u64, Error> {
-        self.progress.lag_bytes(&*self.topics, &self.names()).await
-    }
-
-    fn names(&self) -> Names<'_> {
-        Names {
-            raw: &self.raw_topics,
-            accepted: &self.accepted_topics,
-            dead_letters: &self.dead_letters_topic,
-        }
+    async fn lag_bytes(&mut self) -> Result<u64, Error> {
+        self.others.lag_bytes(&*self.topics).await
     }
 }
 
@@ -104,6 +120,7 @@ impl<T: Topics, S: Source> Ingest<'_, T, S> {
 pub(crate) async fn append(
     topics: &impl Topics,
     topic: &str,
+    partition: u32,
     batch: &Batch,
     stop: &CancellationToken,
 ) -> Result<bool, Error> {
@@ -113,7 +130,7 @@ pub(crate) async fn append(
     let appended: Result<_, Error> = persist!(
         "appending to a topic",
         stop,
-        topics.append(topic, PARTITION, batch, Durability::Buffered).await.map_err(topics_error)
+        topics.append(topic, partition, batch, Durability::Buffered).await.map_err(topics_error)
     );
     Ok(appended?.is_some())
 }

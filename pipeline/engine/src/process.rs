@@ -13,14 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::PARTITION;
-use crate::cursor::{Cursor, any_readable, topics_error};
+use crate::cursor::{Cursor, any_readable, read, topics_error};
 use crate::ingest::append;
 use crate::patience::persist;
 use crate::progress::Progress;
 
 /// The name under which the transform keeps its offsets.
-pub(crate) const READER: &str = "transform";
+pub const READER: &str = "transform";
 /// How many keys of referenced datasets are known, at most: some 40 MiB.
 const KEYS_MAX: usize = 2_000_000;
 /// How often the offsets are stored. Storing seldom costs repeated work after a crash, and no more.
@@ -30,9 +29,12 @@ pub(crate) struct Process<T, S> {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) topics: Arc<T>,
     pub(crate) sink: Arc<S>,
+    /// By dataset, and of each a cursor for every partition that is ours.
     pub(crate) raw: Vec<Cursor>,
-    pub(crate) accepted_topics: Vec<String>,
-    pub(crate) dead_letters_topic: String,
+    /// How many partitions are ours.
+    pub(crate) partitions: usize,
+    /// Where others put accepted rows that are referenced: by dataset.
+    pub(crate) others: Vec<(usize, Cursor)>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
 }
@@ -54,7 +56,7 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
             if !progressed {
                 tokio::select! {
                     biased;
-                    () = any_readable(&*self.topics, self.raw.iter()) => {}
+                    () = any_readable(&*self.topics, self.cursors()) => {}
                     () = self.stop.cancelled() => {}
                 }
             }
@@ -93,36 +95,54 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     /// Takes one batch on; `false` if there is none. Referenced datasets are asked first, so that a fresh
     /// load does not detour by the dead letters.
     async fn step(&mut self, transform: &mut Transform) -> Result<bool, Error> {
-        for dataset in 0..self.raw.len() {
-            let before = self.raw[dataset].next;
-            let Some(batch) = self.raw[dataset].read(&*self.topics).await? else {
-                self.progress.process(dataset, self.raw[dataset].next); // a gap may have been passed over
+        self.learn_of_others(transform).await?;
+        for i in 0..self.raw.len() {
+            let before = self.raw[i].next;
+            let Some(batch) = read(&mut self.raw[i], &*self.topics, &self.stop).await? else {
+                self.progress.process(i, self.raw[i].next); // a gap may have been passed over
                 continue;
             };
+            let dataset = i / self.partitions;
             let outcome = transform.apply(dataset, &batch, SystemTime::now());
             if outcome.foreign > 0 {
                 warn!(
-                    topic = self.raw[dataset].topic,
+                    topic = self.raw[i].topic,
                     records = outcome.foreign,
                     "skipped records of another's making"
                 );
             }
+            let accepted_topic = self.manifest.accepted_topic(&self.manifest.datasets[dataset]);
             let outputs = [
-                (&self.accepted_topics[dataset], &outcome.accepted, Failpoint::AcceptedAppended),
-                (&self.dead_letters_topic, &outcome.dead_letters, Failpoint::OutputsAppended),
+                (accepted_topic, &outcome.accepted, Failpoint::AcceptedAppended),
+                (self.manifest.dead_letters_topic(), &outcome.dead_letters, Failpoint::OutputsAppended),
             ];
             for (topic, batch, done) in outputs {
-                if !append(&*self.topics, topic, batch, &self.stop).await? {
+                // One key lands on one partition, so what comes from ours goes there, and nobody else's does.
+                if !append(&*self.topics, &topic, self.raw[i].partition, batch, &self.stop).await? {
                     // Stopped before the outputs were flushed: the input must be read again.
-                    self.raw[dataset].next = before;
+                    self.raw[i].next = before;
                     return Ok(true);
                 }
                 done.pass()?;
             }
-            self.progress.process(dataset, self.raw[dataset].next);
+            self.progress.process(i, self.raw[i].next);
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Learns the keys that the transforms of other partitions have accepted, so that lines which reference them
+    /// do not detour by the dead letters.
+    async fn learn_of_others(&mut self, transform: &mut Transform) -> Result<(), Error> {
+        // What nobody wants to know is not waited for either.
+        self.others.retain(|(dataset, _)| transform.known_keys().is_wanted(*dataset));
+        for (dataset, cursor) in &mut self.others {
+            while let Some(batch) = read(cursor, &*self.topics, &self.stop).await? {
+                let kind = self.manifest.datasets[*dataset].key_column().kind;
+                batch.iter().for_each(|record| transform.known_keys().learn(*dataset, kind, record.key));
+            }
+        }
+        Ok(())
     }
 
     /// Stores how far the inputs were read: their outputs are on their topics.
@@ -131,9 +151,13 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
         persist!("storing offsets", &self.stop, self.sink.store(READER, &consumed).await)?;
         Failpoint::OffsetsStored.pass()?;
         for cursor in &self.raw {
-            self.topics.trim(&cursor.topic, PARTITION, cursor.next).await.map_err(topics_error)?;
+            self.topics.trim(&cursor.topic, cursor.partition, cursor.next).await.map_err(topics_error)?;
         }
         Ok(consumed)
+    }
+
+    fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        self.raw.iter().chain(self.others.iter().map(|(_, cursor)| cursor))
     }
 
     fn consumed(&self) -> Vec<Consumed> {

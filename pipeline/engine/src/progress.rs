@@ -1,46 +1,23 @@
-//! How far the stages have come, for each other and for whoever watches.
+//! How far the stages of this process have come, for each other and for whoever watches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::contract::{Applied, Consumed, Error, Tally};
 use tidegate_topics::{Offset, Topics};
 use tokio::sync::Notify;
 
-use crate::PARTITION;
 use crate::cursor::{Cursor, topics_error};
 
-/// How far the stages have come. Offsets are published only after what they stand for is durable enough:
-/// of the transform when its outputs are on their topics, of the sink when it has committed.
-#[derive(Debug)]
-pub struct Progress {
-    processed: Vec<AtomicU64>,
-    delivered_rows: Vec<AtomicU64>,
-    letters_delivered: AtomicU64,
-    /// How often healing was asked for, and which of these a finished round has answered.
-    healing_wanted: AtomicU64,
-    healing_done: AtomicU64,
+/// What a process has done, for whoever watches it.
+#[derive(Debug, Default)]
+pub struct Counts {
     entered: AtomicU64,
     /// By dataset, what this run has committed.
     tallies: Mutex<Vec<Tally>>,
-    changed: Notify,
 }
 
-impl Progress {
-    pub(crate) fn new(raw: &[Cursor], accepted: &[Cursor], dead_letters: &Cursor) -> Self {
-        let offsets = |cursors: &[Cursor]| cursors.iter().map(|cursor| AtomicU64::new(cursor.next)).collect();
-        Self {
-            processed: offsets(raw),
-            delivered_rows: offsets(accepted),
-            letters_delivered: AtomicU64::new(dead_letters.next),
-            healing_wanted: AtomicU64::new(1),
-            healing_done: AtomicU64::new(0),
-            entered: AtomicU64::new(0),
-            tallies: Mutex::new(vec![Tally::default(); raw.len()]),
-            changed: Notify::new(),
-        }
-    }
-
+impl Counts {
     /// How many lines entered in this run.
     pub fn entered(&self) -> u64 {
         self.entered.load(Ordering::Relaxed)
@@ -56,40 +33,99 @@ impl Progress {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn add(&self, tallies: &[Tally]) {
+        let mut sums = self.locked_tallies();
+        let datasets = sums.len().max(tallies.len());
+        sums.resize(datasets, Tally::default());
+        for (sum, tally) in sums.iter_mut().zip(tallies) {
+            sum.accepted += tally.accepted;
+            sum.rejected += tally.rejected;
+            sum.waiting += tally.waiting;
+            sum.duplicates += tally.duplicates;
+        }
+    }
+}
+
+/// How far the stages have come. Offsets are published only after what they stand for is durable enough:
+/// of the transform when its outputs are on their topics, of the sink when it has committed.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// In the order of the transform's cursors.
+    processed: Vec<Mark>,
+    /// In the order of the sink's cursors.
+    delivered: Vec<Mark>,
+    /// How often healing was asked for, and which of these a finished round has answered.
+    healing_wanted: AtomicU64,
+    healing_done: AtomicU64,
+    counts: Arc<Counts>,
+    changed: Notify,
+}
+
+/// Up to where a partition is done with.
+#[derive(Debug)]
+struct Mark {
+    topic: String,
+    partition: u32,
+    next: AtomicU64,
+}
+
+impl Mark {
+    fn of(cursor: &Cursor) -> Self {
+        let Cursor { topic, partition, next } = cursor.clone();
+        Self { topic, partition, next: AtomicU64::new(next) }
+    }
+
+    fn at(&self) -> Consumed {
+        let next = self.next.load(Ordering::Acquire);
+        Consumed { topic: self.topic.clone(), partition: self.partition, next }
+    }
+}
+
+impl Progress {
+    pub(crate) fn new<'a>(
+        counts: Arc<Counts>,
+        processed: impl Iterator<Item = &'a Cursor>,
+        delivered: impl Iterator<Item = &'a Cursor>,
+    ) -> Self {
+        Self {
+            processed: processed.map(Mark::of).collect(),
+            delivered: delivered.map(Mark::of).collect(),
+            healing_wanted: AtomicU64::new(1),
+            healing_done: AtomicU64::new(0),
+            counts,
+            changed: Notify::new(),
+        }
+    }
+
     /// Resolves at the next change.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     pub(crate) fn enter(&self, lines: usize) {
-        self.entered.fetch_add(lines as u64, Ordering::Relaxed);
+        self.counts.entered.fetch_add(lines as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn process(&self, dataset: usize, next: Offset) {
-        self.processed[dataset].store(next, Ordering::Release);
+    /// Publishes how far a cursor of the transform is, by its number.
+    pub(crate) fn process(&self, cursor: usize, next: Offset) {
+        self.processed[cursor].next.store(next, Ordering::Release);
     }
 
     /// Publishes a commit. Whether healing is due is known before the offsets are.
     ///
-    /// `consumed` names the accepted topics in the order of their datasets, then `dead-letters`.
+    /// `consumed` names the sink's cursors in their order.
     pub(crate) fn deliver(&self, applied: &Applied, consumed: &[Consumed]) {
-        for (sum, tally) in self.locked_tallies().iter_mut().zip(&applied.tallies) {
-            sum.accepted += tally.accepted;
-            sum.rejected += tally.rejected;
-            sum.waiting += tally.waiting;
-            sum.duplicates += tally.duplicates;
-        }
+        self.counts.add(&applied.tallies);
         if applied.may_heal {
             self.want_healing();
         }
         self.delivered(consumed);
     }
 
-    /// Publishes how far the sink's readers are, in the order of [`Progress::deliver`].
+    /// Publishes how far the sink's cursors are, in the order of [`Progress::deliver`].
     pub(crate) fn delivered(&self, consumed: &[Consumed]) {
-        let delivered = self.delivered_rows.iter().chain([&self.letters_delivered]);
-        for (delivered, consumed) in delivered.zip(consumed) {
-            delivered.store(consumed.next, Ordering::Release);
+        for (delivered, consumed) in self.delivered.iter().zip(consumed) {
+            delivered.next.store(consumed.next, Ordering::Release);
         }
         self.changed.notify_waiters();
     }
@@ -114,46 +150,29 @@ impl Progress {
         self.changed.notify_waiters();
     }
 
-    /// Whether every line on the topics has passed the sink. Asked by the stage that feeds the raw topics,
-    /// so that these stand still meanwhile; then the stages are asked in the order of the stream.
-    pub(crate) async fn drained(&self, topics: &impl Topics, names: &Names<'_>) -> Result<bool, Error> {
-        for (topic, processed) in names.raw.iter().zip(&self.processed) {
-            if processed.load(Ordering::Acquire) < end(topics, topic).await? {
-                return Ok(false);
-            }
-        }
-        for (topic, delivered) in names.accepted.iter().zip(&self.delivered_rows) {
-            if delivered.load(Ordering::Acquire) < end(topics, topic).await? {
-                return Ok(false);
-            }
-        }
-        Ok(self.letters_delivered.load(Ordering::Acquire) >= end(topics, names.dead_letters).await?)
-    }
-
-    /// About how many bytes stand on the topics that the sink has not committed.
-    pub(crate) async fn lag_bytes(&self, topics: &impl Topics, names: &Names<'_>) -> Result<u64, Error> {
-        let raw = names.raw.iter().zip(&self.processed);
-        let accepted = names.accepted.iter().zip(&self.delivered_rows);
-        let mut lag = 0;
-        for (topic, next) in raw.chain(accepted) {
-            lag += bytes_after(topics, topic, next.load(Ordering::Acquire)).await?;
-        }
-        let letters = self.letters_delivered.load(Ordering::Acquire);
-        Ok(lag + bytes_after(topics, names.dead_letters, letters).await?)
+    /// How far transform and sink are, in the order of the stream.
+    pub(crate) fn marks(&self) -> Vec<Consumed> {
+        self.processed.iter().chain(&self.delivered).map(Mark::at).collect()
     }
 }
 
-/// The names of a pipeline's topics.
-pub(crate) struct Names<'a> {
-    pub(crate) raw: &'a [String],
-    pub(crate) accepted: &'a [String],
-    pub(crate) dead_letters: &'a str,
+/// Whether every line on the topics has passed these readers, which stand in the order of the stream. Asked by
+/// the stage that feeds the raw topics, so that its own lines stand still meanwhile. Where others feed them too it says
+/// so only when they pause.
+pub(crate) async fn is_drained(topics: &impl Topics, readers: &[Consumed]) -> Result<bool, Error> {
+    for Consumed { topic, partition, next } in readers {
+        if *next < topics.end(topic, *partition).await.map_err(topics_error)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-async fn end(topics: &impl Topics, topic: &str) -> Result<Offset, Error> {
-    topics.end(topic, PARTITION).await.map_err(topics_error)
-}
-
-async fn bytes_after(topics: &impl Topics, topic: &str, next: Offset) -> Result<u64, Error> {
-    topics.bytes_after(topic, PARTITION, next).await.map_err(topics_error)
+/// About how many bytes stand on the topics that these readers have not taken.
+pub(crate) async fn lag_bytes(topics: &impl Topics, readers: &[Consumed]) -> Result<u64, Error> {
+    let mut lag = 0;
+    for Consumed { topic, partition, next } in readers {
+        lag += topics.bytes_after(topic, *partition, *next).await.map_err(topics_error)?;
+    }
+    Ok(lag)
 }

@@ -288,7 +288,7 @@ impl Database {
         let sink = settings.database(Uuid::new_v4()).map_err(|failure| failure.message)?;
         sink.migrate().await?;
         let me = Holder { host: "bench".into(), pid: std::process::id(), started: 0.0 };
-        sink.lease(&settings.manifest.topics(), &me, LEASE, true).await?;
+        sink.lease(&me, LEASE, true).await?;
         sink.prepare(&views).await?;
         let source = sink.register(DATASET, SourceKind::File, "bench", b"bench", 0).await?.source;
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use tidegate_connectors::postgres::inspect::{Finding, Grade};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::{Explanation, View};
+use tidegate_topics::Topics;
 use uuid::Uuid;
 
 use crate::cli::{Format, FormatArguments, Global};
@@ -31,6 +32,7 @@ pub async fn command(global: &Global, arguments: &FormatArguments) -> Result<(),
         Err(failure) => Finding::new("views", Grade::Fault, failure.message.clone()),
     });
     findings.extend(landing(&settings));
+    findings.extend(cluster(&settings).await);
     match database(&settings, views.unwrap_or_default()).await {
         Ok(found) => findings.extend(found),
         Err(failure) => findings.push(Finding::new("database", Grade::Fault, failure.message)),
@@ -75,6 +77,22 @@ async fn report(findings: &[Finding], format: Format) -> Result<(), Failure> {
         0 => Ok(()),
         faults => Err(Failure::new(format!("{faults} of {} checks found a fault", findings.len()))),
     }
+}
+
+/// Whether the cluster answers, where one holds the topics.
+async fn cluster(settings: &Settings) -> Option<Finding> {
+    settings.manifest.fluvio.as_ref()?;
+    let listed = async { Ok::<_, Failure>(settings.topics(&settings.data_dir)?.list().await?) };
+    Some(match listed.await {
+        Ok(there) => {
+            let ours = settings.manifest.topics();
+            let found = ours.iter().filter(|topic| there.contains(topic)).count();
+            let message =
+                format!("the cluster answers; {found} of {} are there, a start creates the rest", ours.len());
+            Finding::new("topics", Grade::Good, message)
+        }
+        Err(failure) => Finding::new("topics", Grade::Fault, failure.message),
+    })
 }
 
 fn landing(settings: &Settings) -> Vec<Finding> {

@@ -1,8 +1,13 @@
 //! The commands and their flags.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_core::dead_letter::Stage;
+use tidegate_core::manifest::PARTITIONS_MAX;
 use tidegate_core::position::Position;
 
 use crate::trace::place::Place;
@@ -66,6 +71,14 @@ pub enum Command {
     Demo(DemoArguments),
     /// Run the pipeline of the manifest
     Run(RunArguments),
+    /// Run only the source, of a pipeline whose topics are on a cluster
+    Source(SourceArguments),
+    /// Run only the transform, of a pipeline whose topics are on a cluster
+    Transform(StageArguments),
+    /// Run only the sink, of a pipeline whose topics are on a cluster
+    Sink(StageArguments),
+    /// Show who runs which stage, on which partitions, and how far behind
+    Status(StatusArguments),
     /// Bring back what a Postgres that was restored to an earlier moment lacks
     Recover(RecoverArguments),
     /// Say whether the pipeline can run, and what is missing; changes nothing
@@ -84,6 +97,8 @@ pub enum Command {
     Topic(TopicArguments),
     /// Tell the story of a line: where it came from, what became of it, which row holds it
     Trace(TraceArguments),
+    /// Run the transform on an Arroyo cluster: the job's SQL, its functions, and deploying both
+    Arroyo(ArroyoArguments),
     /// Write example data of any size: departments, jobs and employees
     #[command(hide = true)]
     Generate(GenerateArguments),
@@ -140,6 +155,103 @@ pub struct RunArguments {
     /// How to write the summary
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Flags of `transform` and `sink`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate transform                    share the partitions with all others that run the stage
+  tidegate transform --partitions 0-3   these and no others
+
+Start as many as you like: each takes its share, and a dead one's partitions are taken over when its
+lease has expired. SIGTERM and Ctrl-C finish the batch in hand and give the partitions back.")]
+pub struct StageArguments {
+    /// Run for these partitions alone, for example 0-3 or 0,2; no other instance takes them meanwhile
+    #[arg(long, value_name = "PARTITIONS")]
+    pub partitions: Option<Partitions>,
+}
+
+/// Flags of `source`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate source                       share the files of the landing folder with all other sources
+  tidegate source --until-idle          end when all that is in the landing folder is accounted for
+
+Each source takes the files whose names fall to its partitions. All of them must see the same landing
+folder; each has a data directory of its own.")]
+pub struct SourceArguments {
+    /// As for the other stages
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// End when all that is in the landing folder is accounted for
+    #[arg(long)]
+    pub until_idle: bool,
+}
+
+/// Flags of `status`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate status                       all instances of all stages
+  tidegate status --format json         the same for machines
+  tidegate status --ready sink          exit with 1 unless this machine runs the stage: a readiness probe
+  tidegate status --alive sink          the same, but 0 while Postgres cannot be asked: a liveness probe")]
+pub struct StatusArguments {
+    /// Exit with 1 unless an instance of this stage runs on this machine
+    #[arg(long, value_enum, value_name = "STAGE", conflicts_with = "alive")]
+    pub ready: Option<StageName>,
+    /// Exit with 1 if Postgres says that no instance of this stage runs on this machine
+    #[arg(long, value_enum, value_name = "STAGE")]
+    pub alive: Option<StageName>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A stage of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StageName {
+    /// From the landing folder to the raw topics.
+    Source,
+    /// From the raw topics to the accepted ones and `dead-letters`.
+    Transform,
+    /// From there into Postgres.
+    Sink,
+}
+
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Source => Self::Source,
+            StageName::Transform => Self::Transform,
+            StageName::Sink => Self::Sink,
+        }
+    }
+}
+
+/// Partitions as a flag names them: `0-3`, `0,2,5-7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partitions(pub BTreeSet<u32>);
+
+impl FromStr for Partitions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "write partitions as 0-3 or 0,2,5-7";
+        let number = |text: &str| text.trim().parse::<u32>().ok().filter(|n| *n < PARTITIONS_MAX).ok_or(FORM);
+        let mut partitions = BTreeSet::new();
+        for range in text.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(FORM.to_owned());
+            }
+            partitions.extend(first..=last);
+        }
+        Ok(Self(partitions))
+    }
 }
 
 /// Flags of `recover`.
@@ -347,6 +459,9 @@ pub enum TopicCommand {
     Read {
         /// The topic
         name: String,
+        /// The partition [default: all, one after the other]
+        #[arg(long)]
+        partition: Option<u32>,
         /// The first offset to show [default: the first there is]
         #[arg(long)]
         from: Option<u64>,
@@ -390,6 +505,112 @@ pub struct TraceArguments {
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Flags of `arroyo`.
+#[derive(Debug, Args)]
+pub struct ArroyoArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub command: ArroyoCommand,
+}
+
+/// What to do with an Arroyo cluster, or for one.
+#[derive(Debug, Subcommand)]
+pub enum ArroyoCommand {
+    /// Print the SQL of the whole job
+    Sql(ArroyoSqlArguments),
+    /// Print the source of a function with its dependencies, or write all of them to a folder
+    #[command(disable_version_flag = true)]
+    Udf(ArroyoUdfArguments),
+    /// Bring the job of a cluster to what the manifest says, and wait until it runs
+    #[command(disable_version_flag = true)]
+    Deploy(ArroyoDeployArguments),
+}
+
+/// Flags of `arroyo sql`.
+#[derive(Debug, Args)]
+pub struct ArroyoSqlArguments {
+    /// The Fluvio cluster as Arroyo reaches it, as host:port [default: the manifest's]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub endpoint: Option<String>,
+}
+
+/// Where Arroyo's compiler finds the crate `tidegate-udf`.
+#[derive(Debug, Args)]
+pub struct ArroyoOriginArguments {
+    /// In this git repository, at --tag
+    #[arg(long, value_name = "URL", requires = "tag", conflicts_with_all = ["crate_version", "path"])]
+    pub git: Option<String>,
+    /// The tag of the repository
+    #[arg(long, requires = "git")]
+    pub tag: Option<String>,
+    /// In its crates registry, in exactly this version [default: that of this command]
+    #[arg(long = "version", value_name = "VERSION", conflicts_with = "path")]
+    pub crate_version: Option<String>,
+    /// In this folder, on the machine that compiles: for trying things out
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+}
+
+/// Flags of `arroyo udf`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate arroyo udf --dataset jobs --function accept --git https://example.org/tidegate.git --tag v0.1.0
+  tidegate arroyo udf --to functions     a file for each dataset and function")]
+pub struct ArroyoUdfArguments {
+    /// Where the crate is
+    #[command(flatten)]
+    pub origin: ArroyoOriginArguments,
+    /// Of this dataset [default: all]
+    #[arg(long)]
+    pub dataset: Option<String>,
+    /// This function [default: both]
+    #[arg(long, value_enum)]
+    pub function: Option<ArroyoFunction>,
+    /// Write the sources to this folder, a file each, for Arroyo takes one function from a file
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+}
+
+/// A function of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArroyoFunction {
+    /// The canonical record, or null
+    Accept,
+    /// The dead letter, or null
+    Reject,
+}
+
+/// Flags of `arroyo deploy`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate arroyo deploy --api http://arroyo:5115 --dry-run    what would be done
+  tidegate arroyo deploy --api http://arroyo:5115 --endpoint fluvio-sc:9003 --parallelism 4
+
+If the cluster wants a token, set TIDEGATE_ARROYO_TOKEN. Deploying again is safe at any time: what runs
+as it should is left alone, and what was interrupted is completed.")]
+pub struct ArroyoDeployArguments {
+    /// Where the cluster's API is
+    #[arg(long, env = "TIDEGATE_ARROYO_API", hide_env_values = true, value_name = "URL")]
+    pub api: String,
+    /// The Fluvio cluster as Arroyo reaches it, as host:port [default: the manifest's]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub endpoint: Option<String>,
+    /// Where the crate is
+    #[command(flatten)]
+    pub origin: ArroyoOriginArguments,
+    /// How many subtasks each part of the job has [default: as it is, 1 for a new job]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub parallelism: Option<u64>,
+    /// How long Arroyo may take to compile the functions, to stop the old job and to start the new one
+    #[arg(long, default_value = "30m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub timeout: Duration,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `generate`.

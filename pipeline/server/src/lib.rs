@@ -4,11 +4,13 @@
 //!
 //! * [`cli`]: the commands and their flags. [`settings`]: what they and the manifest come to.
 //! * [`run`]: the pipeline itself: data directory, leases, stages, progress, summary.
+//! * [`stages`]: the same over a cluster, where instances of a stage share its partitions.
 //!   `refresher` refreshes materialized views beside it.
 //! * [`journal`]: what Postgres has said of sources. [`recover`]: a Postgres that is older than that.
 //! * [`demo`]: the same over the example, with a Postgres of its own.
 //! * [`check`], [`init`], [`show`]: look at a pipeline, begin one, look into one.
 //! * [`views`]: the metric views. [`verify`]: audit a pipeline. [`trace`]: the story of a line.
+//! * [`arroyo`]: the transform on an Arroyo cluster.
 //! * [`output`]: tables, CSV and JSON on stdout, which nothing else writes to.
 //! * [`generate`]: example data of any size.
 
@@ -16,17 +18,20 @@ pub mod cli;
 pub mod settings;
 pub mod data_dir;
 pub mod run;
+pub mod stages;
 pub mod journal;
 pub mod recover;
 mod refresher;
 mod watch;
 pub mod demo;
 pub mod check;
+pub mod status;
 pub mod verify;
 pub mod init;
 pub mod show;
 pub mod views;
 pub mod trace;
+pub mod arroyo;
 pub mod output;
 pub mod generate;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{Cli, Command};
-use tidegate::{check, demo, init, recover, run, show, trace, verify, views};
+use tidegate::{arroyo, check, demo, init, recover, run, show, stages, status, trace, verify, views};
 use tidegate_core::failpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::Demo(arguments) => demo::demo(&cli.global, arguments).await,
             Command::Run(arguments) => run::command(&cli.global, arguments).await,
+            Command::Source(arguments) => stages::source(&cli.global, arguments).await,
+            Command::Transform(arguments) => stages::transform(&cli.global, arguments).await,
+            Command::Sink(arguments) => stages::sink(&cli.global, arguments).await,
+            Command::Status(arguments) => status::command(&cli.global, arguments).await,
             Command::Recover(arguments) => recover::command(&cli.global, arguments).await,
             Command::Check(format) => check::command(&cli.global, format).await,
             Command::Verify(arguments) => verify::command(&cli.global, arguments).await,
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
             Command::DeadLetters(arguments) => show::dead_letters(&cli.global, arguments).await,
             Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
             Command::Trace(arguments) => trace::command(&cli.global, arguments).await,
+            Command::Arroyo(arguments) => arroyo::command(&cli.global, arguments).await,
             Command::Generate(arguments) => show::generate(arguments),
         }
     });

@@ -28,7 +28,8 @@ use crate::data_dir::DataDir;
 use crate::journal::{Entry, Journal, Journaled};
 use crate::settings::Settings;
 use crate::{Failure, output, run};
-use evidence::{Evidence, Noted};
+use evidence::Evidence;
+pub(crate) use evidence::Noted;
 use lost::Findings;
 
 /// `tidegate recover`.
@@ -110,7 +111,7 @@ pub(crate) struct Start {
     pub(crate) files: Vec<(PathBuf, String, usize)>,
 }
 
-/// Compares what Postgres has `registered` with what was noted outside of it, and opens the journal. To be called
+/// Compares what Postgres has `registered` with what was `noted` outside of it, and opens the journal. To be called
 /// under the pipeline's leases, before the topics are opened.
 ///
 /// # Errors
@@ -121,9 +122,9 @@ pub(crate) async fn begin(
     settings: &Settings,
     data_dir: &DataDir,
     postgres: &Postgres,
-    registered: Vec<Registered>,
+    (noted, registered): (Noted, Vec<Registered>),
 ) -> Result<Start, Failure> {
-    let evidence = Evidence::new(Noted::read(settings, data_dir)?, registered);
+    let evidence = Evidence::new(noted, registered);
     let findings = match recovery {
         None => {
             evidence.assert_nothing_lost(&settings.manifest)?;

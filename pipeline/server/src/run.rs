@@ -5,15 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use tidegate_connectors::csv::Landing;
+use tidegate_connectors::csv::{Landing, Registry};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::View;
 use tidegate_connectors::postgres::{self, Holder, Postgres, Registered};
 use tidegate_core::contract;
 use tidegate_core::manifest::{Dataset, Manifest};
-use tidegate_engine::{Pipeline, Progress, Until};
-use tidegate_topics::Embedded;
-use tidegate_topics::embedded::Options;
+use tidegate_engine::{Counts, Pipeline, Until, already_sent};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,7 +23,7 @@ use crate::output;
 use crate::recover::{self, Recovery};
 use crate::refresher::{self, Refresher};
 use crate::settings::Settings;
-use crate::watch;
+use crate::{stages, watch};
 
 /// How often a lease is renewed while it lasts.
 const RENEWALS: u32 = 3;
@@ -178,6 +176,7 @@ pub(crate) async fn pipeline_of(
 ) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let me = holder();
+    let shares = settings.manifest.fluvio.is_some() && recovery.is_none();
     let mut data_dir = DataDir::open(&settings.data_dir, &settings.manifest.pipeline, &me, take_over)?;
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
@@ -188,13 +187,23 @@ pub(crate) async fn pipeline_of(
         // Nobody is to stop for a process that then does not run.
         recover::assert_current(settings, &data_dir, &postgres).await?;
     }
-    let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop };
-    let work = async {
+    let Ran { counts, refused, dead_letters_before } = if shares {
+        if take_over {
+            return Err(Failure::usage(
+                "the topics are on a cluster, so whoever runs the pipeline shares it; --take-over is for embedded \
+                 topics: start without it",
+            ));
+        }
         data_dir.bind(database, form(&settings.manifest))?;
-        run.under_leases(recovery, &data_dir).await
+        stages::all(settings, &postgres, &data_dir, &views, (until, &stop)).await?
+    } else {
+        let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop };
+        let work = async {
+            data_dir.bind(database, form(&settings.manifest))?;
+            run.under_leases(recovery, &data_dir).await
+        };
+        leased(&postgres, &me, take_over, &stop, work).await?
     };
-    let Ran { progress, refused, dead_letters_before } =
-        leased(&postgres, &me, take_over, &stop, work).await?;
 
     let took = begun.elapsed();
     let summary =
@@ -213,7 +222,7 @@ pub(crate) async fn pipeline_of(
         datasets,
         refused,
         new_dead_letters,
-        lines: progress.entered(),
+        lines: counts.entered(),
         took,
         usage: Usage::now(),
         stopped: stop.is_cancelled() && until == Until::Idle,
@@ -228,9 +237,9 @@ pub(crate) async fn leased<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let (topics, lease) = (postgres.manifest().topics(), postgres.manifest().lease);
-    patiently(stop, async || postgres.lease(&topics, me, lease, take_over).await).await?;
-    let renewing = tokio::spawn(renew(postgres.clone(), topics, lease, stop.clone()));
+    let lease = postgres.manifest().lease;
+    patiently(stop, async || postgres.lease(me, lease, take_over).await).await?;
+    let renewing = tokio::spawn(renew(postgres.clone(), lease, stop.clone()));
     let result = work.await;
     let lost = renewing.is_finished();
     renewing.abort();
@@ -251,10 +260,10 @@ struct Run<'a> {
 }
 
 /// What a run leaves to tell of.
-struct Ran {
-    progress: Arc<Progress>,
-    refused: Vec<(String, String)>,
-    dead_letters_before: [u64; 2],
+pub(crate) struct Ran {
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) refused: Vec<(String, String)>,
+    pub(crate) dead_letters_before: [u64; 2],
 }
 
 impl Run<'_> {
@@ -264,17 +273,22 @@ impl Run<'_> {
         data_dir: &DataDir,
     ) -> Result<Ran, Failure> {
         let Self { settings, postgres, views, until, stop } = *self;
-        let registered = patiently(stop, async || registered(postgres).await).await?;
-        let start = recover::begin(recovery.as_deref_mut(), settings, data_dir, postgres, registered).await?;
+        let noted = recover::Noted::read(settings, data_dir)?;
+        let known = (noted, patiently(stop, async || registered(postgres).await).await?);
+        let start = recover::begin(recovery.as_deref_mut(), settings, data_dir, postgres, known).await?;
         data_dir.remove_others_topics();
         patiently(stop, async || postgres.prepare(views).await).await?;
 
-        let log = Arc::new(Embedded::open(&data_dir.topics(), Options::default())?);
+        let topics = Arc::new(settings.topics(&data_dir.topics())?);
         let dead_letters_before = patiently(stop, async || dead_letters(postgres).await).await?;
-        let open =
-            async || Pipeline::open(settings.manifest.clone(), log.clone(), Arc::new(postgres.clone())).await;
-        let pipeline = patiently(stop, open).await?;
-        let sent = pipeline.already_sent().await?;
+        let (counts, sink) = (Arc::new(Counts::default()), Arc::new(postgres.clone()));
+        let pipeline = patiently(stop, async || {
+            let (manifest, partitions) = (settings.manifest.clone(), 0..settings.manifest.partitions());
+            Pipeline::open(manifest, topics.clone(), sink.clone(), partitions.collect(), counts.clone()).await
+        })
+        .await?;
+        let sent = async || already_sent(&settings.manifest, &*topics, postgres).await;
+        let sent = patiently(stop, sent).await?;
         let mut landing =
             Landing::new(settings.landing.clone(), settings.manifest.clone(), start.registry, sent);
         for (path, name, dataset) in start.files {
@@ -283,13 +297,10 @@ impl Run<'_> {
         let due = patiently(stop, async || postgres.due_views().await).await?;
         let refresher = (!due.is_empty()).then(|| Refresher::start(postgres.clone()));
         info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
-        let progress = pipeline.progress();
-        let watching = watch::start(progress.clone());
+        let watching = watch::start(counts.clone());
         let result = tokio::select! {
             result = pipeline.run(&mut landing, until, stop) => result,
-            () = overdue(stop) => Err(contract::Error::halt(
-                "stopped while Postgres did not answer: the next run does the batch in hand again",
-            )),
+            error = overdue(stop) => Err(error),
         };
         watching.end().await;
         drop(refresher);
@@ -306,9 +317,13 @@ impl Run<'_> {
         {
             recovery.end(data_dir, postgres).await?;
         }
-        let refused = landing.refused().iter().map(|(path, why)| (path.display().to_string(), why.clone()));
-        Ok(Ran { progress, refused: refused.collect(), dead_letters_before })
+        Ok(Ran { counts, refused: refused(&landing), dead_letters_before })
     }
+}
+
+/// The files that could not be taken, with the reason.
+pub(crate) fn refused<R: Registry>(landing: &Landing<R>) -> Vec<(String, String)> {
+    landing.refused().iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect()
 }
 
 /// All sources. Those whose every line is in the ledger are complete from now on: their file may have gone, or
@@ -324,14 +339,15 @@ pub(crate) async fn registered(postgres: &Postgres) -> Result<Vec<Registered>, p
     postgres.registered().await
 }
 
-/// Resolves when a run that was told to stop should have done so.
-async fn overdue(stop: &CancellationToken) {
+/// Resolves when a run that was told to stop should have done so, with what is to be said then.
+pub(crate) async fn overdue(stop: &CancellationToken) -> contract::Error {
     stop.cancelled().await;
     tokio::time::sleep(STOP_WITHIN).await;
+    contract::Error::halt("stopped while Postgres did not answer: the next run does the batch in hand again")
 }
 
-/// Does what the database must do before the pipeline can start and when it has ended, however long that takes
-/// to succeed.
+/// Does what database and topics must do before the pipeline can start and when it has ended, however long that
+/// takes to succeed.
 pub(crate) async fn patiently<T, E: Into<contract::Error>>(
     stop: &CancellationToken,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
@@ -345,7 +361,7 @@ pub(crate) async fn patiently<T, E: Into<contract::Error>>(
         match attempted.map_err(E::into) {
             Ok(value) => return Ok(value),
             Err(error) if error.retry => {
-                warn!(retry_in_ms = delay.as_millis() as u64, "waiting for Postgres: {error}");
+                warn!(retry_in_ms = delay.as_millis() as u64, "waiting: {error}");
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
                     () = stop.cancelled() => return Err(stopped()),
@@ -400,10 +416,10 @@ pub(crate) fn holder() -> Holder {
 
 /// Renews the leases while the run lasts; gives why it could not, for good. A database that is away is no reason
 /// to stop: whether another process took over meanwhile shows at the next commit.
-async fn renew(postgres: Postgres, topics: Vec<String>, lease: Duration, stop: CancellationToken) -> Failure {
+async fn renew(postgres: Postgres, lease: Duration, stop: CancellationToken) -> Failure {
     loop {
         tokio::time::sleep(lease / RENEWALS).await;
-        let renewed = postgres.renew(&topics, lease).await;
+        let renewed = postgres.renew(lease).await;
         if let Err(error) = renewed.map_err(contract::Error::from) {
             warn!("the leases were not renewed: {error}");
             if !error.retry {
@@ -415,7 +431,7 @@ async fn renew(postgres: Postgres, topics: Vec<String>, lease: Duration, stop: C
 }
 
 /// What decides how a line stands on the topics: the columns of each dataset, and its dialect.
-fn form(manifest: &Manifest) -> String {
+pub(crate) fn form(manifest: &Manifest) -> String {
     let of = |dataset: &Dataset| {
         let columns: Vec<_> = dataset.columns.iter().map(|c| format!("{}:{}", c.name, c.kind)).collect();
         format!("{} {:?} {}", dataset.name, dataset.csv, columns.join(","))
@@ -424,7 +440,7 @@ fn form(manifest: &Manifest) -> String {
 }
 
 /// How many lines are rejected, and how many wait.
-async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], postgres::Error> {
+pub(crate) async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], postgres::Error> {
     let sources = postgres.sources().await?;
     Ok(["rejected", "waiting"].map(|fate| sum(&sources, fate, |_| true)))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_connectors::postgres::Postgres;
 use tidegate_connectors::postgres::views::View;
 use tidegate_core::manifest::Manifest;
+use tidegate_topics::{Broker, Embedded, Fluvio};
 use uuid::Uuid;
 
 use crate::Failure;
@@ -19,6 +20,8 @@ const VIEW_BYTES_MAX: u64 = 256 * 1024;
 pub struct Settings {
     /// The manifest.
     pub manifest: Arc<Manifest>,
+    /// The folder of the manifest.
+    pub folder: PathBuf,
     /// The folder that is watched.
     pub landing: PathBuf,
     /// The folder of the views.
@@ -49,6 +52,7 @@ impl Settings {
         Ok(Self {
             landing: global.landing.clone().unwrap_or_else(|| beside.join(&manifest.landing)),
             views: beside.join(&manifest.views),
+            folder: beside.to_owned(),
             data_dir: global.data_dir.clone().unwrap_or_else(|| beside.join(".tidegate")),
             database_url: global.database_url.clone(),
             manifest: Arc::new(manifest),
@@ -80,6 +84,18 @@ impl Settings {
             views.push(View::parse(&name, &text).map_err(|fault| of_file(&path, &fault))?);
         }
         Ok(views)
+    }
+
+    /// The topics that the manifest chose: in `directory`, if they are embedded.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be opened.
+    pub(crate) fn topics(&self, directory: &Path) -> Result<Broker, Failure> {
+        Ok(match &self.manifest.fluvio {
+            Some(fluvio) => Broker::Fluvio(Fluvio::open(fluvio, &self.folder)?),
+            None => Broker::Embedded(Embedded::open(directory, Default::default())?),
+        })
     }
 
     /// The database, for whoever `owner` is.

@@ -1,10 +1,10 @@
 //! Commands that look into a pipeline: sources, dead letters, topics.
 
+use std::ops::Range;
 use std::path::Path;
 
 use tidegate_connectors::postgres::report::{Column, ColumnKind, LetterFilter, Relation};
-use tidegate_topics::embedded::Options;
-use tidegate_topics::{Embedded, Topics};
+use tidegate_topics::{Broker, Topics};
 use uuid::Uuid;
 
 use crate::cli::{
@@ -57,32 +57,43 @@ pub async fn dead_letters(global: &Global, arguments: &LettersArguments) -> Resu
 /// If there is no such topic, or it cannot be read.
 pub async fn topic(global: &Global, arguments: &TopicArguments) -> Result<(), Failure> {
     let settings = Settings::load(global)?;
-    let directory = data_dir::topics(&settings.data_dir);
     let relation = match &arguments.command {
-        Some(TopicCommand::Read { name, from, limit }) => read_topic(&directory, name, *from, *limit).await?,
-        Some(TopicCommand::List) | None => list_topics(&directory, &settings.manifest.topics()).await?,
+        Some(TopicCommand::Read { name, partition, from, limit }) => {
+            read_topic(&settings, name, *partition, *from, *limit).await?
+        }
+        Some(TopicCommand::List) | None => list_topics(&settings).await?,
     };
     output::write(&relation, arguments.format).await
 }
 
-/// A copy of some topics to read from. The topics themselves are a running pipeline's alone.
+/// Some topics to read from: those of a cluster, or a copy of embedded ones, which are a running pipeline's alone.
 pub(crate) struct Snapshot {
-    pub(crate) log: Embedded,
+    pub(crate) log: Broker,
+    /// Those that are there, in alphabetical order.
+    pub(crate) topics: Vec<String>,
+    /// Of each topic.
+    pub(crate) partitions: Range<u32>,
     _directory: tempfile::TempDir,
 }
 
 impl Snapshot {
-    /// Copies those of `topics` that are there.
-    pub(crate) fn take(directory: &Path, topics: &[String]) -> Result<Self, Failure> {
+    /// Takes those of `topics` that are there.
+    pub(crate) async fn take(settings: &Settings, topics: &[String]) -> Result<Self, Failure> {
+        let directory = data_dir::topics(&settings.data_dir);
         let copy = tempfile::tempdir()?;
-        for topic in topics {
-            let from = directory.join(topic);
-            if from.is_dir() {
-                copy_folder(&from, &copy.path().join(topic))?;
+        if settings.manifest.fluvio.is_none() {
+            for topic in topics {
+                let from = directory.join(topic);
+                if from.is_dir() {
+                    copy_folder(&from, &copy.path().join(topic))?;
+                }
             }
         }
         // What is being appended at the moment looks like a torn tail; the copy alone is cut.
-        Ok(Self { log: Embedded::open(copy.path(), Options::default())?, _directory: copy })
+        let log = settings.topics(copy.path())?;
+        let mut present = log.list().await?;
+        present.retain(|topic| topics.contains(topic));
+        Ok(Self { log, topics: present, partitions: 0..settings.manifest.partitions(), _directory: copy })
     }
 }
 
@@ -102,45 +113,55 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list_topics(directory: &Path, topics: &[String]) -> Result<Relation, Failure> {
-    let snapshot = Snapshot::take(directory, topics)?;
+async fn list_topics(settings: &Settings) -> Result<Relation, Failure> {
+    let Snapshot { log, topics, partitions, _directory } =
+        Snapshot::take(settings, &settings.manifest.topics()).await?;
     let columns = vec![
         Column::new("topic", ColumnKind::Text),
+        Column::new("partition", ColumnKind::Number),
         Column::new("start", ColumnKind::Number),
         Column::new("end", ColumnKind::Number),
         Column::new("bytes", ColumnKind::Number),
     ];
     let mut rows = Vec::new();
-    for topic in snapshot.log.list().await? {
-        let start = snapshot.log.start(&topic, 0).await?;
-        let end = snapshot.log.end(&topic, 0).await?;
-        let bytes = snapshot.log.bytes_after(&topic, 0, start).await?;
-        rows.push(vec![Some(topic), Some(start.to_string()), Some(end.to_string()), Some(bytes.to_string())]);
+    for topic in topics {
+        for partition in partitions.clone() {
+            let start = log.start(&topic, partition).await?;
+            let end = log.end(&topic, partition).await?;
+            let bytes = log.bytes_after(&topic, partition, start).await?;
+            let numbers = [u64::from(partition), start, end, bytes].map(|number| Some(number.to_string()));
+            rows.push([Some(topic.clone())].into_iter().chain(numbers).collect());
+        }
     }
     Ok(Relation { columns, rows })
 }
 
 async fn read_topic(
-    directory: &Path,
+    settings: &Settings,
     topic: &str,
+    partition: Option<u32>,
     from: Option<u64>,
     limit: usize,
 ) -> Result<Relation, Failure> {
-    let snapshot = Snapshot::take(directory, &[topic.to_owned()])?;
-    let start = snapshot.log.start(topic, 0).await?;
-    let mut next = from.unwrap_or(start).max(start);
+    let Snapshot { log, partitions, _directory, .. } = Snapshot::take(settings, &[topic.to_owned()]).await?;
     let columns = vec![
+        Column::new("partition", ColumnKind::Number),
         Column::new("offset", ColumnKind::Number),
         Column::new("key", ColumnKind::Text),
         Column::new("value", ColumnKind::Text),
     ];
     let mut rows = Vec::new();
-    while rows.len() < limit {
-        let Some(fetched) = snapshot.log.read(topic, 0, next).await? else { break };
-        next = fetched.next;
-        for (offset, record) in (fetched.base..).zip(fetched.batch.iter()).take(limit - rows.len()) {
-            let text = |bytes| Some(String::from_utf8_lossy(bytes).into_owned());
-            rows.push(vec![Some(offset.to_string()), text(record.key), text(record.value)]);
+    for partition in partition.map_or(partitions, |one| one..one.saturating_add(1)) {
+        let start = log.start(topic, partition).await?;
+        let mut next = from.unwrap_or(start).max(start);
+        while rows.len() < limit {
+            let Some(fetched) = log.read(topic, partition, next).await? else { break };
+            next = fetched.next;
+            for (offset, record) in (fetched.base..).zip(fetched.batch.iter()).take(limit - rows.len()) {
+                let text = |bytes| Some(String::from_utf8_lossy(bytes).into_owned());
+                let (partition, offset) = (Some(partition.to_string()), Some(offset.to_string()));
+                rows.push(vec![partition, offset, text(record.key), text(record.value)]);
+            }
         }
     }
     Ok(Relation { columns, rows })

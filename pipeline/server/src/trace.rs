@@ -14,7 +14,7 @@ mod events;
 mod files;
 pub mod place;
 mod story;
-mod topics;
+pub(crate) mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,9 +31,9 @@ use tidegate_core::validate::{Scratch, Validator};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::Failure;
 use crate::cli::{Global, TraceArguments};
 use crate::settings::Settings;
-use crate::{Failure, data_dir};
 use deep::{Newest, key_in};
 use files::InFile;
 use place::Place;
@@ -192,8 +192,7 @@ impl Tracer {
             }
             asked.insert(*number, asking);
         }
-        let mut records =
-            topics::find(&data_dir::topics(&self.settings.data_dir), &topics, positions).await?;
+        let mut records = topics::find(&self.settings, &topics, positions).await?;
         let mut stories = Vec::new();
         for position in positions {
             let Some(asked) = asked.get(&position.source) else { continue };
@@ -242,7 +241,7 @@ impl Tracer {
         story.text = text_of(asked, line, records, letter);
         story.bytes = letter.and_then(|letter| letter.bytes.clone());
         story.events = vec![events::entered(source), events::in_file(line, file)];
-        story.events.extend(events::on_topics(records, &self.settings.data_dir));
+        story.events.extend(events::on_topics(records, &self.settings));
         let mut of_row = Vec::new();
         let mut committed_at = None;
         match (traced.fate, *dataset) {

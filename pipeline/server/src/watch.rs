@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use tidegate_engine::Progress;
+use tidegate_engine::Counts;
 use tokio::task::JoinHandle;
 use tracing::info;
 
@@ -20,9 +20,9 @@ pub(crate) struct Watching {
 }
 
 /// Begins to show a run.
-pub(crate) fn start(progress: Arc<Progress>) -> Watching {
+pub(crate) fn start(counts: Arc<Counts>) -> Watching {
     let bar = spinner();
-    let task = tokio::spawn(show(progress, bar.clone()));
+    let task = tokio::spawn(show(counts, bar.clone()));
     Watching { task, bar }
 }
 
@@ -67,16 +67,16 @@ impl Watching {
     }
 }
 
-async fn show(progress: Arc<Progress>, bar: Option<ProgressBar>) {
+async fn show(counts: Arc<Counts>, bar: Option<ProgressBar>) {
     let every = if bar.is_some() { IN_TERMINAL_EVERY } else { ELSEWHERE_EVERY };
     let mut last = 0;
     loop {
         tokio::time::sleep(every).await;
-        let tallies = progress.tallies();
+        let tallies = counts.tallies();
         let accepted: u64 = tallies.iter().map(|tally| tally.accepted).sum();
         let rejected: u64 = tallies.iter().map(|tally| tally.rejected).sum();
         let waiting: u64 = tallies.iter().map(|tally| tally.waiting).sum();
-        let entered = progress.entered();
+        let entered = counts.entered();
         match &bar {
             Some(bar) => {
                 let (entered, accepted) = (HumanCount(entered), HumanCount(accepted));

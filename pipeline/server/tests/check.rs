@@ -105,7 +105,7 @@ async fn no_database_at_all_is_a_fault() {
 
 #[tokio::test]
 async fn another_pipelines_database_is_a_fault() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     home.ingest().await;
     let other = company::MANIFEST.replace("pipeline: company", "pipeline: other");
     std::fs::write(home.path("tidegate.yaml"), other).unwrap();

@@ -71,6 +71,11 @@ pub(crate) async fn with_manifest(manifest: &str) -> Home {
     furnished(Home::new(manifest).await)
 }
 
+/// The same, with embedded topics, whatever else the tests run on.
+pub(crate) async fn embedded(manifest: &str) -> Home {
+    furnished(Home::embedded(manifest).await)
+}
+
 /// The home, with the views of the repository.
 pub(crate) fn furnished(home: Home) -> Home {
     let views = home.path("sql/views");

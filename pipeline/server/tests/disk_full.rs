@@ -18,7 +18,7 @@ const FILES: usize = 10;
 
 /// A company whose employees come in so many files.
 async fn loaded(files: usize) -> Home {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let folder = tempfile::tempdir().unwrap();
     let options = generate::Options {
         employees: EMPLOYEES as u64,
@@ -207,7 +207,7 @@ async fn a_run_that_is_killed_on_a_full_disk_is_completed_by_the_next() {
 #[tokio::test]
 async fn an_identity_that_cannot_be_written_leaves_the_old_one_whole() {
     let Some(disk) = Disk::mount() else { return };
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     home.drop("departments.csv", "1,One\n");
     disk.fill(0);
     let full = ["cannot write '", "identity'", "no space is left: free some"];

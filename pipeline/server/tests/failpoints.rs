@@ -22,7 +22,7 @@ const VIEW: &str = "select id, count(*) as n from hired_employees group by id\n"
 
 /// Files of which a third was ingested and waits, so that healing comes too, and the rest lies ready.
 async fn begun(point: Failpoint) -> Home {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     std::fs::write(home.path("sql/views/employees.sql"), VIEW).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let employees = if point == Failpoint::ViewFolded { EMPLOYEES_TO_FOLD } else { EMPLOYEES };
@@ -99,7 +99,7 @@ async fn a_durable_step_that_fails_is_tried_again_or_completed_by_the_next_run()
 
 #[tokio::test]
 async fn an_unknown_failpoint_is_refused() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut command = home.command(["check"]);
     command.env("TIDEGATE_FAILPOINT", "no-such-step=abort@1");
     Running::start(command).ended().await.failed_with(2).saying(&["no-such-step"]);
@@ -107,7 +107,7 @@ async fn an_unknown_failpoint_is_refused() {
 
 #[tokio::test]
 async fn a_source_whose_file_went_away_is_complete_when_its_lines_are_in() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     home.drop("departments.csv", "1,One\n2,Two\n");
     let mut command = home.command(["run", "--until-idle"]);
     // All is committed, and its end is not noted as such.

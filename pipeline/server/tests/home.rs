@@ -1,6 +1,7 @@
 //! A pipeline of one test: a folder, a database, and the command run in it.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -58,13 +59,28 @@ struct Heard {
 }
 
 impl Home {
-    /// A home with a manifest and an empty database.
+    /// A home with a manifest and an empty database. Its topics are on the cluster that `TIDEGATE_TEST_FLUVIO` names,
+    /// if it names one.
     pub(crate) async fn new(manifest: &str) -> Self {
         Self::on(testing::database().await.url, manifest)
     }
 
     /// The same on another server.
     pub(crate) fn on(url: String, manifest: &str) -> Self {
+        match named_cluster() {
+            Some(endpoint) if !manifest.contains("topics:") => {
+                Self::furnished_with(url, &on_cluster(manifest, &endpoint, 2))
+            }
+            _ => Self::furnished_with(url, manifest),
+        }
+    }
+
+    /// A home with embedded topics, whatever else the tests run on.
+    pub(crate) async fn embedded(manifest: &str) -> Self {
+        Self::furnished_with(testing::database().await.url, manifest)
+    }
+
+    fn furnished_with(url: String, manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tidegate.yaml"), manifest).unwrap();
         std::fs::create_dir(folder.path().join("landing")).unwrap();
@@ -222,6 +238,32 @@ impl Home {
     pub(crate) async fn dead_letters(&self) -> Vec<Value> {
         self.run("dead-letters list --limit 100000 --format json").await.succeeded().rows()
     }
+}
+
+/// A manifest with its topics on a cluster, under a name that no other test has.
+pub(crate) fn on_cluster(manifest: &str, endpoint: &str, partitions: u32) -> String {
+    let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let rest: Vec<&str> = manifest.lines().filter(|line| !line.starts_with("pipeline:")).collect();
+    format!(
+        "pipeline: {name}\ntopics: {{fluvio: {{endpoint: '{endpoint}', partitions: {partitions}}}}}\n{}\n",
+        rest.join("\n")
+    )
+}
+
+/// The cluster that tests may use; if there is none, says that this one is skipped.
+pub(crate) fn cluster(test: &str) -> Option<String> {
+    let endpoint = named_cluster();
+    if endpoint.is_none() {
+        // Past the harness, which shows nothing of a test that passes.
+        let said = format!("\nSKIPPED {test}: no cluster is named; set TIDEGATE_TEST_FLUVIO=host:port\n");
+        let _ = std::io::stderr().write_all(said.as_bytes());
+    }
+    endpoint
+}
+
+/// The cluster that homes are on, if there is one.
+pub(crate) fn named_cluster() -> Option<String> {
+    std::env::var("TIDEGATE_TEST_FLUVIO").ok().filter(|endpoint| !endpoint.is_empty())
 }
 
 async fn session(url: &str) -> Result<Client, tokio_postgres::Error> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::company;
-use crate::home::{Home, Running, until};
+use crate::home::{Home, Running, named_cluster, until};
 use crate::load::{self, LINES, Load};
 
 const FILES: usize = 30;
@@ -90,7 +90,8 @@ async fn a_data_directory_that_is_lost_with_a_killed_run_loses_nothing() {
     assert!(grown_beyond(&home, &mut running, 0).await, "the load was over too soon");
     running.kill().await;
     std::fs::remove_dir_all(home.path(".tidegate")).unwrap();
-    // The dead process's leases may last a little longer.
-    home.run("run --until-idle --take-over").await.succeeded();
+    // The dead process's leases may last a little longer. On a cluster they are waited for.
+    let take_over = if named_cluster().is_some() { "" } else { " --take-over" };
+    home.run(&format!("run --until-idle{take_over}")).await.succeeded();
     load.assert_as_if_undisturbed(&home).await;
 }

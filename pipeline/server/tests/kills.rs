@@ -103,6 +103,8 @@ impl Ordeal {
         };
         let home = match &server {
             Some(server) => company::furnished(Home::on(server.url(), &load::manifest())),
+            // On a cluster nobody takes over: see `cluster`.
+            None if kind == Kind::Stopped => company::embedded(&load::manifest()).await,
             None => company::with_manifest(&load::manifest()).await,
         };
         let mut load = Load::new(FILES, load::LINES);

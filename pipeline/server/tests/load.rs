@@ -107,8 +107,8 @@ impl Load {
     }
 
     /// Another home, into which the same files were dropped in the same order, and nothing disturbed it.
-    async fn undisturbed(&mut self) -> Home {
-        let home = company::with_manifest(&manifest()).await;
+    pub(crate) async fn undisturbed(&mut self) -> Home {
+        let home = company::embedded(&manifest()).await;
         for what in std::mem::take(&mut self.dropped) {
             if what == Dropped::LateDepartments {
                 home.ingest().await;

@@ -276,7 +276,7 @@ async fn a_run_that_is_told_to_stop_while_postgres_is_just_coming_back_tells_wha
     proxy.set(Way::Refused);
     running.says("cannot connect").await;
     running.signal(Signal::SIGTERM);
-    running.says("waiting for Postgres").await; // it has ended, and asks for its summary
+    running.says("waiting: ").await; // it has ended, and asks for its summary
     proxy.set(Way::Open);
     let summary = running.ended().await.succeeded().stdout;
     assert!(summary.contains("new dead letters"), "{summary}");

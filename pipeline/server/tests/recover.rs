@@ -83,7 +83,7 @@ async fn load_in_part(home: &Home, (name, content): &(&str, String)) {
 
 /// A company whose files were all ingested, with the database as it was at each of the moments.
 async fn ingested() -> Home {
-    let home = company::with_manifest(&load::manifest()).await;
+    let home = company::embedded(&load::manifest()).await;
     let files = files();
     home.ingest().await;
     home.back_up(START).await;
@@ -251,7 +251,7 @@ async fn a_source_whose_number_another_has_taken_gets_a_new_one_and_no_line_is_m
     home.ingest().await;
     company::assert_accounted(&home).await;
 
-    let same = company::home().await;
+    let same = company::embedded(company::MANIFEST).await;
     let files = files();
     for (name, content) in &files[..3] {
         same.drop(name, content);
@@ -309,7 +309,7 @@ async fn a_recovery_that_ends_between_registry_and_journal_is_completed_by_the_n
 
 #[tokio::test]
 async fn a_recovery_without_a_journal_is_completed_too() {
-    let home = company::with_manifest(&load::manifest()).await;
+    let home = company::embedded(&load::manifest()).await;
     let files = files();
     for (name, content) in &files[..2] {
         home.drop(name, content);
@@ -331,7 +331,7 @@ async fn a_recovery_without_a_journal_is_completed_too() {
 
 #[tokio::test]
 async fn a_run_whose_postgres_loses_a_source_takes_in_no_other() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut running = home.spawn("run");
     running.says("running").await;
     for (name, content) in files() {
@@ -363,7 +363,7 @@ async fn a_run_whose_postgres_loses_a_source_takes_in_no_other() {
 
 #[tokio::test]
 async fn a_file_in_mid_load_whose_registration_is_lost_keeps_its_number() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let files = files();
     for (name, content) in &files[..2] {
         home.drop(name, content);
@@ -406,7 +406,7 @@ async fn numbers_of_which_nothing_is_known_any_more_are_named() {
 
 #[tokio::test]
 async fn a_journal_that_is_lost_costs_no_line() {
-    let home = company::with_manifest(&load::manifest()).await;
+    let home = company::embedded(&load::manifest()).await;
     let files = files();
     for (name, content) in &files[..2] {
         home.drop(name, content);
@@ -424,7 +424,7 @@ async fn a_journal_that_is_lost_costs_no_line() {
 
 #[tokio::test]
 async fn a_data_directory_of_another_database_is_refused() {
-    let (home, other) = (company::home().await, company::home().await);
+    let (home, other) = (company::embedded(company::MANIFEST).await, company::home().await);
     home.ingest().await;
     let refusal = ["belongs to another database", "--data-dir"];
     for command in ["run --until-idle", "recover"] {

@@ -148,7 +148,7 @@ async fn dead_letters_are_summed_up_by_dataset_status_and_reason() {
 
 #[tokio::test]
 async fn topics_can_be_read_while_a_run_has_the_data_directory() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut running = home.spawn("run");
     running.says("running").await;
     home.drop("departments.csv", "1,One\n2,\n3,Three\n");
@@ -168,10 +168,10 @@ async fn topics_can_be_read_while_a_run_has_the_data_directory() {
         home.run(&format!("topic read {arguments} --format json")).await.succeeded().rows()
     };
     let raw = read("company-raw-departments").await;
-    assert_eq!(raw[0], json!({"offset": 0, "key": "1", "value": "0,1,1,1,One"}));
+    assert_eq!(raw[0], json!({"partition": 0, "offset": 0, "key": "1", "value": "0,1,1,1,One"}));
     assert_eq!(raw.len(), 3);
     let some = read("company-raw-departments --from 1 --limit 1").await;
-    assert_eq!(some, [json!({"offset": 1, "key": "2", "value": "0,1,2,2,"})]);
+    assert_eq!(some, [json!({"partition": 0, "offset": 1, "key": "2", "value": "0,1,2,2,"})]);
     let letters = read("company-dead-letters").await;
     let letter: serde_json::Value = serde_json::from_str(letters[0]["value"].as_str().unwrap()).unwrap();
     assert_eq!((&letter["event"], &letter["line"]), (&json!("rejected"), &json!(2)), "{letter}");

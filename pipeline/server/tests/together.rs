@@ -7,7 +7,7 @@ use crate::home::{Running, until};
 
 #[tokio::test]
 async fn a_second_run_on_the_same_data_directory_is_refused_and_names_the_first() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut first = home.spawn("run");
     first.says("running").await;
     home.run("run --until-idle").await.failed_with(1).saying(&[
@@ -23,7 +23,7 @@ async fn a_second_run_on_the_same_data_directory_is_refused_and_names_the_first(
 
 #[tokio::test]
 async fn a_second_run_on_another_data_directory_is_refused_and_names_host_and_process() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut first = home.spawn("run");
     first.says("running").await;
     home.run("run --until-idle --data-dir other").await.failed_with(1).saying(&[
@@ -45,7 +45,7 @@ fn holder(running: &Running) -> String {
 #[tokio::test]
 async fn a_run_that_is_taken_over_says_by_whom_and_ends() {
     for data_dir in ["", " --data-dir other"] {
-        let home = company::home().await;
+        let home = company::embedded(company::MANIFEST).await;
         let mut first = home.spawn("run");
         first.says("running").await;
         let mut second = home.spawn(&format!("run --take-over{data_dir}"));
@@ -64,7 +64,7 @@ async fn a_run_that_is_taken_over_says_by_whom_and_ends() {
 
 #[tokio::test]
 async fn a_run_that_hangs_in_a_transaction_is_taken_over_and_commits_nothing_when_it_goes_on() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut first = home.spawn("run");
     first.says("running").await;
     // It stands still in the middle of a transaction, with its leases held.
@@ -94,7 +94,7 @@ async fn a_run_that_hangs_in_a_transaction_is_taken_over_and_commits_nothing_whe
 
 #[tokio::test]
 async fn a_killed_run_is_followed_at_once_on_its_data_directory() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut first = home.spawn("run");
     first.says("running").await;
     first.kill().await;
@@ -103,7 +103,7 @@ async fn a_killed_run_is_followed_at_once_on_its_data_directory() {
 
 #[tokio::test]
 async fn a_database_holds_one_pipeline() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     home.ingest().await;
     let other = company::MANIFEST.replace("pipeline: company", "pipeline: other");
     std::fs::write(home.path("other.yaml"), other).unwrap();
@@ -120,7 +120,7 @@ async fn a_database_holds_one_pipeline() {
 
 #[tokio::test]
 async fn a_run_whose_pipeline_was_taken_over_commits_nothing_more() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut first = home.spawn("run");
     first.says("running").await;
     home.query(

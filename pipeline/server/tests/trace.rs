@@ -38,7 +38,8 @@ fn what<'a>(story: &'a Value, name: &str) -> &'a str {
 
 /// A line that holds its row, one that a newer one replaced, one with two faults, and one that waits.
 async fn small() -> Home {
-    let home = company::home().await;
+    // Its places are told by names and offsets.
+    let home = company::embedded(company::MANIFEST).await;
     home.drop("departments.csv", "1,Old\n2,Two\n1,New\n");
     home.drop("jobs.csv", "1,Clerk\n");
     home.drop(
@@ -193,7 +194,7 @@ async fn letters_that_were_replayed_or_discarded_say_so_and_disagreement_is_name
 
 #[tokio::test]
 async fn a_line_in_flight_is_where_the_topics_have_it() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     let mut running = home.spawn("run");
     running.says("running").await;
     home.query("begin; lock table departments in share mode").await;

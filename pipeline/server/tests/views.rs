@@ -663,7 +663,15 @@ drop view departments_above_mean, hires_by_department, hires_by_quarter;
 drop function tidegate.change_hired_employees cascade;
 drop table tidegate.view_hires_by_quarter, tidegate.views, tidegate.view_stores, tidegate.view_resets;
 drop sequence tidegate.view_changes;
-delete from tidegate.migrations where version = 2;
+delete from tidegate.migrations where version >= 2;
+drop table tidegate.leases, tidegate.members;
+alter table tidegate.pipeline drop column form;
+create table tidegate.leases (
+    topic text not null, partition integer not null, owner uuid not null, host text not null, pid bigint not null,
+    started_at timestamptz not null, expires_at timestamptz not null, primary key (topic, partition)
+);
+insert into tidegate.leases
+select topic, 0, gen_random_uuid(), 'h', 1, now(), '-infinity' from unnest('{company-raw-jobs,company-raw-x}'::text[]) as topic;
 
 create table tidegate.views (
     name text primary key,

@@ -1,13 +1,14 @@
 //! What every implementation of [`Topics`] passes.
 //!
 //! Each property is a function that panics where it does not hold. [`all`] runs them one after the other.
-//! They use topics of their own, which must not exist yet.
+//! Their topics are new ones each time, so that a cluster may keep those of earlier runs.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tidegate_core::record::Batch;
 
@@ -16,8 +17,17 @@ use crate::{Durability, ErrorKind, Fetched, Offset, Topics};
 /// How long a waiting reader may take to wake before it counts as asleep for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether a log that ends before its readers can leave the offsets between out; see [`Topics::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// It does.
+    LeftOut,
+    /// It cannot, and gives its end to the readers.
+    Closed,
+}
+
 /// Checks every property, each on the topics that `make` gives.
-pub async fn all<T: Topics>(make: impl AsyncFn() -> T) {
+pub async fn all<T: Topics>(gaps: Gaps, make: impl AsyncFn() -> T) {
     appends_give_consecutive_offsets(&make().await).await;
     records_come_back_equal_and_in_order(&make().await).await;
     a_read_may_begin_within_a_batch(&make().await).await;
@@ -28,12 +38,23 @@ pub async fn all<T: Topics>(make: impl AsyncFn() -> T) {
     an_invalid_name_is_refused(&make().await).await;
     topics_and_partitions_are_apart(&make().await).await;
     to_create_again_changes_nothing(&make().await).await;
-    offsets_that_readers_have_passed_are_not_given_out(&make().await).await;
+    match gaps {
+        Gaps::LeftOut => offsets_that_readers_have_passed_are_not_given_out(&make().await).await,
+        Gaps::Closed => readers_beyond_the_end_are_sent_back(&make().await).await,
+    }
     trimming_keeps_what_is_at_and_after(&make().await).await;
     a_read_beyond_the_end_is_refused(&make().await).await;
     bytes_fall_to_nothing_at_the_end(&make().await).await;
     a_large_batch_is_one_batch(&make().await).await;
     batches_of_several_writers_are_whole(Arc::new(make().await)).await;
+}
+
+/// A name that no other call gives, nor one of another run.
+fn new(name: &str) -> String {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    format!("{name}-{now:x}-{}-{call}", std::process::id())
 }
 
 /// A batch of records with these values, and keys made of them.
@@ -83,7 +104,7 @@ fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
 
 /// Each append gives the offset after the records before it, and the end is after the last.
 pub async fn appends_give_consecutive_offsets<T: Topics>(topics: &T) {
-    let topic = "consecutive-offsets";
+    let topic = &new("consecutive-offsets");
     create(topics, topic).await;
     assert_eq!(topics.start(topic, 0).await.expect("a topic has a start"), 0);
     assert_eq!(end(topics, topic).await, 0);
@@ -97,7 +118,7 @@ pub async fn appends_give_consecutive_offsets<T: Topics>(topics: &T) {
 
 /// Keys and values come back byte for byte, empty ones and bytes that are no text as well.
 pub async fn records_come_back_equal_and_in_order<T: Topics>(topics: &T) {
-    let topic = "equal-records";
+    let topic = &new("equal-records");
     create(topics, topic).await;
     let mut odd = Batch::default();
     odd.push(b"", b"");
@@ -119,7 +140,7 @@ pub async fn records_come_back_equal_and_in_order<T: Topics>(topics: &T) {
 
 /// From the middle of a batch, its rest is read; and from every offset, all that follows.
 pub async fn a_read_may_begin_within_a_batch<T: Topics>(topics: &T) {
-    let topic = "middle-of-a-batch";
+    let topic = &new("middle-of-a-batch");
     create(topics, topic).await;
     append(topics, topic, &numbered(0..10)).await;
     append(topics, topic, &numbered(10..20)).await;
@@ -132,7 +153,7 @@ pub async fn a_read_may_begin_within_a_batch<T: Topics>(topics: &T) {
 
 /// At the end there is nothing, and an append wakes whoever waits there.
 pub async fn a_reader_at_the_end_waits_for_an_append<T: Topics>(topics: &T) {
-    let topic = "reader-at-the-end";
+    let topic = &new("reader-at-the-end");
     create(topics, topic).await;
     append(topics, topic, &numbered(0..2)).await;
     assert_eq!(read(topics, topic, 2).await, None);
@@ -148,7 +169,7 @@ pub async fn a_reader_at_the_end_waits_for_an_append<T: Topics>(topics: &T) {
 
 /// A wait that is given up takes nothing with it.
 pub async fn a_wait_may_be_dropped<T: Topics>(topics: &T) {
-    let topic = "dropped-wait";
+    let topic = &new("dropped-wait");
     create(topics, topic).await;
     for number in 0..3 {
         {
@@ -165,7 +186,7 @@ pub async fn a_wait_may_be_dropped<T: Topics>(topics: &T) {
 
 /// An empty batch gives the end and is not stored.
 pub async fn an_empty_batch_changes_nothing<T: Topics>(topics: &T) {
-    let topic = "empty-batch";
+    let topic = &new("empty-batch");
     create(topics, topic).await;
     assert_eq!(append(topics, topic, &Batch::default()).await, 0);
     append(topics, topic, &numbered(0..2)).await;
@@ -179,7 +200,7 @@ pub async fn an_empty_batch_changes_nothing<T: Topics>(topics: &T) {
 
 /// Whatever is asked of a topic that was not created is refused, and the message names it.
 pub async fn an_unknown_topic_is_refused<T: Topics>(topics: &T) {
-    let topic = "unknown-topic";
+    let topic = &new("unknown-topic");
     let errors = [
         topics.append(topic, 0, &numbered(0..1), Durability::Buffered).await.map(drop),
         topics.read(topic, 0, 0).await.map(drop),
@@ -194,7 +215,7 @@ pub async fn an_unknown_topic_is_refused<T: Topics>(topics: &T) {
         assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}");
         assert!(error.to_string().contains(topic), "{error}");
     }
-    assert!(!topics.list().await.expect("topics are listed").contains(&topic.to_owned()));
+    assert!(!topics.list().await.expect("topics are listed").contains(topic));
 }
 
 /// Names that Fluvio refuses are refused, and so are those that would leave a directory.
@@ -209,23 +230,24 @@ pub async fn an_invalid_name_is_refused<T: Topics>(topics: &T) {
 
 /// Topics are listed by name and do not share their offsets; nor do they share partitions.
 pub async fn topics_and_partitions_are_apart<T: Topics>(topics: &T) {
-    for topic in ["apart-b", "apart-a"] {
+    let (a, b) = (&new("apart-a"), &new("apart-b"));
+    for topic in [b, a] {
         create(topics, topic).await;
     }
-    append(topics, "apart-a", &numbered(0..1)).await;
-    assert_eq!(append(topics, "apart-b", &numbered(7..9)).await, 0);
-    assert_eq!(values_from(topics, "apart-a", 0).await, numbers(0..1));
-    assert_eq!(values_from(topics, "apart-b", 0).await, numbers(7..9));
+    append(topics, a, &numbered(0..1)).await;
+    assert_eq!(append(topics, b, &numbered(7..9)).await, 0);
+    assert_eq!(values_from(topics, a, 0).await, numbers(0..1));
+    assert_eq!(values_from(topics, b, 0).await, numbers(7..9));
     let mut names = topics.list().await.expect("topics are listed");
-    names.retain(|name| name.starts_with("apart-"));
-    assert_eq!(names, ["apart-a", "apart-b"]);
-    let missing = topics.end("apart-a", 1).await.expect_err("there is no second partition");
+    names.retain(|name| name == a || name == b);
+    assert_eq!(names, [a.as_str(), b.as_str()]);
+    let missing = topics.end(a, 1).await.expect_err("there is no second partition");
     assert_eq!(missing.kind(), ErrorKind::UnknownTopic, "{missing}");
 }
 
 /// A topic that exists is left as it is, also if its readers are behind its end.
 pub async fn to_create_again_changes_nothing<T: Topics>(topics: &T) {
-    let topic = "create-again";
+    let topic = &new("create-again");
     create(topics, topic).await;
     append(topics, topic, &numbered(0..5)).await;
     for next in [0, 3, 5] {
@@ -237,11 +259,11 @@ pub async fn to_create_again_changes_nothing<T: Topics>(topics: &T) {
 
 /// A log that ends before its readers goes on at their offset, and readers before it get there.
 pub async fn offsets_that_readers_have_passed_are_not_given_out<T: Topics>(topics: &T) {
-    let (new, topic) = ("passed-new", "passed");
-    topics.create(new, 0, 7).await.expect("a new topic may begin later");
-    assert_eq!(end(topics, new).await, 7);
-    assert_eq!(append(topics, new, &numbered(7..9)).await, 7);
-    assert_eq!(values_from(topics, new, 7).await, numbers(7..9));
+    let (fresh, topic) = (&new("passed-new"), &new("passed"));
+    topics.create(fresh, 0, 7).await.expect("a new topic may begin later");
+    assert_eq!(end(topics, fresh).await, 7);
+    assert_eq!(append(topics, fresh, &numbered(7..9)).await, 7);
+    assert_eq!(values_from(topics, fresh, 7).await, numbers(7..9));
 
     create(topics, topic).await;
     append(topics, topic, &numbered(0..5)).await;
@@ -267,9 +289,21 @@ pub async fn offsets_that_readers_have_passed_are_not_given_out<T: Topics>(topic
     assert_eq!(values_from(topics, topic, 0).await, expected);
 }
 
+/// A reader that stands beyond the end of a log without gaps goes on at the end, and misses nothing.
+pub async fn readers_beyond_the_end_are_sent_back<T: Topics>(topics: &T) {
+    let topic = &new("sent-back");
+    assert_eq!(topics.create(topic, 0, 7).await.expect("a new topic begins at 0"), 0);
+    append(topics, topic, &numbered(0..5)).await;
+    for (next, expected) in [(0, 0), (3, 3), (5, 5), (9, 5)] {
+        assert_eq!(topics.create(topic, 0, next).await.expect("a topic can be created again"), expected);
+    }
+    assert_eq!(append(topics, topic, &numbered(5..7)).await, 5);
+    assert_eq!(values_from(topics, topic, 5).await, numbers(5..7));
+}
+
 /// What is at the offset and after it can still be read; what was dropped is named.
 pub async fn trimming_keeps_what_is_at_and_after<T: Topics>(topics: &T) {
-    let topic = "trimmed";
+    let topic = &new("trimmed");
     create(topics, topic).await;
     let mut next = 0;
     for _ in 0..64 {
@@ -292,7 +326,7 @@ pub async fn trimming_keeps_what_is_at_and_after<T: Topics>(topics: &T) {
 
 /// An offset that was never given out is an error, not something to wait for.
 pub async fn a_read_beyond_the_end_is_refused<T: Topics>(topics: &T) {
-    let topic = "beyond-the-end";
+    let topic = &new("beyond-the-end");
     create(topics, topic).await;
     append(topics, topic, &numbered(0..2)).await;
     let error = topics.read(topic, 0, 3).await.expect_err("nothing was ever there");
@@ -301,7 +335,7 @@ pub async fn a_read_beyond_the_end_is_refused<T: Topics>(topics: &T) {
 
 /// The bytes after an offset shrink, to nothing at the end, and are there as long as records are.
 pub async fn bytes_fall_to_nothing_at_the_end<T: Topics>(topics: &T) {
-    let topic = "bytes-after";
+    let topic = &new("bytes-after");
     create(topics, topic).await;
     assert_eq!(topics.bytes_after(topic, 0, 0).await.expect("a measure"), 0);
     let mut stored = 0;
@@ -322,15 +356,16 @@ pub async fn bytes_fall_to_nothing_at_the_end<T: Topics>(topics: &T) {
 
 /// A batch of 2 MiB is stored and read as any other.
 pub async fn a_large_batch_is_one_batch<T: Topics>(topics: &T) {
-    let topic = "large-batch";
+    let topic = &new("large-batch");
     create(topics, topic).await;
     let large = batch((0..2048).map(|number| format!("{number:01024}")));
     assert!(large.as_bytes().len() > 2 << 20);
+    let small = numbered(0..1);
     assert_eq!(append(topics, topic, &large).await, 0);
-    assert_eq!(append(topics, topic, &numbered(0..1)).await, 2048);
+    assert_eq!(append(topics, topic, &small).await, 2048);
     let (mut from, mut count) = (0, 0);
-    let written: Vec<_> = large.iter().collect();
-    while from < 2048 {
+    let written: Vec<_> = large.iter().chain(small.iter()).collect();
+    while from < 2049 {
         let fetched = read(topics, topic, from).await.expect("the batch is there");
         for record in fetched.batch.iter() {
             assert!(record == written[count], "record {count} has changed");
@@ -338,23 +373,23 @@ pub async fn a_large_batch_is_one_batch<T: Topics>(topics: &T) {
         }
         from = fetched.next;
     }
-    assert_eq!(count, 2048);
+    assert_eq!(count, 2049);
 }
 
 /// Writers at the same time lose nothing, and no batch stands in another.
 pub async fn batches_of_several_writers_are_whole<T: Topics>(topics: Arc<T>) {
     const BATCHES: u64 = 100;
     const RECORDS: u64 = 7;
-    let topic = "several-writers";
-    create(&*topics, topic).await;
+    let topic: Arc<str> = new("several-writers").into();
+    create(&*topics, &topic).await;
     let writers = ["a", "b", "c"].map(|name| {
-        let topics = Arc::clone(&topics);
+        let (topics, topic) = (Arc::clone(&topics), Arc::clone(&topic));
         tokio::spawn(async move {
             let mut bases = Vec::new();
             for number in 0..BATCHES {
                 let batch = batch((0..RECORDS).map(|record| format!("{name}-{number}-{record}")));
                 let durability = if number % 10 == 0 { Durability::Synced } else { Durability::Buffered };
-                let base = topics.append(topic, 0, &batch, durability).await;
+                let base = topics.append(&topic, 0, &batch, durability).await;
                 bases.push((base.expect("a batch can be appended"), name, number));
             }
             bases
@@ -370,5 +405,5 @@ pub async fn batches_of_several_writers_are_whole<T: Topics>(topics: Arc<T>) {
         assert_eq!(base, at as u64 * RECORDS, "batch {number} of {name}");
         expected.extend((0..RECORDS).map(|record| format!("{name}-{number}-{record}")));
     }
-    assert_eq!(values_from(&*topics, topic, 0).await, expected);
+    assert_eq!(values_from(&*topics, &topic, 0).await, expected);
 }

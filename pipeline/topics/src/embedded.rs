@@ -110,14 +110,16 @@ impl Embedded {
 }
 
 impl Topics for Embedded {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<(), Error> {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, Error> {
         check_name(topic)?;
         if self.log.handle(topic, partition).is_err() {
             let (log, topic) = (Arc::clone(&self.log), topic.to_owned());
             blocking(move || log.create(topic, partition, next)).await?;
         }
-        let mut writer = self.log.handle(topic, partition)?.writer.lock_owned().await;
-        blocking(move || writer.leave_out(next)).await
+        let handle = self.log.handle(topic, partition)?;
+        let mut writer = handle.writer.lock_owned().await;
+        blocking(move || writer.leave_out(next)).await?;
+        Ok(next.max(handle.partition.start()))
     }
 
     async fn list(&self) -> Result<Vec<String>, Error> {

@@ -46,7 +46,10 @@ pub enum ErrorKind {
     InvalidName,
     /// The batch is larger than [`MAX_BATCH_BYTES`](crate::MAX_BATCH_BYTES).
     TooLarge,
-    /// The operating system refused, for the reason in the source.
+    /// What is there cannot do what the manifest says: a topic has another number of partitions, or the
+    /// client's configuration names no cluster.
+    Unfit,
+    /// The operating system refused, for the reason in the source; or a cluster was not reached.
     Io,
 }
 

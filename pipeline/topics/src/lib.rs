@@ -5,10 +5,10 @@
 //! ```
 //!
 //! A topic has partitions, and a partition is a log: every record gets the next [`Offset`]. Records move
-//! in [`Batch`]es. A writer appends a whole batch or nothing of it. A reader asks for the batch at its
-//! offset and goes on at [`Fetched::next`]; at the end it [`wait`](Topics::wait)s. The log knows nothing
-//! of its readers: where each of them stands is stored in Postgres, in the transaction that applies what
-//! it read, and handed back to [`Topics::create`] at the next start.
+//! in [`Batch`]es. A reader asks for the batch at its offset and goes on at [`Fetched::next`]; at the end it
+//! [`wait`](Topics::wait)s. The log knows nothing of its readers: where each of them stands is stored in
+//! Postgres, in the transaction that applies what it read, and handed back to [`Topics::create`] at the next
+//! start.
 //!
 //! There is **one semantics: at-least-once, ordered within a partition, durable when acknowledged**. The
 //! ledger drops duplicates, so no topic needs more.
@@ -17,6 +17,8 @@
 //!
 //! - [`Topics`] is the contract that every kind of topic keeps.
 //! - [`embedded`] is the default: segment files in a directory, in this process.
+//! - [`fluvio`] is a cluster, where the manifest names one.
+//! - [`broker`] is whichever of the two the manifest chose.
 //! - [`memory`] is for simulations and tests.
 //! - [`conformance`] is the suite that every implementation passes.
 
@@ -26,9 +28,13 @@ use tidegate_core::record::Batch;
 
 pub mod conformance;
 pub mod embedded;
+pub mod fluvio;
+mod broker;
 pub mod memory;
 mod error;
 
+pub use self::fluvio::Fluvio;
+pub use broker::Broker;
 pub use embedded::Embedded;
 pub use error::{Error, ErrorKind};
 pub use memory::Memory;
@@ -70,8 +76,9 @@ pub struct Fetched {
 ///
 /// - **Order.** The batches of a partition are read in the order in which their appends returned, and
 ///   the records of a batch follow each other without another's between them.
-/// - **All or nothing.** After an append has failed nothing of its batch is readable, and the next append
-///   may be tried. An append whose future is dropped may still take effect, as a whole.
+/// - **In front of it all, or nothing behind.** An append that has failed may have taken effect, as a whole or up
+///   to some record; after it the next append may be tried, and what is tried again comes behind. So does an append
+///   whose future is dropped.
 /// - **At least once.** A topic may hold a batch twice, if its writer was told of an error that was none.
 /// - **Readers are free.** Any number of them reads, each from any offset, and none changes the log.
 /// - **Errors name their place.** A reader whose offset is gone gets [`ErrorKind::BehindStart`] or
@@ -81,12 +88,13 @@ pub struct Fetched {
 /// All methods but `list` and `create` fail with [`ErrorKind::UnknownTopic`] if the partition was not
 /// created, and all with [`ErrorKind::Io`].
 pub trait Topics: Send + Sync + 'static {
-    /// Creates the partition, and the topic, if missing. After it the end is at least `next`.
+    /// Creates the partition, and the topic, if missing. Gives the offset at which a reader that wants to
+    /// read `next` goes on: that, the start where records before it are gone, or the end where the log ends
+    /// before it.
     ///
-    /// `next` is the largest offset that any reader wants to read next. If the log ends before it, as one
-    /// does that has lost its unsynced tail in a power failure or that is new, the offsets between are
-    /// left out, because records that got them would never be read. Readers that stand in such a gap of
-    /// a log go on behind it.
+    /// A log ends before `next` if it has lost its unsynced tail in a power failure, or is new. Where it can,
+    /// it leaves the offsets between out, so that none is given out twice, and readers that stand in such a gap
+    /// go on behind it. Where it cannot, a reader must go on at the offset given, or it misses records.
     ///
     /// Fails with [`ErrorKind::InvalidName`] unless the name is 1 to [`MAX_NAME_LEN`] of `a-z`, `0-9` and
     /// `-`, with no `-` at either end; and with [`ErrorKind::Full`].
@@ -95,7 +103,7 @@ pub trait Topics: Send + Sync + 'static {
         topic: &str,
         partition: u32,
         next: Offset,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<Offset, Error>> + Send;
 
     /// The names of the topics, in alphabetical order.
     fn list(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
@@ -126,6 +134,8 @@ pub trait Topics: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Fetched>, Error>> + Send;
 
     /// Waits until the end is larger than `beyond`, and gives the end. It may be dropped at any time.
+    ///
+    /// Where the log ends before `beyond`, because it has lost records, it may give that end at once; a read tells.
     fn wait(
         &self,
         topic: &str,

@@ -1,7 +1,10 @@
 //! Topics in memory, for simulations and tests.
 //!
 //! They hold to the contract of [`Topics`] and survive whoever uses them: clones share one log, so that a
-//! process can end and another go on. [`Memory::lose_tail`] takes what a power failure would.
+//! process can end and another go on. The contract leaves some things open, and a [`Style`] says how they are.
+//!
+//! What befalls topics from outside has a method of its own: [`Memory::lose_tail`] takes what a power failure
+//! would, [`Memory::expire`] what retention would, and [`Memory::make_anew`] what a person would.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +17,20 @@ use crate::{Durability, Error, ErrorKind, Fetched, MAX_BATCH_BYTES, Offset, Topi
 /// Topics in memory. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    style: Style,
     partitions: Arc<Mutex<BTreeMap<(String, u32), Log>>>,
+}
+
+/// How the log does what the contract leaves open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// As a log of its readers' own, like the embedded one: it leaves offsets out that readers have passed, and
+    /// drops what it is allowed to.
+    #[default]
+    Log,
+    /// As a topic of a Fluvio cluster: a new one begins at 0 wherever its readers stand, one that lost its tail
+    /// gives offsets out again, and what is dropped the cluster's retention decides alone.
+    Fluvio,
 }
 
 /// One partition.
@@ -25,11 +41,26 @@ struct Log {
     batches: VecDeque<(Offset, Batch)>,
     /// The offset that the next record gets.
     end: Offset,
-    /// Wakes who waits for the end to move, in the order in which they came.
+    /// Wakes who waits for the end to move, forth or back, in the order in which they came.
     grown: Arc<Notify>,
 }
 
 impl Memory {
+    /// Empty topics of a style.
+    pub fn new(style: Style) -> Self {
+        Self { style, ..Self::default() }
+    }
+
+    /// The style they were made with.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// The topics that were created, each with its partitions, in order.
+    pub fn partitions(&self) -> Vec<(String, u32)> {
+        self.locked().keys().cloned().collect()
+    }
+
     /// Forgets the last `batches` of a partition, as if they had never been brought to disk.
     pub fn lose_tail(&self, topic: &str, partition: u32, batches: usize) -> Result<(), Error> {
         self.with(topic, partition, |log| {
@@ -37,6 +68,31 @@ impl Memory {
                 let Some((base, _)) = log.batches.pop_back() else { break };
                 log.end = base;
             }
+            log.grown.notify_waiters();
+        })
+    }
+
+    /// Forgets the records before `before`, whether or not anybody has read them, as retention does.
+    pub fn expire(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
+        self.with(topic, partition, |log| {
+            log.trim(before);
+            let before = before.min(log.end);
+            if let Some((base, batch)) = log.batches.front_mut()
+                && *base < before
+            {
+                batch.skip_front((before - *base) as usize);
+                *base = before;
+            }
+            log.start = before.max(log.start);
+        })
+    }
+
+    /// Deletes a partition and creates it again: it is empty, and its next record gets offset 0.
+    pub fn make_anew(&self, topic: &str, partition: u32) -> Result<(), Error> {
+        self.with(topic, partition, |log| {
+            log.batches.clear();
+            (log.start, log.end) = (0, 0);
+            log.grown.notify_waiters();
         })
     }
 
@@ -116,19 +172,20 @@ impl Log {
 }
 
 impl Topics for Memory {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<(), Error> {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, Error> {
         check_name(topic)?;
         let mut partitions = self.locked();
+        let first = if self.style == Style::Log { next } else { 0 };
         let log = partitions.entry((topic.to_owned(), partition)).or_insert_with(|| Log {
-            start: next,
+            start: first,
             batches: VecDeque::new(),
-            end: next,
+            end: first,
             grown: Arc::default(),
         });
-        if log.end < next {
-            log.extend(next);
+        if log.end < first {
+            log.extend(first);
         }
-        Ok(())
+        Ok(next.clamp(log.start, log.end))
     }
 
     async fn list(&self) -> Result<Vec<String>, Error> {
@@ -162,7 +219,8 @@ impl Topics for Memory {
         loop {
             let notified = grown.notified();
             let end = self.end(topic, partition).await?;
-            if end > beyond {
+            // Before `beyond` it is where records were lost: there is no use in waiting until as many have come again.
+            if end != beyond {
                 return Ok(end);
             }
             notified.await;
@@ -182,6 +240,10 @@ impl Topics for Memory {
     }
 
     async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
-        self.with(topic, partition, |log| log.trim(before))
+        self.with(topic, partition, |log| {
+            if self.style == Style::Log {
+                log.trim(before)
+            }
+        })
     }
 }

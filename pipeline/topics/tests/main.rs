@@ -1,16 +1,19 @@
-//! The tests of the embedded log, against real directories.
+//! The tests of the embedded log, against real directories; and of Fluvio's topics, against a real cluster.
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not what they share")]
 
 mod child;
 mod damage;
+mod fluvio;
 mod log;
+mod memory;
 mod reopening;
 mod speed;
 
 use std::cell::Cell;
 
 use log::{TempLog, open};
+use tidegate_topics::conformance::Gaps;
 use tidegate_topics::{Memory, conformance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,13 +28,13 @@ async fn the_embedded_log_conforms_in_many_small_segments() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_in_memory_conform() {
-    conformance::all(async || Memory::default()).await;
+    conformance::all(Gaps::LeftOut, async || Memory::default()).await;
 }
 
 async fn conforms(segment_bytes: u64) {
     let log = TempLog::new();
     let made = Cell::new(0);
-    conformance::all(async || {
+    conformance::all(Gaps::LeftOut, async || {
         made.set(made.get() + 1);
         open(&log.path().join(made.get().to_string()), segment_bytes)
     })

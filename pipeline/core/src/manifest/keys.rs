@@ -2,8 +2,27 @@
 //! equal to them by a test.
 
 /// At the top of the manifest.
-pub const MANIFEST: [&str; 8] =
-    ["pipeline", "landing", "views", "settle", "lease", "max_lag_bytes", "max_record_bytes", "datasets"];
+pub const MANIFEST: [&str; 9] = [
+    "pipeline",
+    "landing",
+    "views",
+    "settle",
+    "lease",
+    "max_lag_bytes",
+    "max_record_bytes",
+    "topics",
+    "datasets",
+];
+
+/// Of `topics`, where it is written as a mapping.
+pub const TOPICS: [&str; 1] = ["fluvio"];
+
+/// Of `fluvio`, in `topics`.
+pub const FLUVIO: [&str; 8] =
+    ["endpoint", "profile", "tls", "partitions", "replication", "compression", "retention", "transform"];
+
+/// Of `tls`, in `fluvio`.
+pub const TLS: [&str; 4] = ["domain", "ca", "cert", "key"];
 
 /// Of one dataset.
 pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];

@@ -1,5 +1,7 @@
 //! How long and how many things may be, for the parser and for the starter alike.
 
+use std::time::Duration;
+
 /// For the pipeline's name.
 pub(super) const PIPELINE_CHARS_MAX: usize = 32;
 
@@ -21,3 +23,15 @@ pub(super) const TAKEN_COLUMNS: [&str; 8] =
 
 /// For a glob. Of one much longer the matcher would not compile.
 pub(super) const GLOB_BYTES_MAX: usize = 1024;
+
+/// More copies of a partition than these nobody has SPUs for.
+pub(super) const REPLICATION_MAX: u32 = 32;
+
+/// Fluvio's limit, from which on records are kept.
+pub(super) const RETENTION_MIN: Duration = Duration::from_secs(10);
+
+/// Ten years.
+pub(super) const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// A cluster takes batches of up to 32 MiB by default, and a dead letter may be six times its line.
+pub(super) const FLUVIO_RECORD_BYTES_MAX: u64 = 4 * 1024 * 1024;

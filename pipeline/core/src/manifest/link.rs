@@ -39,6 +39,7 @@ pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest
         views: draft.views,
         settle: draft.settle,
         lease: draft.lease,
+        fluvio: draft.fluvio,
         max_lag_bytes: draft.max_lag_bytes,
         max_record_bytes: draft.max_record_bytes,
         datasets,

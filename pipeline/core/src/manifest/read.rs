@@ -2,6 +2,7 @@
 
 mod column;
 mod scalar;
+mod topics;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use marked_yaml::Node;
 
 use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
 use super::yaml::{Entry, Fields, Place, Reader, Text};
-use super::{Csv, Faults, Kind, Manifest, Rules, Table, keys, link};
+use super::{Csv, Faults, Fluvio, Kind, Manifest, Rules, Table, keys, link};
 
 const SETTLE_DEFAULT: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(3600);
@@ -30,6 +31,7 @@ pub(super) struct Draft {
     pub(super) lease: Duration,
     pub(super) max_lag_bytes: u64,
     pub(super) max_record_bytes: usize,
+    pub(super) fluvio: Option<Fluvio>,
     pub(super) datasets: Vec<DatasetDraft>,
 }
 
@@ -84,6 +86,10 @@ impl Reader<'_> {
             let range = "a size from 1KiB to 16MiB";
             self.bytes(node, "max_record_bytes", 1024, 16 * 1024 * 1024, range)
         });
+        let fluvio = self.topics(&fields).flatten();
+        if fluvio.is_some() {
+            self.record_fits_fluvio(&fields, record);
+        }
         let datasets = self.datasets(&fields);
         Some(Draft {
             pipeline: pipeline.unwrap_or_default(),
@@ -93,6 +99,7 @@ impl Reader<'_> {
             lease: lease.unwrap_or(LEASE_DEFAULT),
             max_lag_bytes: lag.unwrap_or(LAG_BYTES_DEFAULT),
             max_record_bytes: record.unwrap_or(RECORD_BYTES_DEFAULT) as usize,
+            fluvio,
             datasets: datasets.unwrap_or_default(),
         })
     }

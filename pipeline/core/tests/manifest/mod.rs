@@ -5,6 +5,7 @@ mod decimals;
 mod faults;
 mod schema;
 mod starter;
+mod topics;
 
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
     assert_eq!((manifest.settle, manifest.lease), (Duration::from_secs(1), Duration::from_secs(10)));
     assert_eq!(manifest.max_lag_bytes, 256 << 20);
     assert_eq!(manifest.max_record_bytes, 1 << 20);
+    assert_eq!((&manifest.fluvio, manifest.partitions()), (&None, 1));
     let (_, departments) = manifest.dataset("departments").unwrap();
     assert_eq!((departments.table.schema.as_deref(), departments.table.name.as_str()), (None, "departments"));
     assert_eq!(departments.files, "departments*.csv");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 use serde_json::Value;
-use tidegate_core::manifest::{Kind, keys};
+use tidegate_core::manifest::{Compression, Kind, PARTITIONS_MAX, keys};
 
 fn schema() -> Value {
     serde_json::from_str(include_str!("../../../../docs/tidegate.schema.json")).expect("the schema is JSON")
@@ -13,8 +13,11 @@ fn schema() -> Value {
 #[test]
 fn the_schema_has_exactly_the_keys_that_the_parser_knows() {
     let schema = schema();
-    let places: [(&str, &[&str]); 4] = [
+    let places: [(&str, &[&str]); 7] = [
         ("", &keys::MANIFEST),
+        ("/$defs/topics", &keys::TOPICS),
+        ("/$defs/fluvio", &keys::FLUVIO),
+        ("/$defs/tls", &keys::TLS),
         ("/$defs/dataset", &keys::DATASET),
         ("/$defs/csv", &keys::CSV),
         ("/$defs/column", &keys::COLUMN),
@@ -47,4 +50,13 @@ fn the_schema_accepts_the_types_that_the_parser_knows() {
     for text in ["int", "varchar", "text(3)", "xtext"] {
         assert!(!pattern.is_match(text) && Kind::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn the_schema_accepts_the_compressions_that_the_parser_knows() {
+    let schema = schema();
+    let names = schema.pointer("/$defs/fluvio/properties/compression/enum").unwrap().as_array().unwrap();
+    assert_eq!(*names, Compression::ALL.map(Compression::as_str));
+    let partitions = schema.pointer("/$defs/fluvio/properties/partitions/maximum").unwrap();
+    assert_eq!(*partitions, PARTITIONS_MAX);
 }

@@ -29,13 +29,13 @@ pub(super) struct Evidence {
 
 /// What is known of sources outside of Postgres. Where a pipeline runs, it is to be read before Postgres is asked,
 /// which knows first.
-pub(super) struct Noted {
+pub(crate) struct Noted {
     journal: Option<BTreeMap<u64, Entry>>,
     done: Vec<DoneFile>,
 }
 
 impl Noted {
-    pub(super) fn read(settings: &Settings, data_dir: &DataDir) -> Result<Self, Failure> {
+    pub(crate) fn read(settings: &Settings, data_dir: &DataDir) -> Result<Self, Failure> {
         let done = done_files(&settings.landing).map_err(|error| {
             Failure::new(format!("cannot read done/ in '{}': {error}", settings.landing.display()))
         })?;
@@ -158,7 +158,7 @@ impl Evidence {
             let mut without: HashMap<u64, &mut Lost> =
                 without.map(|lost| (lost.entry.source, lost)).collect();
             let sources = without.keys().copied().collect();
-            for source in on_topics(&data_dir.topics(), manifest, sources).await? {
+            for source in on_topics(settings, &data_dir.topics(), sources).await? {
                 without.entry(source).and_modify(|lost| lost.found = Found::Topics);
             }
         }

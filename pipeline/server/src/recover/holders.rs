@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tidegate_connectors::csv::{DoneFile, Fingerprint};
 use tidegate_core::dead_letter::DeadLetter;
-use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Line;
-use tidegate_topics::embedded::Options;
-use tidegate_topics::{Embedded, ErrorKind, Topics};
+use tidegate_topics::Topics;
 use tracing::warn;
 
 use super::lost::Found;
 use crate::Failure;
 use crate::journal::Entry;
 use crate::settings::Settings;
+use crate::trace::topics::read_on;
 
 /// The files that may be those of lost sources.
 pub(super) struct Files<'a> {
@@ -75,42 +74,31 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Of the given sources, those that have records on a topic.
+/// Of the given sources, those that have records on a topic. Embedded topics are in `directory`.
 pub(super) async fn on_topics(
+    settings: &Settings,
     directory: &Path,
-    manifest: &Manifest,
     mut sources: HashSet<u64>,
 ) -> Result<Vec<u64>, Failure> {
+    let manifest = &settings.manifest;
     let mut found = Vec::new();
-    if sources.is_empty() || !directory.exists() {
+    if sources.is_empty() || (manifest.fluvio.is_none() && !directory.exists()) {
         return Ok(found);
     }
-    let log = Embedded::open(directory, Options::default())?;
-    let letters = manifest.dead_letters_topic();
-    for topic in log.list().await? {
-        let mut next = log.start(&topic, 0).await?;
-        loop {
-            let batch = match log.read(&topic, 0, next).await {
-                Ok(None) => break,
-                Ok(Some(fetched)) => {
-                    next = fetched.next;
-                    fetched.batch
+    let log = settings.topics(directory)?;
+    let (letters, own) = (manifest.dead_letters_topic(), manifest.topics());
+    for topic in log.list().await?.into_iter().filter(|topic| own.contains(topic)) {
+        for partition in 0..manifest.partitions() {
+            let mut next = log.start(&topic, partition).await?;
+            while let Some(fetched) = read_on(&log, &topic, partition, &mut next).await? {
+                for record in fetched.batch.iter() {
+                    let source = if topic == letters {
+                        DeadLetter::parse(record.value).ok().map(|letter| letter.position().source)
+                    } else {
+                        Line::parse(record.value).map(|line| line.position.source)
+                    };
+                    found.extend(source.filter(|source| sources.remove(source)));
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::Corrupt { resume_at: on } | ErrorKind::BehindStart { start: on } => {
-                        next = on;
-                        continue;
-                    }
-                    _ => return Err(error.into()),
-                },
-            };
-            for record in batch.iter() {
-                let source = if topic == letters {
-                    DeadLetter::parse(record.value).ok().map(|letter| letter.position().source)
-                } else {
-                    Line::parse(record.value).map(|line| line.position.source)
-                };
-                found.extend(source.filter(|source| sources.remove(source)));
             }
         }
     }

@@ -1,7 +1,5 @@
 //! What is known of a line, as events in the order in which they happened.
 
-use std::path::Path;
-
 use serde_json::json;
 use tidegate_connectors::postgres::trace::{TracedLetter, TracedLine, TracedSource};
 use tidegate_core::dead_letter::Reason;
@@ -10,6 +8,7 @@ use tidegate_core::ledger::Fate;
 use super::files::{FoundLine, InFile};
 use super::story::Event;
 use super::topics::{OnTopic, TopicStage};
+use crate::settings::Settings;
 
 /// How it came.
 pub(crate) fn entered(source: &TracedSource) -> Event {
@@ -36,14 +35,22 @@ pub(crate) fn in_file(line: u64, file: &InFile) -> Event {
 }
 
 /// Where it is on the topics.
-pub(crate) fn on_topics(records: &[OnTopic], directory: &Path) -> Vec<Event> {
+pub(crate) fn on_topics(records: &[OnTopic], settings: &Settings) -> Vec<Event> {
     if records.is_empty() {
-        return vec![Event::new("not_on_topic", format!("on no topic in {}", directory.display()))];
+        let place = match &settings.manifest.fluvio {
+            Some(_) => "of the Fluvio cluster".to_owned(),
+            None => format!("in {}", settings.data_dir.display()),
+        };
+        return vec![Event::new("not_on_topic", format!("on no topic {place}"))];
     }
     let event = |record: &OnTopic| {
-        let OnTopic { topic, offset, at, .. } = record;
-        let event = Event::new("on_topic", format!("{topic}, offset {offset}")).at(at.clone());
-        event.with("topic", topic.as_str()).with("offset", *offset)
+        let OnTopic { topic, partition, offset, at, .. } = record;
+        let place = match partition {
+            0 => format!("{topic}, offset {offset}"),
+            _ => format!("{topic}, partition {partition}, offset {offset}"),
+        };
+        let event = Event::new("on_topic", place).at(at.clone());
+        event.with("topic", topic.as_str()).with("partition", *partition).with("offset", *offset)
     };
     records.iter().map(event).collect()
 }

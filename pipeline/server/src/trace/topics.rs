@@ -1,16 +1,16 @@
-//! Where lines are on the topics of the data directory.
+//! Where lines are on the topics.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 
 use tidegate_core::dead_letter::DeadLetter;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Line, Record};
-use tidegate_topics::{ErrorKind, Topics};
+use tidegate_topics::{ErrorKind, Fetched, Offset, Topics};
 use tracing::warn;
 
 use crate::Failure;
+use crate::settings::Settings;
 use crate::show::Snapshot;
 
 /// A record of a line.
@@ -18,6 +18,7 @@ use crate::show::Snapshot;
 pub(crate) struct OnTopic {
     pub(crate) stage: TopicStage,
     pub(crate) topic: String,
+    pub(crate) partition: u32,
     pub(crate) offset: u64,
     /// When the record was made, if it says so.
     pub(crate) at: Option<String>,
@@ -45,40 +46,60 @@ pub(crate) fn of_dataset(manifest: &Manifest, dataset: &Dataset) -> [(TopicStage
     ]
 }
 
-/// Looks for the lines `wanted` on `topics`, in a copy of these: a running pipeline has the topics themselves.
+/// Looks for the lines `wanted` on `topics`.
 pub(crate) async fn find(
-    directory: &Path,
+    settings: &Settings,
     topics: &[(TopicStage, String)],
     wanted: &BTreeSet<Position>,
 ) -> Result<HashMap<Position, Vec<OnTopic>>, Failure> {
     let names: Vec<String> = topics.iter().map(|(_, name)| name.clone()).collect();
-    let snapshot = Snapshot::take(directory, &names)?;
+    let snapshot = Snapshot::take(settings, &names).await?;
     let mut found: HashMap<Position, Vec<OnTopic>> = HashMap::new();
-    let present = snapshot.log.list().await?;
-    for (stage, topic) in topics.iter().filter(|(_, topic)| present.contains(topic)) {
-        let mut next = snapshot.log.start(topic, 0).await?;
-        loop {
-            let fetched = match snapshot.log.read(topic, 0, next).await {
-                Ok(Some(fetched)) => fetched,
-                Ok(None) => break,
-                Err(error) => match error.kind() {
-                    ErrorKind::Corrupt { resume_at: to } | ErrorKind::BehindStart { start: to } => {
-                        warn!(%error, topic, from = next, to, "passed over a gap");
-                        next = to;
-                        continue;
-                    }
-                    _ => return Err(error.into()),
-                },
-            };
-            next = fetched.next;
-            for (offset, record) in (fetched.base..).zip(fetched.batch.iter()) {
-                let Some((position, at, text)) = read(*stage, record, wanted) else { continue };
-                let topic = topic.clone();
-                found.entry(position).or_default().push(OnTopic { stage: *stage, topic, offset, at, text });
+    for (stage, topic) in topics.iter().filter(|(_, topic)| snapshot.topics.contains(topic)) {
+        for partition in snapshot.partitions.clone() {
+            let mut next = snapshot.log.start(topic, partition).await?;
+            while let Some(fetched) = read_on(&snapshot.log, topic, partition, &mut next).await? {
+                for (offset, record) in (fetched.base..).zip(fetched.batch.iter()) {
+                    let Some((position, at, text)) = read(*stage, record, wanted) else { continue };
+                    let (stage, topic) = (*stage, topic.clone());
+                    found.entry(position).or_default().push(OnTopic {
+                        stage,
+                        topic,
+                        partition,
+                        offset,
+                        at,
+                        text,
+                    });
+                }
             }
         }
     }
     Ok(found)
+}
+
+/// The records at `next`, which it moves behind them; `None` at the end. Passes over gaps, with a warning.
+pub(crate) async fn read_on(
+    log: &impl Topics,
+    topic: &str,
+    partition: u32,
+    next: &mut Offset,
+) -> Result<Option<Fetched>, Failure> {
+    loop {
+        match log.read(topic, partition, *next).await {
+            Ok(Some(fetched)) => {
+                *next = fetched.next;
+                return Ok(Some(fetched));
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => match error.kind() {
+                ErrorKind::Corrupt { resume_at: to } | ErrorKind::BehindStart { start: to } => {
+                    warn!(%error, topic, partition, from = *next, to, "passed over a gap");
+                    *next = to;
+                }
+                _ => return Err(error.into()),
+            },
+        }
+    }
 }
 
 /// The position, time and text of a record, if it is of a line that is wanted.

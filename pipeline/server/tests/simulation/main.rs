@@ -1,6 +1,7 @@
 //! The simulation: the real stages over topics and a database in memory, in a world that duplicates,
 //! reorders, loses, stalls and kills, all by a seed. Whatever happens, the outcome is that of a plain loop
-//! over the lines.
+//! over the lines. In half of the seeds each process has topics of its own, as embedded ones are; in the others all
+//! share topics that behave like those of a Fluvio cluster.
 //!
 //! `TIDEGATE_SEEDS=100000 cargo test -p tidegate --test simulation seeds -- --nocapture` tries so many seeds,
 //! and with `TIDEGATE_SEED=7` in place of it one alone, and tells it call by call.

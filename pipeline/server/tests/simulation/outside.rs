@@ -10,30 +10,158 @@ use tidegate_connectors::postgres::Registration;
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Offsets, Sink};
 use tidegate_core::ledger::Chunk;
 use tidegate_core::record::Batch;
+use tidegate_topics::memory::Style;
 use tidegate_topics::{self as topics, Durability, ErrorKind, Fetched, Offset};
 use tokio::time::Instant;
 
-use crate::world::{Call, Fault, Link};
+use crate::world::{Call, Fault, Injected, Link, Sent};
 
-/// The topics of a data directory.
+/// The topics of a data directory, or of a cluster.
+///
+/// Those of a cluster are as Fluvio's: all processes share them, also the ones that were taken over; an answer to
+/// an append may be lost, or some of its records; batches come back cut otherwise than they were appended; streams
+/// stall, and go on when they are opened anew; retention takes what nobody has read; and a topic that has lost its
+/// end gives the same offsets out again.
 pub(crate) struct Topics {
-    pub(crate) link: Arc<Link>,
-    pub(crate) log: topics::Memory,
-    /// Until when what stands on a topic does not show.
-    pub(crate) stalled: Mutex<HashMap<String, Instant>>,
+    link: Arc<Link>,
+    log: topics::Memory,
+    /// The topics that the sink reads.
+    outputs: Vec<String>,
+    /// Until when what stands on a partition does not show.
+    stalled: Mutex<HashMap<(String, u32), Instant>>,
 }
 
 impl Topics {
-    fn stalled_until(&self, topic: &str) -> Option<Instant> {
-        let stalled = self.stalled.lock().expect("a seed ends with its first panic");
-        stalled.get(topic).copied().filter(|until| *until > Instant::now())
+    pub(crate) fn new(link: Arc<Link>, log: topics::Memory) -> Self {
+        let manifest = &link.world.manifest;
+        let outputs = manifest.topics().split_off(manifest.datasets.len());
+        Self { link, log, outputs, stalled: Mutex::default() }
     }
 
-    fn stall(&self, topic: &str) {
+    fn stalled_until(&self, topic: &str, partition: u32) -> Option<Instant> {
+        let stalled = self.stalled.lock().expect("a seed ends with its first panic");
+        let until = stalled.get(&(topic.to_owned(), partition)).copied();
+        until.filter(|until| *until > Instant::now())
+    }
+
+    fn stall(&self, topic: &str, partition: u32) {
         let millis = self.link.world.state().rng.u64(1..20_000);
         let until = Instant::now() + Duration::from_millis(millis);
         let mut stalled = self.stalled.lock().expect("a seed ends with its first panic");
-        stalled.insert(topic.to_owned(), until);
+        stalled.insert((topic.to_owned(), partition), until);
+    }
+
+    /// Appends a batch. What the sink will read is noted, so that it can be sent again.
+    async fn put(&self, topic: &str, partition: u32, batch: &Batch) -> Result<Offset, topics::Error> {
+        let base = self.log.append(topic, partition, batch, Durability::Buffered).await?;
+        if self.outputs.iter().any(|output| output == topic) {
+            let sent = Sent { topic: topic.to_owned(), partition, batch: batch.clone() };
+            self.link.world.state().sent.push(sent);
+        }
+        Ok(base)
+    }
+
+    /// Appends the first records of a batch.
+    async fn put_front(&self, topic: &str, partition: u32, batch: &Batch) -> Result<(), topics::Error> {
+        let count = self.link.world.state().rng.usize(0..=batch.len());
+        let mut front = Batch::default();
+        batch.iter().take(count).for_each(|record| front.push(record.key, record.value));
+        self.put(topic, partition, &front).await.map(drop)
+    }
+
+    /// Does once more what a transform did, from one of its batches on: as one whose worker has died, and which goes
+    /// on where it stood when it last noted that.
+    pub(crate) async fn send_again(&self, from: usize) {
+        let sent = self.link.world.state().sent[from..].to_vec();
+        let mut records = 0;
+        for Sent { topic, partition, batch } in &sent {
+            // Where a topic was not made yet nobody has read it either.
+            if self.log.append(topic, *partition, batch, Durability::Buffered).await.is_ok() {
+                records += batch.len() as u64;
+            }
+        }
+        let state = &mut *self.link.world.state();
+        state.stats.sent_again += records;
+        state.stats.all_sent_again += u64::from(from == 0 && records > 0);
+        let process = self.link.process;
+        state.trace.note("again", &[process, records], || {
+            format!("{process:>4} sends {records} records again, from batch {from} on")
+        });
+    }
+
+    /// Does to a partition of the cluster what befalls it, whoever uses it: to this one, or to any.
+    async fn befall(&self, fault: Fault, topic: &str, partition: u32) -> Result<(), topics::Error> {
+        let mut chosen = (topic.to_owned(), partition);
+        {
+            let rng = &mut self.link.world.state().rng;
+            if rng.bool() {
+                chosen = rng.choice(self.log.partitions()).expect("this one is there");
+            }
+        }
+        let (topic, partition) = chosen;
+        let (start, end) = (self.log.start(&topic, partition).await?, self.log.end(&topic, partition).await?);
+        let state = &mut *self.link.world.state();
+        match fault {
+            Fault::Expires => {
+                let before = if state.rng.bool() { end } else { state.rng.u64(start..=end) };
+                self.log.expire(&topic, partition, before)?;
+            }
+            Fault::LosesTail => self.log.lose_tail(&topic, partition, state.rng.usize(1..4))?,
+            _ => self.log.make_anew(&topic, partition)?,
+        }
+        state.trace.note(&topic, &[start, end], || {
+            format!("     {fault:?}: {topic}, partition {partition}, which went from {start} to {end}")
+        });
+        Ok(())
+    }
+
+    /// What stands at the offset.
+    async fn found(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: Offset,
+    ) -> Result<Option<Fetched>, topics::Error> {
+        let found = self.log.read(topic, partition, from).await;
+        match found {
+            Ok(Some(fetched)) if self.log.style() == Style::Fluvio => {
+                self.cut_otherwise(topic, partition, fetched).await.map(Some)
+            }
+            Err(error) => {
+                let stats = &mut self.link.world.state().stats;
+                match error.kind() {
+                    ErrorKind::BehindStart { .. } => stats.behind_start += 1,
+                    ErrorKind::BeyondEnd { .. } => stats.beyond_end += 1,
+                    _ => {}
+                }
+                Err(error)
+            }
+            found => found,
+        }
+    }
+
+    /// The same, cut as a fetch of the cluster happens to cut it: one record, some, or all that are there.
+    async fn cut_otherwise(
+        &self,
+        topic: &str,
+        partition: u32,
+        fetched: Fetched,
+    ) -> Result<Fetched, topics::Error> {
+        let base = fetched.base;
+        let all = self.log.end(topic, partition).await? - base;
+        let count = {
+            let state = &mut *self.link.world.state();
+            let count = [1, state.rng.u64(1..=all), all][state.rng.usize(0..3)];
+            state.stats.cut_otherwise += u64::from(count != fetched.batch.len() as u64);
+            count
+        };
+        let (mut batch, mut next) = (Batch::default(), base);
+        while let Some(more) = self.log.read(topic, partition, next).await?.filter(|_| next < base + count) {
+            let records = more.batch.iter().take((base + count - next) as usize);
+            records.for_each(|record| batch.push(record.key, record.value));
+            next = more.next.min(base + count);
+        }
+        Ok(Fetched { batch, base, next })
     }
 
     /// A batch that stands on the topic.
@@ -51,7 +179,7 @@ impl Topics {
 use topics::Topics as _;
 
 impl topics::Topics for Topics {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<(), topics::Error> {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, topics::Error> {
         self.link.call(Call::Ask, "create", self.log.create(topic, partition, next)).await
     }
 
@@ -67,27 +195,42 @@ impl topics::Topics for Topics {
         durability: Durability,
     ) -> Result<Offset, topics::Error> {
         let name = format!("append {} to {topic}", batch.len());
-        let append = async |batch: &Batch| self.log.append(topic, partition, batch, durability).await;
+        let add = async |batch: &Batch| self.log.append(topic, partition, batch, durability).await;
         match self.link.meet(Call::Append, &name).await {
-            Some(Fault::Fails) => return Err(crate::world::Injected::injected()),
+            Some(Fault::Fails) => return Err(Injected::injected()),
             Some(Fault::FailsLate) => {
-                append(batch).await?;
-                return Err(crate::world::Injected::injected());
+                self.put(topic, partition, batch).await?;
+                return Err(Injected::injected());
+            }
+            Some(Fault::FailsWithin) => {
+                self.put_front(topic, partition, batch).await?;
+                return Err(Injected::injected());
             }
             Some(Fault::Drops) => return self.log.end(topic, partition).await,
-            Some(Fault::Doubles) => drop(append(batch).await?),
+            Some(Fault::Doubles) => drop(add(batch).await?),
             Some(Fault::Repeats) => {
                 if let Some(earlier) = self.earlier(topic, partition).await? {
-                    append(&earlier).await?;
+                    add(&earlier).await?;
                 }
             }
-            Some(Fault::CrashesWithin | Fault::CrashesLate) => {
-                append(batch).await?;
+            Some(Fault::Resends) => {
+                let from = self.link.world.state().some_sent();
+                self.send_again(from).await;
+            }
+            Some(Fault::CrashesWithin) => {
+                self.put_front(topic, partition, batch).await?;
                 self.link.end().await;
+            }
+            Some(Fault::CrashesLate) => {
+                self.put(topic, partition, batch).await?;
+                self.link.end().await;
+            }
+            Some(fault @ (Fault::Expires | Fault::LosesTail | Fault::MadeAnew)) => {
+                self.befall(fault, topic, partition).await?;
             }
             _ => {}
         }
-        append(batch).await
+        self.put(topic, partition, batch).await
     }
 
     async fn read(
@@ -96,20 +239,24 @@ impl topics::Topics for Topics {
         partition: u32,
         from: Offset,
     ) -> Result<Option<Fetched>, topics::Error> {
-        if self.stalled_until(topic).is_some() {
+        if self.stalled_until(topic, partition).is_some() {
             return Ok(None);
         }
-        let Some(fetched) = self.log.read(topic, partition, from).await? else { return Ok(None) };
+        let Some(fetched) = self.found(topic, partition, from).await? else { return Ok(None) };
         let name = format!("read {} at {from} of {topic}", fetched.batch.len());
         match self.link.meet(Call::Read, &name).await {
-            Some(Fault::Fails) => return Err(crate::world::Injected::injected()),
+            Some(Fault::Fails) => return Err(Injected::injected()),
             Some(Fault::Stalls) => {
-                self.stall(topic);
+                self.stall(topic, partition);
                 return Ok(None);
             }
             Some(Fault::Damages) => {
                 let kind = ErrorKind::Corrupt { resume_at: fetched.next };
                 return Err(topics::Error::new(kind, "injected"));
+            }
+            Some(fault @ (Fault::Expires | Fault::LosesTail | Fault::MadeAnew)) => {
+                self.befall(fault, topic, partition).await?;
+                return self.found(topic, partition, from).await;
             }
             _ => {}
         }
@@ -117,7 +264,7 @@ impl topics::Topics for Topics {
     }
 
     async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, topics::Error> {
-        if let Some(until) = self.stalled_until(topic) {
+        if let Some(until) = self.stalled_until(topic, partition) {
             tokio::time::sleep_until(until).await;
         }
         self.log.wait(topic, partition, beyond).await

@@ -1,12 +1,11 @@
 //! A process: the real stages over the real landing folder, in a runtime of its own, whose clock jumps to
 //! where the next thing is due. Not to run it is to freeze it; to drop it is to kill it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tidegate_connectors::csv::Landing;
 use tidegate_core::contract::Error;
-use tidegate_engine::{Pipeline, Until};
+use tidegate_engine::{Pipeline, Until, already_sent};
 use tidegate_topics as topics;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -89,10 +88,15 @@ async fn run(
     let link = database.link.clone();
     let world = &link.world;
     database.begin().await?;
-    let topics = Topics { link: link.clone(), log, stalled: Mutex::new(HashMap::new()) };
-    let pipeline =
-        Pipeline::open(world.manifest.clone(), Arc::new(topics), Arc::new(database.clone())).await?;
-    let sent = pipeline.already_sent().await?;
+    let topics = Arc::new(Topics::new(link.clone(), log));
+    let (sink, counts) = (Arc::new(database.clone()), Arc::default());
+    let pipeline = Pipeline::open(world.manifest.clone(), topics.clone(), sink, vec![0], counts).await?;
+    if let Some(from) = world.sends_again_from() {
+        topics.send_again(from).await;
+        // Who was taken over meanwhile has sent it to nobody, perhaps.
+        world.state().must_send_again &= !database.memory.may_commit();
+    }
+    let sent = already_sent(&world.manifest, &*topics, &database).await?;
     let landing = Landing::new(world.landing.clone(), world.manifest.clone(), database, sent);
     pipeline.run(&mut landing.with_block_bytes(block_bytes), until, &link.stop).await
 }

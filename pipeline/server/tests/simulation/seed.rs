@@ -93,9 +93,29 @@ struct Machines {
 }
 
 impl Machines {
-    /// Until everything from outside has happened and all is accounted for; then those that were frozen go on.
+    /// Until everything from outside has happened and all is accounted for, and what was sent to the sink was sent
+    /// again; then those that were frozen go on.
     fn run(&mut self) -> Result<(), String> {
-        self.world.happen();
+        while self.world.happen() {
+            self.settle()?;
+            self.compare()?;
+        }
+        for _ in 0..self.world.copies() {
+            let before = self.kept();
+            self.world.state().must_send_again = true;
+            self.settle()?;
+            if self.kept() != before {
+                return Err("what was sent again has changed tables, ledger or dead letters".to_owned());
+            }
+        }
+        while !self.live.is_empty() {
+            self.go_on(0)?;
+        }
+        self.compare()
+    }
+
+    /// Runs processes until one ends with nothing left to do, and all is as it must be.
+    fn settle(&mut self) -> Result<(), String> {
         let mut idle = 0;
         loop {
             let index = self.choose();
@@ -104,22 +124,13 @@ impl Machines {
                 continue;
             }
             if self.is_settled() {
-                self.compare()?;
-                idle = 0;
-                if !self.world.happen() {
-                    break;
-                }
-            } else {
-                idle += 1;
-                if idle > IDLE_MAX {
-                    return Err(format!("nothing is left to do, but {}", self.unsettled()));
-                }
+                return Ok(());
+            }
+            idle += 1;
+            if idle > IDLE_MAX {
+                return Err(format!("nothing is left to do, but {}", self.unsettled()));
             }
         }
-        while !self.live.is_empty() {
-            self.go_on(0)?;
-        }
-        self.compare()
     }
 
     /// A process to run: one that is frozen, or a new one.
@@ -134,7 +145,7 @@ impl Machines {
             self.free.swap_remove(rng.usize(0..free))
         } else {
             self.owners += 1;
-            DataDir { owner: self.owners, log: tidegate_topics::Memory::default() }
+            DataDir { owner: self.owners, log: self.world.topics() }
         };
         state.stats.processes += 1;
         state.stats.takeovers += u64::from(live > 0);
@@ -183,9 +194,9 @@ impl Machines {
         let state = &mut *world.state();
         match state.rng.u8(0..8) {
             0 => {
-                for topic in world.manifest.topics() {
-                    // A topic that was not made yet has nothing to lose.
-                    let _ = dir.log.lose_tail(&topic, 0, state.rng.usize(0..4));
+                for (topic, partition) in dir.log.partitions() {
+                    let lost = dir.log.lose_tail(&topic, partition, state.rng.usize(0..4));
+                    lost.expect("the topic was made");
                 }
                 state.trace.note("power", &[], || "     the power fails".to_owned());
             }
@@ -198,9 +209,15 @@ impl Machines {
         false
     }
 
-    /// Whether all that came from outside was seen.
+    /// Whether all that came from outside was seen, and all sent again that must be.
     fn is_settled(&self) -> bool {
-        self.world.state().outside_is_seen && self.waiting_files().is_empty()
+        let state = self.world.state();
+        state.outside_is_seen && !state.must_send_again && self.waiting_files().is_empty()
+    }
+
+    /// All that the lines came to, with nothing left out. The view is checked at every commit.
+    fn kept(&self) -> impl PartialEq + use<> {
+        self.world.database.look(|state| (state.tables.clone(), state.ledger.clone(), state.letters.clone()))
     }
 
     fn unsettled(&self) -> String {

@@ -13,7 +13,10 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use tidegate_connectors::memory::{Database, Flaw};
 use tidegate_core::manifest::Manifest;
+use tidegate_core::record::Batch;
 use tidegate_engine::Until;
+use tidegate_topics::Memory;
+use tidegate_topics::memory::Style;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +36,8 @@ pub(crate) struct World {
     pub(crate) landing: PathBuf,
     pub(crate) files: Vec<File>,
     pub(crate) flaw: Option<Flaw>,
+    /// The topics of all machines, where these are on Fluvio.
+    cluster: Option<Memory>,
     state: Mutex<State>,
 }
 
@@ -46,10 +51,21 @@ pub(crate) struct State {
     pub(crate) outside: Vec<(usize, Vec<String>)>,
     /// Whether waiting lines were looked at since the last of them.
     pub(crate) outside_is_seen: bool,
+    /// What was sent to the sink, in order: it may be sent again.
+    pub(crate) sent: Vec<Sent>,
+    /// Whether the process that begins next sends all of it again.
+    pub(crate) must_send_again: bool,
     /// What must never be, and was.
     violation: Option<String>,
     pub(crate) trace: Trace,
     pub(crate) stats: Stats,
+}
+
+impl State {
+    /// Some place among what was sent, half of the time the first.
+    pub(crate) fn some_sent(&mut self) -> usize {
+        if self.rng.bool() { 0 } else { self.rng.usize(0..=self.sent.len()) }
+    }
 }
 
 /// How rough it is in a seed.
@@ -60,6 +76,17 @@ struct Climate {
     faulty: u16,
     /// Which faults there are.
     faults: Vec<Fault>,
+    /// How often the transform sends everything again that it has sent, after all else has happened. Where it does so
+    /// at all, processes that begin may go on from an earlier moment too.
+    copies: u32,
+}
+
+/// A batch that stands, or stood, on a topic that the sink reads.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    pub(crate) batch: Batch,
 }
 
 /// What can happen at a call.
@@ -69,6 +96,8 @@ pub(crate) enum Fault {
     Fails,
     /// It was done, but the answer is an error.
     FailsLate,
+    /// The first records of a batch are appended, or none, or all, and the answer is an error.
+    FailsWithin,
     /// The process ends before it is done, in the midst of it, or right after it.
     Crashes,
     CrashesWithin,
@@ -83,15 +112,24 @@ pub(crate) enum Fault {
     Doubles,
     /// An older batch of the topic is appended once more.
     Repeats,
+    /// All that was sent to the sink since some moment is sent again, whole: so does Arroyo when a worker dies.
+    Resends,
     /// A batch is not appended, though the answer says so.
     Drops,
     /// A batch cannot be read: it is damaged.
     Damages,
+    /// Of some topic of the cluster the start is gone, be it read or not, as retention has it.
+    Expires,
+    /// Some topic of the cluster loses its last batches, though they were acknowledged.
+    LosesTail,
+    /// Some topic of the cluster is deleted, and made anew.
+    MadeAnew,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 17] = [
     Fault::Fails,
     Fault::FailsLate,
+    Fault::FailsWithin,
     Fault::Crashes,
     Fault::CrashesWithin,
     Fault::CrashesLate,
@@ -100,8 +138,12 @@ const FAULTS: [Fault; 12] = [
     Fault::Stalls,
     Fault::Doubles,
     Fault::Repeats,
+    Fault::Resends,
     Fault::Drops,
     Fault::Damages,
+    Fault::Expires,
+    Fault::LosesTail,
+    Fault::MadeAnew,
 ];
 
 /// What a call does.
@@ -124,13 +166,22 @@ impl Fault {
             Self::FailsLate | Self::CrashesWithin | Self::CrashesLate => {
                 matches!(call, Call::Append | Call::Commit)
             }
-            Self::Doubles | Self::Repeats | Self::Drops => call == Call::Append,
+            Self::FailsWithin | Self::Doubles | Self::Repeats | Self::Resends | Self::Drops => {
+                call == Call::Append
+            }
             Self::Stalls | Self::Damages => call == Call::Read,
+            Self::Expires | Self::LosesTail | Self::MadeAnew => matches!(call, Call::Append | Call::Read),
         }
     }
 
     fn is_of_topics(self) -> bool {
-        matches!(self, Self::Doubles | Self::Repeats | Self::Drops | Self::Stalls | Self::Damages)
+        let appends =
+            matches!(self, Self::FailsWithin | Self::Doubles | Self::Repeats | Self::Resends | Self::Drops);
+        appends || matches!(self, Self::Stalls | Self::Damages) || self.is_of_cluster()
+    }
+
+    fn is_of_cluster(self) -> bool {
+        matches!(self, Self::Expires | Self::LosesTail | Self::MadeAnew)
     }
 }
 
@@ -175,6 +226,16 @@ pub(crate) struct Stats {
     pub(crate) lines: u64,
     /// By the number of the fault.
     pub(crate) faults: [u64; FAULTS.len()],
+    /// How many seeds are on Fluvio.
+    pub(crate) on_fluvio: u64,
+    /// Of reads there: how many gave batches that were cut otherwise than they were appended.
+    pub(crate) cut_otherwise: u64,
+    /// How many readers found that what they wanted is gone, and that the log ends before where they stood.
+    pub(crate) behind_start: u64,
+    pub(crate) beyond_end: u64,
+    /// Records that were sent to the sink again, and how often all of them were.
+    pub(crate) sent_again: u64,
+    pub(crate) all_sent_again: u64,
 }
 
 impl Stats {
@@ -184,14 +245,31 @@ impl Stats {
         self.takeovers += other.takeovers;
         self.lines += other.lines;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
+        self.on_fluvio += other.on_fluvio;
+        self.cut_otherwise += other.cut_otherwise;
+        self.behind_start += other.behind_start;
+        self.beyond_end += other.beyond_end;
+        self.sent_again += other.sent_again;
+        self.all_sent_again += other.all_sent_again;
     }
 }
 
 impl std::fmt::Display for Stats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { calls, processes, takeovers, lines, faults } = self;
+        let Self { calls, processes, takeovers, lines, faults, .. } = self;
         write!(f, "{lines} lines, {calls} calls, {processes} processes, {takeovers} takeovers")?;
-        FAULTS.iter().zip(faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))
+        FAULTS.iter().zip(faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))?;
+        write!(
+            f,
+            "; {} on Fluvio: {} reads cut otherwise, {} behind the start, {} beyond the end; {} records sent again, \
+             {} times all of them",
+            self.on_fluvio,
+            self.cut_otherwise,
+            self.behind_start,
+            self.beyond_end,
+            self.sent_again,
+            self.all_sent_again
+        )
     }
 }
 
@@ -217,32 +295,58 @@ impl World {
             events.push(Event::Outside(dataset, values));
         }
         rng.shuffle(&mut events);
+        let cluster = rng.bool().then(|| Memory::new(Style::Fluvio));
         // Few kinds of fault or many: one kind may hide what another does.
         let mut faults = FAULTS.to_vec();
+        faults.retain(|fault| cluster.is_some() || !fault.is_of_cluster());
         rng.shuffle(&mut faults);
-        faults.truncate(rng.usize(1..=FAULTS.len()));
+        faults.truncate(rng.usize(1..=faults.len()));
+        let on_fluvio = u64::from(cluster.is_some());
         let state = State {
             climate: Climate {
                 slow: [0, 20, 120][rng.usize(0..3)],
                 faulty: [0, 30, 100, 300][rng.usize(0..4)],
                 faults,
+                copies: [0, 0, 1, 2][rng.usize(0..4)],
             },
             faults: rng.u32(0..60),
             events: events.into(),
             outside: Vec::new(),
             outside_is_seen: true,
+            sent: Vec::new(),
+            must_send_again: false,
             violation: None,
             trace: Trace { hash: seed, lines: is_told.then(Vec::new) },
-            stats: Stats::default(),
+            stats: Stats { on_fluvio, ..Stats::default() },
             rng,
         };
-        let world = Self { manifest, database, landing, files, flaw, state: Mutex::new(state) };
+        let world = Self { manifest, database, landing, files, flaw, cluster, state: Mutex::new(state) };
         world.state().stats.lines = world.files.iter().map(|file| file.lines.len() as u64).sum();
         world
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a seed ends with its first panic")
+    }
+
+    /// The topics of a new machine: its own, or those of the cluster, which all share.
+    pub(crate) fn topics(&self) -> Memory {
+        self.cluster.clone().unwrap_or_default()
+    }
+
+    /// How often everything is sent again at the end.
+    pub(crate) fn copies(&self) -> u32 {
+        self.state().climate.copies
+    }
+
+    /// Where a process that begins goes on sending what was sent before; `None` if it sends nothing again.
+    pub(crate) fn sends_again_from(&self) -> Option<usize> {
+        let state = &mut *self.state();
+        if state.must_send_again {
+            return Some(0);
+        }
+        let does = state.climate.copies > 0 && state.rng.u8(0..8) == 0;
+        does.then(|| state.some_sent())
     }
 
     /// Lets some of what is to come from outside happen, and tells whether there was anything left.
@@ -401,7 +505,7 @@ impl Link {
         if state.rng.u16(0..256) == 0 {
             self.world.happens(state);
         }
-        let Climate { slow, faulty, faults } = &state.climate;
+        let Climate { slow, faulty, faults, .. } = &state.climate;
         let rng = &mut state.rng;
         let delay = (rng.u8(..) < *slow).then(|| match rng.u8(0..16) {
             0 => Duration::from_millis(rng.u64(100..3000)),

@@ -17,7 +17,10 @@ use crate::home::{Home, until};
 
 /// Accepted, rejected, waiting, superseded and healed lines, and rows of another application.
 async fn lived_in() -> Home {
-    let home = company::home().await;
+    live_in(company::home().await).await
+}
+
+async fn live_in(home: Home) -> Home {
     home.drop("departments.csv", "1,Sales\n2,Legal\nx,Bad\n");
     home.drop("jobs.csv", "1,Clerk\n");
     home.drop(
@@ -84,7 +87,7 @@ async fn a_pipeline_that_is_well_passes_with_its_counts() {
 
 #[tokio::test]
 async fn a_database_without_a_pipeline_or_with_another_cannot_be_verified() {
-    let home = company::home().await;
+    let home = company::embedded(company::MANIFEST).await;
     home.run("verify").await.failed_with(1).saying(&["no pipeline has run in this database"]);
     company::drop_example(&home);
     home.ingest().await;
@@ -185,7 +188,7 @@ async fn verify(home: &Home, heal_within: Duration) -> Report {
 
 #[tokio::test]
 async fn a_line_that_has_all_it_waited_for_must_heal_while_a_pipeline_runs() {
-    let home = lived_in().await;
+    let home = live_in(company::embedded(company::MANIFEST).await).await;
     home.query("insert into departments values (9, 'came late')").await;
     let rows = home.run("verify --format json").await.succeeded().rows();
     assert_eq!(count_of(&rows, "the next run heals them"), 1);

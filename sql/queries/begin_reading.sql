@@ -1,0 +1,6 @@
+-- Where reader $1 begins on partitions $3 of topics $2: at $4, where it has never read, and also where it has if $5.
+insert into tidegate.offsets (reader, topic, partition, next)
+select $1, topic, partition, next
+from unnest($2::text[], $3::integer[], $4::bigint[]) as ends (topic, partition, next)
+on conflict (reader, topic, partition) do update set next = excluded.next
+where $5
