@@ -27,6 +27,8 @@ ENV TIDEGATE_CONFIG=/etc/tidegate/tidegate.yaml \
     TIDEGATE_DATA_DIR=/var/lib/tidegate
 # By number, or Kubernetes could not see that it is not root.
 USER 65532:65532
+# HTTP, where the manifest says "http: 0.0.0.0:8088".
+EXPOSE 8088
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tidegate"]
 CMD ["run"]

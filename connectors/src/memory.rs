@@ -444,7 +444,7 @@ struct Transaction<'a> {
     process: &'a Process,
     batch: &'a Batch,
     next: State,
-    tallies: Vec<Tally>,
+    applied: Applied,
     /// How many lines left the waiting set.
     left: u64,
 }
@@ -453,7 +453,8 @@ impl<'a> Transaction<'a> {
     fn run(memory: &'a Memory, batch: &'a Batch) -> Result<(State, Applied, u64), Error> {
         let next = memory.fenced()?.clone();
         let process = &*memory.process;
-        let mut transaction = Self { process, batch, next, tallies: batch.tallies.clone(), left: 0 };
+        let applied = Applied { tallies: batch.tallies.clone(), ..Applied::default() };
+        let mut transaction = Self { process, batch, next, applied, left: 0 };
         for dataset in 0..process.manifest.datasets.len() {
             transaction.rows(dataset);
         }
@@ -464,12 +465,12 @@ impl<'a> Transaction<'a> {
         if process.flaw == Some(Flaw::LedgerForgets) {
             transaction.next.ledger.values_mut().for_each(forget);
         }
-        let Self { next, tallies, left, .. } = transaction;
+        let Self { next, mut applied, left, .. } = transaction;
         let may_heal = |(dataset, tally): (usize, &Tally)| {
             tally.waiting > 0 || (tally.accepted > 0 && is_referenced(&process.manifest, dataset))
         };
-        let may_heal = tallies.iter().enumerate().any(may_heal);
-        Ok((next, Applied { tallies, may_heal }, left))
+        applied.may_heal = applied.tallies.iter().enumerate().any(may_heal);
+        Ok((next, applied, left))
     }
 
     /// What is new of a dataset: written, set aside as waiting, or refused.
@@ -481,24 +482,24 @@ impl<'a> Transaction<'a> {
             if self.is_new(row.position) && seen.insert(row.position) {
                 new.push(row);
             } else {
-                self.tallies[dataset].duplicates += 1;
+                self.applied.tallies[dataset].duplicates += 1;
             }
         }
         let written = self.writable(&new);
         for row in new.iter().filter(|row| written.contains(&row.position)) {
             self.write(row);
             self.settle(row, Fate::Accepted, Vec::new());
-            self.tallies[dataset].accepted += 1;
+            self.applied.tallies[dataset].accepted += 1;
         }
         for row in new.iter().filter(|row| !written.contains(&row.position)) {
             let lacks: Vec<&Wanted> =
                 row.references.iter().filter(|wanted| !self.next.tables.contains_key(&wanted.key)).collect();
             if lacks.is_empty() {
                 self.settle(row, Fate::Rejected, Vec::new());
-                self.tallies[dataset].rejected += 1;
+                self.applied.tallies[dataset].rejected += 1;
             } else {
                 self.settle(row, Fate::Waiting, lacks);
-                self.tallies[dataset].waiting += 1;
+                self.applied.tallies[dataset].waiting += 1;
             }
         }
     }
@@ -569,6 +570,9 @@ impl<'a> Transaction<'a> {
         let awaits = lacks.iter().map(|wanted| wanted.key.clone()).collect();
         let (stage, text) = (row.stage, Some(row.text.clone()));
         let letter = Letter { dataset: row.dataset, status, reasons, stage, text, awaits };
+        if !self.batch.stored {
+            self.applied.count(row.dataset, &letter.reasons);
+        }
         self.next.letters.insert(row.position, letter);
     }
 
@@ -578,10 +582,11 @@ impl<'a> Transaction<'a> {
         for (position, letter) in &batch.letters {
             if self.is_new(*position) {
                 self.note(*position, Fate::Rejected);
+                self.applied.count(letter.dataset, &letter.reasons);
                 self.next.letters.insert(*position, letter.clone());
-                self.tallies[letter.dataset].rejected += 1;
+                self.applied.tallies[letter.dataset].rejected += 1;
             } else {
-                self.tallies[letter.dataset].duplicates += 1;
+                self.applied.tallies[letter.dataset].duplicates += 1;
             }
         }
     }

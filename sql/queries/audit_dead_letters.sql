@@ -1,11 +1,25 @@
--- The dead letters in order: whether the source of each is of the dataset that it names, and whether it waits
--- for nothing.
+-- The dead letters in order: whether the source of each is of the dataset that it names, whether it waits for nothing,
+-- the move of it that is under way, with the status before, and what came of the last that was made.
 select
     letters.source,
     letters.line,
     letters.status,
     coalesce(letters.dataset = sources.dataset, false) as fits,
-    letters.status = 'waiting' and coalesce(letters.awaits, '{}') = '{}' as forgotten
+    letters.status = 'waiting' and coalesce(letters.awaits, '{}') = '{}' as forgotten,
+    open.kind,
+    open.status_before,
+    made.outcome
 from tidegate.dead_letters as letters
 left join tidegate.sources on sources.source = letters.source
+left join tidegate.moves as open
+    on open.source = letters.source and open.line = letters.line and open.done_at is null
+left join (
+    select distinct on (source, line)
+        source,
+        line,
+        outcome
+    from tidegate.moves
+    where outcome <> 'passed_over'
+    order by source, line, move desc
+) as made on made.source = letters.source and made.line = letters.line
 order by letters.source, letters.line

@@ -12,6 +12,12 @@ with marked as (
             where ledger.source = s.source
         )
     returning s.source
+),
+
+-- Nobody reads them any more.
+forgotten as (
+    delete from tidegate.request_lines
+    where source in (select source from marked)
 )
 
 select source from marked

@@ -2,6 +2,7 @@
 -- these read but for views and what is stored for them, and when they were refreshed, in UTC.
 select
     views.*,
+    extract(epoch from views.refresh)::double precision as refresh_seconds,
     to_char(views.refreshed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as refreshed,
     relation.columns,
     relation.types,

@@ -10,6 +10,9 @@ use nix::libc;
 use tidegate_core::manifest::Manifest;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::GeneratedKeys;
+use super::reading::{Content, Unfit};
+
 /// How much is read at once, unless a source is told otherwise.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
@@ -57,6 +60,10 @@ pub(super) struct Opened {
     pub(super) stamp: Stamp,
     /// BLAKE3 of the content.
     pub(super) content: blake3::Hash,
+    /// Whether it is a file of the spool, and not one that somebody has put somewhere.
+    pub(super) spooled: bool,
+    /// What keys are made of for lines that lack one.
+    pub(super) keys: Option<GeneratedKeys>,
 }
 
 impl Opened {
@@ -75,8 +82,20 @@ impl Opened {
     ) -> io::Result<Option<Self>> {
         let file = Arc::new(file);
         let Some(content) = hash(file.clone(), stamp.size).await? else { return Ok(None) };
-        let opened = Self { path, name, dataset, file, stamp, content };
+        let opened = Self { path, name, dataset, file, stamp, content, spooled: false, keys: None };
         Ok((opened.stat()? == stamp).then_some(opened))
+    }
+
+    /// Opens a file of the spool, whose content is known.
+    pub(super) fn spooled(
+        path: PathBuf,
+        name: String,
+        dataset: usize,
+        content: [u8; 32],
+    ) -> io::Result<Self> {
+        let (file, stamp) = open(&path)?;
+        let (file, content) = (Arc::new(file), blake3::Hash::from(content));
+        Ok(Self { path, name, dataset, file, stamp, content, spooled: true, keys: None })
     }
 
     /// The identity of the source that it is. What decides which bytes are a line, and so its number, is
@@ -98,6 +117,30 @@ impl Opened {
 /// What a file says that cannot be looked at in peace.
 pub(super) fn changed() -> io::Error {
     io::Error::other("it changed while it was read")
+}
+
+/// What is wrong with a file of CSV as a whole, before it becomes a source: its header, if anything is.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn unfit(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<Option<String>> {
+    let opened = Opened::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
+    match Content::start(opened, manifest, BLOCK_BYTES) {
+        Ok(_) => Ok(None),
+        Err(Unfit::Refused(fault)) => Ok(Some(fault)),
+        Err(unfit) => Err(unfit.into()),
+    }
+}
+
+/// How many lines a file of CSV has.
+///
+/// # Errors
+///
+/// If it cannot be read, or changes meanwhile.
+pub async fn count_lines(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<u64> {
+    let opened = Opened::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
+    Content::count(opened, manifest, BLOCK_BYTES).await?.ok_or_else(changed)
 }
 
 /// Opens a file to read, if it is a regular one and no link.

@@ -16,12 +16,18 @@ pub(super) struct Order {
     scratch: Fields,
 }
 
-/// Reads a header. `None` if it names the columns just as the manifest does.
+/// Reads a header. `None` if it names the columns just as the manifest does. A column may be missing that is optional,
+/// or the key if that `can_generate`.
 ///
 /// # Errors
 ///
 /// All that is wrong with it, in words.
-pub(super) fn read(record: &[u8], dataset: &Dataset, dialect: Dialect) -> Result<Option<Order>, String> {
+pub(super) fn read(
+    record: &[u8],
+    dataset: &Dataset,
+    dialect: Dialect,
+    can_generate: bool,
+) -> Result<Option<Order>, String> {
     if std::str::from_utf8(record).is_err() {
         return Err("the header is not UTF-8".into());
     }
@@ -40,7 +46,7 @@ pub(super) fn read(record: &[u8], dataset: &Dataset, dialect: Dialect) -> Result
         }
     }
     for (column, field) in dataset.columns.iter().zip(&fields) {
-        if field.is_none() && !column.optional {
+        if field.is_none() && !column.optional && !(can_generate && column.generated.is_some()) {
             faults.push(format!("the header lacks the required column '{}'", column.name));
         }
     }
@@ -65,12 +71,25 @@ fn unknown(name: &str, dataset: &Dataset) -> String {
 }
 
 impl Order {
-    /// Writes a line in the manifest's order, in the dataset's own dialect.
+    /// The manifest's own order, for files without a header.
+    pub(super) fn of_manifest(dataset: &Dataset, dialect: Dialect) -> Self {
+        let width = dataset.columns.len();
+        let null = dataset.csv.null.clone();
+        Self { fields: (0..width).map(Some).collect(), width, dialect, null, scratch: Fields::default() }
+    }
+
+    /// Writes a line in the manifest's order, in the dataset's own dialect. Where it lacks the column of `key`, it gets
+    /// that value.
     ///
     /// # Errors
     ///
     /// If it cannot be told which field is which.
-    pub(super) fn write(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+    pub(super) fn write(
+        &mut self,
+        text: &[u8],
+        key: Option<(usize, &str)>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
         if let Err(unclosed) = self.scratch.split(text, self.dialect) {
             return Err(Reason::new(Code::InvalidCharacter, None, unclosed.to_string(), text));
         }
@@ -83,11 +102,22 @@ impl Order {
             if column > 0 {
                 out.push(self.dialect.delimiter);
             }
-            if let Some(field) = *field {
+            if let Some((its, value)) = key
+                && its == column
+                && field.is_none_or(|field| self.is_missing(field, text))
+            {
+                out.extend_from_slice(value.as_bytes());
+            } else if let Some(field) = *field {
                 self.write_field(self.scratch.get(field, text), self.scratch.is_quoted(field), out);
             }
         }
         Ok(())
+    }
+
+    fn is_missing(&self, field: usize, text: &[u8]) -> bool {
+        let value = self.scratch.get(field, text);
+        let is_null = self.null.as_ref().is_some_and(|null| null.as_bytes() == value);
+        value.is_empty() || (is_null && !self.scratch.is_quoted(field))
     }
 
     /// A field that came without quotes reads the same at any place of a line, so it stays as it is.

@@ -13,9 +13,10 @@ use tidegate_core::validate::Validator;
 use super::done::move_to_done;
 use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
+use super::inbox::{Body, Entered, Inbox};
 use super::passed::Passed;
 use super::pending::{Pending, Read};
-use super::reading::{Content, Progress, Reading, Unfit};
+use super::reading::{Content, Progress, Reading, Unfit, give_lines};
 use super::registry::{Arrival, Registry};
 
 /// The landing folder of a pipeline: gives out the lines of the files that are put there.
@@ -34,6 +35,7 @@ pub struct Landing<R> {
     /// How much of a file is read at once.
     block_bytes: usize,
     folder: Folder,
+    inbox: Arc<Inbox>,
     state: State,
     pending: Pending,
 }
@@ -58,6 +60,10 @@ struct Taken {
 impl<R: Registry> Source for Landing<R> {
     async fn poll(&mut self, drained: bool) -> Result<Polled, Error> {
         loop {
+            // Between the blocks of a file, however long that is.
+            if let Some(intake) = self.give_requests() {
+                return Ok(Polled::Intake(intake));
+            }
             match &self.state {
                 State::Reading(_) => {
                     if let Some(intake) = self.read().await? {
@@ -67,15 +73,21 @@ impl<R: Registry> Source for Landing<R> {
                 State::Registering(_) => self.register().await?,
                 State::Watching => {
                     let asked = self.put_away().await?;
-                    let goes_on = (asked && drained && self.read_again()) || self.take_next().await?;
+                    let goes_on = (asked && drained && self.read_again())
+                        || self.take_spooled()
+                        || self.take_next().await?;
                     if !goes_on {
                         break;
                     }
                 }
             }
         }
-        let is_idle = self.pending.is_empty() && !self.folder.unsettled;
+        let is_idle = self.pending.is_empty() && !self.folder.unsettled && self.inbox.is_empty();
         Ok(if is_idle { Polled::Idle } else { Polled::Waiting })
+    }
+
+    async fn ready(&self) {
+        self.inbox.rung().await;
     }
 }
 
@@ -95,6 +107,7 @@ impl<R: Registry> Landing<R> {
             already_sent,
             block_bytes: BLOCK_BYTES,
             folder: Folder::new(folder),
+            inbox: Arc::default(),
             state: State::Watching,
             pending: Pending::default(),
         }
@@ -110,6 +123,12 @@ impl<R: Registry> Landing<R> {
     /// Takes only the files whose names fall to `partitions`, of so many: others take the rest.
     pub fn sharing(mut self, partitions: Vec<u32>, of: u32) -> Self {
         self.folder.partitions = Some((partitions, of));
+        self
+    }
+
+    /// Gives out the lines of what comes into `inbox` as well, requests before anything else.
+    pub fn with_inbox(mut self, inbox: Arc<Inbox>) -> Self {
+        self.inbox = inbox;
         self
     }
 
@@ -133,12 +152,17 @@ impl<R: Registry> Landing<R> {
     /// Moves files whose every line is accounted for to `done/`. Tells whether the registry was asked.
     async fn put_away(&mut self) -> Result<bool, Error> {
         let Some(complete) = self.pending.take_complete(&self.registry).await? else { return Ok(false) };
-        for (source, read) in complete {
+        complete.requests.iter().for_each(|entered| self.inbox.settle(entered));
+        for (source, read) in complete.files {
             self.already_sent.remove(&source);
             if read.whole {
                 let Read { file, lines, .. } = &read;
                 tracing::info!(source, lines, file = %file.path.display(), "every line is accounted for");
-                self.finish_file(&file.path, &file.name, source, &file.stamp);
+                if file.spooled {
+                    remove_spooled(&file.path);
+                } else {
+                    self.finish_file(&file.path, &file.name, source, &file.stamp);
+                }
                 Failpoint::FilePutAway.pass()?;
             }
         }
@@ -160,6 +184,9 @@ impl<R: Registry> Landing<R> {
 
     /// Opens a file whose lines are on no topic any more and not all in the ledger, to give out these.
     fn read_again(&mut self) -> bool {
+        for entered in self.pending.requests_again() {
+            self.inbox.requeue(entered);
+        }
         while let Some(source) = self.pending.next_again() {
             let Some(read) = self.pending.get(source) else { return false };
             let lines = read.lines;
@@ -195,9 +222,61 @@ impl<R: Registry> Landing<R> {
                     tracing::warn!(
                         source,
                         "'{path}' has lines that are missing from the ledger, and {why}; the source stays \
-                         incomplete: put the file of that content there again"
+                         incomplete: put the file of that content there again, or send it again under its key"
                     );
                     self.pending.remove(source);
+                }
+            }
+        }
+        false
+    }
+
+    /// The lines of requests that have come, of one dataset and not many more than an intake holds.
+    fn give_requests(&mut self) -> Option<Intake> {
+        let first = self.inbox.next_lines()?;
+        let mut intake = Intake { dataset: first.dataset, ..Intake::default() };
+        let mut next = Some(first);
+        while let Some(entered) = next {
+            let Body::Lines(text) = &entered.body else { break };
+            let dataset = &self.manifest.datasets[entered.dataset];
+            let validator = &self.validators[entered.dataset];
+            let lines = (entered.source, &text[..]);
+            give_lines(lines, dataset, validator, self.manifest.max_record_bytes, &mut intake);
+            self.pending.add_request(entered);
+            next = (intake.records.as_bytes().len() < self.block_bytes)
+                .then(|| self.inbox.next_lines())
+                .flatten();
+            if next.as_ref().is_some_and(|entered| entered.dataset != intake.dataset) {
+                next.take().into_iter().for_each(|entered| self.inbox.push_front(entered));
+            }
+        }
+        Some(intake)
+    }
+
+    /// Opens the next file of the spool. `false` if there is none.
+    fn take_spooled(&mut self) -> bool {
+        while let Some(entered) = self.inbox.next_file() {
+            let Entered { source, dataset, name, body } = entered;
+            let Body::File { path, content, known, lines, keys } = body else { continue };
+            let opened = Opened::spooled(path.clone(), name, dataset, content);
+            let content = opened.map_err(Unfit::Failed).and_then(|opened| {
+                Content::start(Opened { keys, ..opened }, &self.manifest, self.block_bytes)
+            });
+            match content {
+                Ok(content) => {
+                    let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
+                    let passed = if known { Passed::up_to(sent_to) } else { Passed::none() };
+                    let reading = Reading::new(source, content, passed, lines.unwrap_or(0).max(sent_to));
+                    self.state = State::Reading(Box::new(reading));
+                    return true;
+                }
+                Err(unfit) => {
+                    let (path, error) = (path.display(), io::Error::from(unfit));
+                    tracing::error!(
+                        source,
+                        "'{path}' in the spool cannot be read: {error}; the source stays incomplete: send it again under \
+                         its key"
+                    );
                 }
             }
         }
@@ -320,6 +399,16 @@ impl<R: Registry> Landing<R> {
     }
 }
 
+/// Removes a file of the spool that is not needed any more.
+pub fn remove_spooled(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("'{}' is not needed any more and cannot be removed: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
 /// Opens a file that was read, if it is still the same.
 fn reopen(read: &Read) -> io::Result<Option<Opened>> {
     let (file, stamp) = file::open(&read.file.path)?;
@@ -330,6 +419,8 @@ fn reopen(read: &Read) -> io::Result<Option<Opened>> {
         file: Arc::new(file),
         stamp,
         content: read.file.content,
+        spooled: read.file.spooled,
+        keys: read.file.keys.clone(),
     };
     Ok((read.whole && stamp == read.file.stamp).then_some(opened))
 }

@@ -100,7 +100,7 @@ impl Lines {
         let ordered = match order {
             Some(order) => {
                 self.ordered.clear();
-                (is_whole && order.write(text, &mut self.ordered).is_ok()).then_some(&self.ordered[..])
+                (is_whole && order.write(text, None, &mut self.ordered).is_ok()).then_some(&self.ordered[..])
             }
             None => is_whole.then_some(text),
         };

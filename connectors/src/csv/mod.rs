@@ -10,9 +10,12 @@
 //! * `reading`: a registered file to lines with their positions. `blocks` gives it the records, `passed`
 //!   tells which lines it need not give out again, `header` puts their columns in order.
 //! * `pending`: files that were read and whose lines are not all accounted for yet.
+//! * [`Inbox`]: what entered another way and is registered: lines in memory, files of the spool.
 //! * [`Lines`]: a file of the folder, or of `done/`, to look back at.
 //! * `again`: files of `done/`, read once more for an audit.
 //! * [`Registry`]: what the landing folder asks of Postgres.
+//! * [`Rows`]: rows to lines, for what enters as JSON or Avro.
+//! * [`GeneratedKeys`]: keys for lines of uploads that lack one.
 //! * [`infer`]: the first rows of a file to a guess of its columns.
 
 mod registry;
@@ -25,11 +28,18 @@ mod blocks;
 mod header;
 mod passed;
 mod pending;
+mod inbox;
 mod lines;
 pub(crate) mod again;
 pub mod infer;
+mod rows;
+mod generated;
 
 pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
-pub use landing::Landing;
+pub use file::{count_lines, unfit};
+pub use generated::GeneratedKeys;
+pub use inbox::{Body, Entered, Inbox};
+pub use landing::{Landing, remove_spooled};
 pub use lines::{FileLine, Lines};
 pub use registry::{Arrival, Registry};
+pub use rows::Rows;

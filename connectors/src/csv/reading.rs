@@ -8,7 +8,7 @@ use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
-use tidegate_core::split::{Dialect, TooLong};
+use tidegate_core::split::{Dialect, Splitter, Step, TooLong};
 use tidegate_core::validate::{Validator, unreadable};
 
 use super::Registry;
@@ -56,6 +56,9 @@ impl Content {
         if dataset.csv.header {
             content.read_header(dataset, dialect)?;
         }
+        if content.opened.keys.is_some() && content.order.is_none() {
+            content.order = Some(Order::of_manifest(dataset, dialect));
+        }
         Ok(content)
     }
 
@@ -64,7 +67,8 @@ impl Content {
         loop {
             match self.blocks.next() {
                 Next::Record(text) => {
-                    let order = header::read(self.blocks.bytes(text), dataset, dialect);
+                    let can_generate = self.opened.spooled;
+                    let order = header::read(self.blocks.bytes(text), dataset, dialect, can_generate);
                     let line = self.blocks.physical_line();
                     self.order = order.map_err(|fault| Unfit::Refused(format!("line {line}: {fault}")))?;
                     return Ok(());
@@ -272,20 +276,14 @@ impl Reading {
         let mut line = text;
         if let (Some(order), None) = (order, &fault) {
             self.ordered.clear();
-            fault = order.write(text, &mut self.ordered).err();
+            let key = self.content.opened.keys.as_ref().map(|keys| keys.of(self.line));
+            let key = key.as_deref().map(|key| (dataset.key, key));
+            fault = order.write(text, key, &mut self.ordered).err();
             line = &self.ordered;
         }
         match fault {
-            None => intake.records.push_with(validator.key_of(line), |value| {
-                Line { attempt: 0, position, text: line }.write(value);
-            }),
-            Some(Reason { code, message, value, .. }) => {
-                let message = format!("{}: {message}", self.place());
-                let reasons = vec![Reason::new(code, None, message, value.as_bytes())];
-                let made = (Event::Rejected, Stage::Source);
-                let letter = DeadLetter::new(made, position, &dataset.name, text, reasons, SystemTime::now());
-                intake.dead_letters.push_with(b"", |json| letter.write(json));
-            }
+            None => give(intake, validator, position, line),
+            Some(fault) => refuse(intake, dataset, (position, text), fault, &self.place()),
         }
     }
 
@@ -303,6 +301,48 @@ impl Reading {
     /// A quoted field may span lines, so people need both numbers.
     fn place(&self) -> String {
         format!("record {} (physical line {})", self.line, self.content.blocks.physical_line())
+    }
+}
+
+fn give(intake: &mut Intake, validator: &Validator, position: Position, text: &[u8]) {
+    let line = Line { attempt: 0, position, text };
+    intake.records.push_with(validator.key_of(text), |value| line.write(value));
+}
+
+/// A line that is no text, at a `place` for people.
+fn refuse(
+    intake: &mut Intake,
+    dataset: &Dataset,
+    (position, text): (Position, &[u8]),
+    Reason { code, message, value, .. }: Reason,
+    place: &str,
+) {
+    let reasons = vec![Reason::new(code, None, format!("{place}: {message}"), value.as_bytes())];
+    let made = (Event::Rejected, Stage::Source);
+    let letter = DeadLetter::new(made, position, &dataset.name, text, reasons, SystemTime::now());
+    intake.dead_letters.push_with(b"", |json| letter.write(json));
+}
+
+/// Gives out the lines of a request, `text`: in the dataset's dialect and order, without a header, each within
+/// `max_record_bytes`.
+pub(super) fn give_lines(
+    (source, text): (u64, &[u8]),
+    dataset: &Dataset,
+    validator: &Validator,
+    max_record_bytes: usize,
+    intake: &mut Intake,
+) {
+    let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
+    let mut splitter = Splitter::new(dialect, max_record_bytes);
+    let (mut rest, mut line) = (text, 0);
+    while let Step::Record { text, consumed } = splitter.next(rest, true) {
+        line += 1;
+        let (position, text) = (Position::new(source, line), &rest[text]);
+        match unreadable(text) {
+            None => give(intake, validator, position, text),
+            Some(fault) => refuse(intake, dataset, (position, text), fault, &format!("row {line}")),
+        }
+        rest = &rest[consumed..];
     }
 }
 

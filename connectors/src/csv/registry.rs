@@ -37,6 +37,24 @@ pub trait Registry: Send + Sync {
     fn ledger_chunk(&self, source: u64, line: u64) -> impl Future<Output = Result<Chunk, Error>> + Send;
 }
 
+impl<R: Registry> Registry for std::sync::Arc<R> {
+    async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
+        R::register(self, file).await
+    }
+
+    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
+        R::finish(self, source, lines).await
+    }
+
+    async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {
+        R::complete(self, sources).await
+    }
+
+    async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {
+        R::ledger_chunk(self, source, line).await
+    }
+}
+
 impl Registry for Postgres {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
         let Arrival { dataset, name, identity, bytes, .. } = file;

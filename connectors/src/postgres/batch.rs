@@ -71,8 +71,36 @@ pub(super) struct Letter {
     pub(super) length: Option<u64>,
     pub(super) blake3: Option<String>,
     pub(super) reasons: Vec<Reason>,
-    /// Whether it stands in the table already, as waiting.
-    pub(super) stored: bool,
+    /// Where it stands already; `None` if it is new.
+    pub(super) stored: Option<Stored>,
+}
+
+/// A dead letter that stands in its table already, and is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    /// The set of the ledger that its line is in.
+    pub(super) set: Fate,
+    /// The replay that it is claimed for; `None` where it may heal.
+    pub(super) claim: Option<Claim>,
+}
+
+/// A replay that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// Its number in `tidegate.moves`.
+    pub(super) number: i64,
+    /// Whether the text is another than the letter's.
+    pub(super) edited: bool,
+}
+
+impl Stored {
+    /// A waiting line, whose references may be there by now.
+    pub(super) const WAITING: Self = Self { set: Fate::Waiting, claim: None };
+
+    /// The status that the letter has until it is settled.
+    pub(super) fn status(self) -> &'static str {
+        if self.claim.is_some() { "claimed" } else { "waiting" }
+    }
 }
 
 /// Reads deliveries.
@@ -125,7 +153,7 @@ impl<'a> Reader<'a> {
                     length: letter.length,
                     blake3: letter.blake3,
                     reasons: letter.reasons,
-                    stored: false,
+                    stored: None,
                 }),
                 None => warn!("skipped a dead letter of another's making"),
             }

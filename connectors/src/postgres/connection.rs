@@ -13,10 +13,23 @@ use super::watchdog::Watchdog;
 const SESSION: &str = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off \
                        -c default_transaction_isolation=read\\ committed";
 const CONNECTIONS_MAX: usize = 8;
+/// How many readers there may be at once, how long one waits for its turn, and how long a statement of theirs may take.
+const READERS_MAX: usize = 3;
+const READ_TURN_WITHIN: Duration = Duration::from_secs(10);
+const READ_SESSION: &str = "-c default_transaction_read_only=on -c statement_timeout=30s";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a pool for `url`, a connection string as libpq takes it. Connects only when it is used.
 pub(super) fn pool(url: &str) -> Result<Pool, Error> {
+    open(url, "", CONNECTIONS_MAX, Duration::from_secs(60))
+}
+
+/// The same for who only reads, and is not to stand in anybody's way.
+pub(super) fn pool_of_readers(url: &str) -> Result<Pool, Error> {
+    open(url, READ_SESSION, READERS_MAX, READ_TURN_WITHIN)
+}
+
+fn open(url: &str, session: &str, connections_max: usize, turn_within: Duration) -> Result<Pool, Error> {
     let mut config = Config::from_str(url).map_err(|error| {
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         Error::halt(format!("the database url cannot be read: {cause}; write postgres://user@host:5432/name"))
@@ -27,8 +40,8 @@ pub(super) fn pool(url: &str) -> Result<Pool, Error> {
         ));
     }
     let options = match config.get_options() {
-        Some(given) => format!("{SESSION} {given}"),
-        None => SESSION.to_owned(),
+        Some(given) => format!("{SESSION} {given} {session}"),
+        None => format!("{SESSION} {session}"),
     };
     config.options(options).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
     if config.get_application_name().is_none() {
@@ -37,10 +50,10 @@ pub(super) fn pool(url: &str) -> Result<Pool, Error> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_connect(config, Watchdog::default(), recycling);
     Pool::builder(manager)
-        .max_size(CONNECTIONS_MAX)
+        .max_size(connections_max)
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(CONNECT_TIMEOUT))
-        .wait_timeout(Some(Duration::from_secs(60)))
+        .wait_timeout(Some(turn_within))
         .build()
         .map_err(|error| Error::halt(error.to_string()))
 }

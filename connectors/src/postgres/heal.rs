@@ -5,7 +5,7 @@ use tidegate_core::dead_letter::{Event, Stage};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::position::Position;
 
-use super::batch::{Letter, Reader};
+use super::batch::{Letter, Reader, Stored};
 use super::{Error, Postgres};
 
 /// How many waiting lines one transaction accepts, at most.
@@ -13,7 +13,15 @@ const ROUND_LINES: i64 = 20_000;
 
 impl Postgres {
     /// Accepts all waiting lines whose references exist; gives how many left the waiting set.
+    ///
+    /// **What was asked for is done here too**, so that every holder of the leases does it, however it runs.
     pub(super) async fn heal_all(&self) -> Result<u64, Error> {
+        self.make_moves().await?;
+        self.heal_waiting().await
+    }
+
+    /// The same, of waiting lines alone.
+    pub(super) async fn heal_waiting(&self) -> Result<u64, Error> {
         let mut total = 0;
         loop {
             let mut healed = 0;
@@ -54,7 +62,7 @@ impl Postgres {
                     length: None,
                     blake3: None,
                     reasons: Vec::new(),
-                    stored: true,
+                    stored: Some(Stored::WAITING),
                 });
             }
             healed += self.commit(&reader.finish()).await?.left;

@@ -1,5 +1,8 @@
 //! What `tidegate check` finds out about a database, without changing it.
 
+use tidegate_core::manifest::{Dataset, Generated};
+
+use super::table::TableSql;
 use super::views::{self, Maintained};
 use super::{Error, Postgres, SERVER_VERSION_MIN, table};
 
@@ -97,7 +100,7 @@ impl Postgres {
     async fn inspect_table(
         &self,
         connection: &super::Connection,
-        dataset: &tidegate_core::manifest::Dataset,
+        dataset: &Dataset,
         views: &[&Maintained],
     ) -> Result<Vec<Finding>, Error> {
         let manifest = &self.inner.manifest;
@@ -119,6 +122,38 @@ impl Postgres {
                 format!("rows are not written the cheap way: {reasons}"),
             )
         };
-        Ok(vec![Finding::new(subject, Grade::Good, "fits the manifest"), cheap])
+        let mut findings = vec![Finding::new(subject, Grade::Good, "fits the manifest"), cheap];
+        findings.extend(self.inspect_generated(connection, dataset).await?);
+        Ok(findings)
+    }
+
+    /// Whether keys that are generated come to one that is there already: its row would be overwritten.
+    async fn inspect_generated(
+        &self,
+        connection: &super::Connection,
+        dataset: &Dataset,
+    ) -> Result<Option<Finding>, Error> {
+        let key = dataset.key_column();
+        let Some(Generated::Sequence { start }) = key.generated else { return Ok(None) };
+        let mut next = start;
+        // Before the first run there is no such table.
+        let there = "select to_regclass('tidegate.generated_keys') is not null";
+        if connection.query_one(there, &[]).await?.get(0) {
+            let sql = "select next from tidegate.generated_keys where dataset = $1";
+            let taken = connection.query_opt(sql, &[&dataset.name]).await?;
+            next = next.max(taken.map_or(i64::MIN, |row| row.get(0)));
+        }
+        let TableSql { name: table, key: column, .. } = TableSql::new(dataset);
+        let sql = format!("select max({column})::bigint from {table} where {column} >= $1::bigint");
+        let largest: Option<i64> = connection.query_one(&sql, &[&next]).await?.get(0);
+        Ok(largest.map(|largest| {
+            let message = format!(
+                "{} has a row with the key {largest}, and the next key that is generated is {next}: a row pushed \
+                 without a key would one day take the place of one that is there; set 'generated: {{start: N}}' of \
+                 {} to a number above {largest}",
+                dataset.table.name, key.name
+            );
+            Finding::new(format!("generated keys of {}", dataset.name), Grade::Warning, message)
+        }))
     }
 }

@@ -189,6 +189,17 @@ impl Postgres {
         Ok(Error::LeaseLost(named(other.map(|(other, _)| other).as_ref())))
     }
 
+    /// Who has taken over a lease of this handle, if somebody has.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn taken_by(&self) -> Result<Option<Holder>, Error> {
+        let connection = self.connection().await?;
+        let other = self.other_holder(&connection).await?;
+        Ok(other.filter(|(_, in_force)| *in_force).map(|(other, _)| other))
+    }
+
     /// Gives the leases back, so that whoever comes next need not wait.
     ///
     /// # Errors

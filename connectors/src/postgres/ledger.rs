@@ -21,8 +21,8 @@ struct Change {
     held: Chunk,
     /// Lines of the batch that are new.
     entered: Chunk,
-    /// Lines of the batch that leave the waiting set.
-    settled: Vec<(u64, Fate)>,
+    /// Lines of the batch that go from one set to another.
+    settled: Vec<(u64, Fate, Fate)>,
 }
 
 impl Draft {
@@ -67,15 +67,17 @@ impl Draft {
         }
     }
 
-    /// Whether a line waits.
-    pub(super) fn waits(&self, position: Position) -> bool {
-        self.chunks.get(&key_of(position)).is_some_and(|c| c.held.fate(position.line) == Some(Fate::Waiting))
+    /// What became of a line before this transaction.
+    pub(super) fn fate(&self, position: Position) -> Option<Fate> {
+        self.chunks.get(&key_of(position))?.held.fate(position.line)
     }
 
-    /// Moves a waiting line to another set.
-    pub(super) fn settle(&mut self, position: Position, fate: Fate) {
-        if let Some(change) = self.chunks.get_mut(&key_of(position)) {
-            change.settled.push((position.line, fate));
+    /// Moves a line from one set to another, if it is another.
+    pub(super) fn settle(&mut self, position: Position, from: Fate, to: Fate) {
+        if let Some(change) = self.chunks.get_mut(&key_of(position))
+            && from != to
+        {
+            change.settled.push((position.line, from, to));
         }
     }
 
@@ -102,8 +104,8 @@ impl Draft {
             if !chunk.absorb(&change.entered) {
                 return Err(Error::LedgerChanged);
             }
-            for (line, fate) in change.settled {
-                if !chunk.shift(line, Fate::Waiting, fate) {
+            for (line, from, to) in change.settled {
+                if !chunk.shift(line, from, to) {
                     return Err(Error::LedgerChanged);
                 }
             }

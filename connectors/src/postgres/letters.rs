@@ -1,11 +1,16 @@
 //! Dead letters into their table.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Transaction;
 use tidegate_core::dead_letter::{Event, Reason};
 use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
 
 use super::Error;
-use super::batch::Letter;
+use super::batch::{Letter, Stored};
+use super::ledger::Draft;
+use super::moves::{Outcome, newer::Newer};
 
 /// The rows of one statement, column by column.
 #[derive(Default)]
@@ -74,50 +79,124 @@ impl<'a> NewLetters<'a> {
     }
 }
 
-/// What became of dead letters that waited.
+/// The dead letters of a batch that stand in the table, held to the commit as they were when the batch was read.
+///
+/// Somebody may heal, claim or discard one meanwhile: that one is left alone.
+pub(super) struct HeldLetters(HashSet<Position>);
+
+impl HeldLetters {
+    pub(super) async fn hold(tx: &Transaction<'_>, letters: &[Letter]) -> Result<Self, Error> {
+        let stored = || letters.iter().filter_map(|letter| Some((letter, letter.stored?)));
+        if stored().next().is_none() {
+            return Ok(Self(HashSet::new()));
+        }
+        let sources: Vec<i64> = stored().map(|(letter, _)| letter.position.source as i64).collect();
+        let lines: Vec<i64> = stored().map(|(letter, _)| letter.position.line as i64).collect();
+        let statuses: Vec<&str> = stored().map(|(_, stored)| stored.status()).collect();
+        let attempts: Vec<i32> = stored().map(|(letter, _)| letter.attempt as i32).collect();
+        let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_letters.sql")).await?;
+        let held = tx.query(&statement, &[&sources, &lines, &statuses, &attempts]).await?;
+        let position = |row: &tokio_postgres::Row| {
+            Position::new(row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64)
+        };
+        Ok(Self(held.iter().map(position).collect()))
+    }
+
+    /// Fails if a claimed line is not where its replay expects it. What waits is left to 'tidegate verify': it is
+    /// looked at again and again, and nobody waits for it.
+    pub(super) fn assert_agree(&self, letters: &[Letter], ledger: &Draft) -> Result<(), Error> {
+        let agrees = |letter: &Letter| match letter.stored {
+            Some(Stored { set, claim: Some(_) }) if self.has(letter.position) => {
+                ledger.fate(letter.position) == Some(set)
+            }
+            _ => true,
+        };
+        if letters.iter().all(agrees) { Ok(()) } else { Err(Error::LedgerChanged) }
+    }
+
+    /// Whether the letter of a line is held.
+    pub(super) fn has(&self, position: Position) -> bool {
+        self.0.contains(&position)
+    }
+}
+
+/// What became of dead letters that stood in the table.
 #[derive(Default)]
 pub(super) struct Settled<'a> {
     source: Vec<i64>,
     line: Vec<i64>,
+    was: Vec<&'static str>,
     status: Vec<&'static str>,
     reasons: Vec<Option<String>>,
     awaits: Vec<Option<&'a str>>,
+    /// The lines that replays have edited.
+    edited: Vec<Option<&'a str>>,
     left: u64,
+    moves: Moves,
+}
+
+/// The replays that were made.
+#[derive(Default)]
+struct Moves {
+    number: Vec<i64>,
+    outcome: Vec<&'static str>,
+    by_source: Vec<Option<i64>>,
+    by_line: Vec<Option<i64>>,
 }
 
 impl<'a> Settled<'a> {
-    /// A letter whose line was accepted.
-    pub(super) fn healed(&mut self, letter: &Letter) {
-        self.push(letter, "healed", None, None);
+    /// A letter whose line was accepted; `newer` is the line that holds the row, if it is a newer one.
+    pub(super) fn accepted(&mut self, letter: &'a Letter, stored: Stored, newer: &Newer) {
+        let newer = newer.get(&letter.position);
+        let outcome = if newer.is_some() { Outcome::Superseded } else { Outcome::Accepted };
+        let status = if stored.claim.is_some() { "replayed" } else { "healed" };
+        self.push((letter, stored), (status, outcome), None, None, newer);
         self.left += 1;
     }
 
-    /// A letter that breaks another rule.
-    pub(super) fn rejected(&mut self, letter: &Letter, reasons: &[Reason]) {
-        self.push(letter, "rejected", Some(as_json(reasons)), None);
+    /// A letter that breaks a rule.
+    pub(super) fn rejected(&mut self, letter: &'a Letter, stored: Stored, reasons: &[Reason]) {
+        self.push((letter, stored), ("rejected", Outcome::Rejected), Some(as_json(reasons)), None, None);
         self.left += 1;
     }
 
-    /// A letter that goes on waiting, for what it lacks now.
-    pub(super) fn waits(&mut self, letter: &Letter, reasons: &[Reason], awaits: Option<&'a str>) {
-        self.push(letter, "waiting", Some(as_json(reasons)), awaits);
+    /// A letter that waits, or goes on waiting, for what it lacks now.
+    pub(super) fn waits(
+        &mut self,
+        letter: &'a Letter,
+        stored: Stored,
+        reasons: &[Reason],
+        awaits: Option<&'a str>,
+    ) {
+        self.push((letter, stored), ("waiting", Outcome::Waiting), Some(as_json(reasons)), awaits, None);
+        self.left += u64::from(stored.claim.is_some());
     }
 
     fn push(
         &mut self,
-        letter: &Letter,
-        status: &'static str,
+        (letter, stored): (&'a Letter, Stored),
+        (status, outcome): (&'static str, Outcome),
         reasons: Option<String>,
         awaits: Option<&'a str>,
+        newer: Option<&Position>,
     ) {
         self.source.push(letter.position.source as i64);
         self.line.push(letter.position.line as i64);
+        self.was.push(stored.status());
         self.status.push(status);
         self.reasons.push(reasons);
         self.awaits.push(awaits);
+        let edited = stored.claim.is_some_and(|claim| claim.edited);
+        self.edited.push(letter.text.as_deref().filter(|_| edited));
+        if let Some(claim) = stored.claim {
+            self.moves.number.push(claim.number);
+            self.moves.outcome.push(outcome.as_str());
+            self.moves.by_source.push(newer.map(|newer| newer.source as i64));
+            self.moves.by_line.push(newer.map(|newer| newer.line as i64));
+        }
     }
 
-    /// How many wait no more.
+    /// How many left where they stood.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
@@ -126,13 +205,22 @@ impl<'a> Settled<'a> {
         if self.source.is_empty() {
             return Ok(());
         }
-        let statement = tx.prepare_cached(include_str!("../../../sql/queries/settle_waiting.sql")).await?;
-        let changed = tx
-            .query(&statement, &[&self.source, &self.line, &self.status, &self.reasons, &self.awaits])
-            .await?;
-        let left = changed.iter().filter(|row| row.get::<_, &str>(0) != "waiting").count() as u64;
-        // Somebody else moved one of them: look again.
-        if left == self.left { Ok(()) } else { Err(Error::LedgerChanged) }
+        let statement = tx.prepare_cached(include_str!("../../../sql/queries/settle_letters.sql")).await?;
+        let Self { source, line, was, status, reasons, awaits, edited, left, moves } = self;
+        let changed =
+            tx.query(&statement, &[&source, &line, &was, &status, &reasons, &awaits, &edited]).await?;
+        let changed = changed.iter().filter(|row| row.get(0)).count() as u64;
+        // They were held, so nobody else can have moved one.
+        if changed != left {
+            return Err(Error::LedgerChanged);
+        }
+        let Moves { number, outcome, by_source, by_line } = moves;
+        if number.is_empty() {
+            return Ok(());
+        }
+        let statement = tx.prepare_cached(include_str!("../../../sql/queries/end_moves.sql")).await?;
+        let ended = tx.execute(&statement, &[&number, &outcome, &by_source, &by_line]).await?;
+        if ended == number.len() as u64 { Ok(()) } else { Err(Error::LedgerChanged) }
     }
 }
 

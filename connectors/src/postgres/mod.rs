@@ -3,22 +3,29 @@
 //! # Layout
 //!
 //! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
-//! * `registry`: sources and their numbers, offsets.
+//! * `registry`: sources and their numbers, offsets. `requests`: those that enter with their lines.
+//! * `tokens`: who may use the HTTP API.
 //! * `leases`: who may commit; `group`: how instances of a stage share its partitions.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
 //!   (records to rows), `ledger`, `references`, `cheap` (with `beside`) and `ordinary`
 //!   (the two ways to write rows), `settle` (fates) and `letters` (dead letters).
-//! * `heal`: waiting lines whose references came.
+//! * `heal`: waiting lines whose references came. [`moves`]: dead letters that somebody replays or discards.
+//! * [`filter`]: which dead letters are meant. [`export`]: all of them, as a stream.
 //! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
 //! * [`table`]: the datasets' tables. [`report`]: what the commands show. [`trace`]: what is known of a line.
-//! * [`verify`]: the audit of all of it.
+//! * [`verify`]: the audit of all of it. `snapshot`: all of it at one moment, for a backup; `refill`: and back.
+//! * [`restores`]: restores that were asked for.
 //! * [`private`]: a Postgres of our own, from the machine's binaries or fetched.
 
 mod error;
 mod connection;
 mod watchdog;
 mod registry;
+mod requests;
+mod keyed;
+mod receipts;
+mod tokens;
 mod leases;
 mod group;
 mod sink;
@@ -31,12 +38,19 @@ mod ordinary;
 mod letters;
 mod settle;
 mod heal;
+pub mod filter;
+pub mod export;
+pub mod moves;
 pub mod views;
 pub mod table;
 pub mod report;
+mod totals;
 pub mod trace;
 pub mod inspect;
 pub mod verify;
+pub(crate) mod snapshot;
+pub(crate) mod refill;
+pub mod restores;
 
 pub mod fetch;
 pub mod private;
@@ -56,10 +70,15 @@ pub use batch::Batch;
 pub use connection::Connection;
 pub use error::Error;
 pub use group::{Member, Membership, Share};
+pub use keyed::{Before, Keyed};
 pub use leases::Holder;
 use leases::Leases;
+pub use receipts::{LineFate, Receipt};
 pub use registry::{Registered, Registration, SourceKind};
+pub use requests::{Answer, Incomplete, NewSource, Request, source_identity};
 use table::TableSql;
+pub use tokens::{Role, Token};
+pub use totals::LedgerTotal;
 use views::{Maintained, Step, View};
 
 mod migrations {
@@ -103,8 +122,23 @@ impl Postgres {
     ///
     /// If the url cannot be read.
     pub fn new(url: &str, manifest: Arc<Manifest>, owner: Uuid) -> Result<Self, Error> {
+        Ok(Self::of(connection::pool(url)?, manifest, owner))
+    }
+
+    /// The same for who only reads: with few connections of its own, on which nothing may take long, so that many who
+    /// look do not stand in the way of the pipeline.
+    ///
+    /// # Errors
+    ///
+    /// If the url cannot be read.
+    pub fn readers(&self, url: &str) -> Result<Self, Error> {
+        let Inner { manifest, owner, .. } = &*self.inner;
+        Ok(Self::of(connection::pool_of_readers(url)?, manifest.clone(), *owner))
+    }
+
+    fn of(pool: Pool, manifest: Arc<Manifest>, owner: Uuid) -> Self {
         let inner = Inner {
-            pool: connection::pool(url)?,
+            pool,
             tables: manifest.datasets.iter().map(TableSql::new).collect(),
             validators: Validators {
                 as_given: manifest.datasets.iter().map(Validator::new).collect(),
@@ -117,7 +151,7 @@ impl Postgres {
         };
         let partitions: Vec<u32> = (0..inner.manifest.partitions()).collect();
         let leases = Leases::of(&Stage::ALL, &partitions);
-        Ok(Self { inner: Arc::new(inner), leases: Arc::new(leases) })
+        Self { inner: Arc::new(inner), leases: Arc::new(leases) }
     }
 
     /// The same database for who acts as one stage, for some partitions: transactions hold the leases of these, in

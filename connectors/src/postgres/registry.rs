@@ -3,12 +3,12 @@
 use deadpool_postgres::GenericClient;
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::failpoint::Failpoint;
-use tidegate_core::ledger::{Chunk, Fate, chunk_of};
+use tidegate_core::ledger::{Chunk, chunk_of};
 
 use super::{Error, Postgres};
 
 /// Waits for whoever registers at the moment, so that the next number is one more than the last.
-const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
+pub(super) const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
 
 /// A source as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,12 @@ pub struct Registered {
 pub enum SourceKind {
     /// A file of the landing folder.
     File,
+    /// A file that was sent over HTTP.
+    Upload,
+    /// Rows that were sent over HTTP.
+    Request,
+    /// Rows of a backup, or of another tool's Avro file.
+    Restore,
 }
 
 impl SourceKind {
@@ -58,6 +64,9 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Upload => "upload",
+            Self::Request => "request",
+            Self::Restore => "restore",
         }
     }
 }
@@ -111,15 +120,22 @@ impl Postgres {
         Ok(Failpoint::SourceFinished.pass()?)
     }
 
-    /// All sources, in the order of their numbers.
+    /// All sources, in the order of their numbers. Where topics are embedded, of those that are complete and no files,
+    /// which may be very many, only the last source and the ones with a number or an identity that is `noted` elsewhere.
     ///
     /// # Errors
     ///
     /// If Postgres cannot be asked.
-    pub async fn registered(&self) -> Result<Vec<Registered>, Error> {
+    pub async fn registered<'a>(
+        &self,
+        noted: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> Result<Vec<Registered>, Error> {
         let number = |value: i64| value as u64;
         let sql = include_str!("../../../sql/queries/registered_sources.sql");
-        let rows = self.connection().await?.query(sql, &[]).await?;
+        let (numbers, identities): (Vec<i64>, Vec<&[u8]>) =
+            noted.map(|(source, identity)| (source as i64, identity)).unzip();
+        let all = self.inner.manifest.fluvio.is_some();
+        let rows = self.connection().await?.query(sql, &[&numbers, &identities, &all]).await?;
         let registered = rows.iter().map(|row| Registered {
             source: number(row.get(0)),
             dataset: row.get(1),
@@ -198,15 +214,13 @@ impl Postgres {
         row.map_or_else(|| Ok(Chunk::default()), |row| super::ledger::decode(&row))
     }
 
-    /// How many lines of each fate a source has, in the order of [`Fate::ALL`].
+    /// How many lines of each fate a source has, in the order of [`Fate::ALL`](tidegate_core::ledger::Fate::ALL).
     ///
     /// # Errors
     ///
     /// If Postgres cannot be asked.
     pub async fn counts(&self, source: u64) -> Result<[u64; 4], Error> {
-        let sql = include_str!("../../../sql/queries/source_status.sql");
-        let row = self.connection().await?.query_one(sql, &[&vec![source as i64]]).await?;
-        Ok(Fate::ALL.map(|fate| row.get::<_, i64>(fate.as_str()) as u64))
+        Ok(self.receipts_of(&[source]).await?.pop().map_or([0; 4], |receipt| receipt.fates))
     }
 }
 

@@ -12,13 +12,15 @@ use tracing::debug;
 use super::batch::{Batch, Reader, Verdicts};
 use super::error::Kind;
 use super::ledger::Draft;
+use super::letters::HeldLetters;
+use super::moves::newer;
 use super::references::Siblings;
 use super::registry::store_offsets;
 use super::{Connection, Error, Inner, Postgres, beside, cheap, ordinary, references, settle, table};
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
-const LEDGER_DISAGREES: &str = "the ledger and the dead letters disagree about a line of the batch; \
+pub(super) const LEDGER_DISAGREES: &str = "the ledger and the dead letters disagree about a line of the batch; \
     'tidegate verify' says where: restore the schema tidegate from a backup";
 /// For how many batches the ordinary way is taken, at most, after the cheap way failed.
 const DETOUR_MAX: u32 = 64;
@@ -114,7 +116,7 @@ impl Sink for Postgres {
 /// What one transaction did.
 pub(super) struct Committed {
     pub(super) applied: Applied,
-    /// How many dead letters wait no more.
+    /// How many dead letters left where they stood.
     pub(super) left: u64,
 }
 
@@ -180,17 +182,20 @@ impl Attempt<'_> {
     async fn run(&mut self, connection: &mut Connection, failed: &[bool]) -> Result<Committed, Error> {
         // For healing too: a process that was taken over may not even know the views any more.
         let mut tx = self.postgres.fenced(connection).await?;
+        let held = HeldLetters::hold(&tx, &self.batch.letters).await?;
         let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
+        held.assert_agree(&self.batch.letters, &ledger)?;
         let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
         for (dataset, failed) in failed.iter().enumerate() {
-            let mut verdicts = self.undecided(dataset, &mut ledger);
+            let mut verdicts = self.undecided(dataset, &held, &mut ledger);
             self.check_references(&tx, (dataset, Siblings::Count), &mut verdicts).await?;
             self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
             all_verdicts.push(verdicts);
         }
         Failpoint::RowsWritten.pass()?;
-        let committed =
-            settle::settle(&tx, &self.inner.manifest, self.batch, &mut ledger, &all_verdicts).await?;
+        let newer = newer::rows(&tx, self.inner, self.batch, &all_verdicts).await?;
+        let known = settle::Known { batch: self.batch, held: &held, verdicts: &all_verdicts, newer: &newer };
+        let committed = settle::settle(&tx, &self.inner.manifest, known, &mut ledger).await?;
         if !self.batch.consumed.is_empty() {
             store_offsets(&tx, SINK_READER, &self.batch.consumed).await?;
         }
@@ -203,13 +208,16 @@ impl Attempt<'_> {
     }
 
     /// Drops what the ledger holds; the rest is accepted until a step says otherwise.
-    fn undecided(&self, dataset: usize, ledger: &mut Draft) -> Verdicts {
+    fn undecided(&self, dataset: usize, held: &HeldLetters, ledger: &mut Draft) -> Verdicts {
         let rows = &self.batch.rows[dataset];
         let mut verdicts = Verdicts { accepted: Vec::with_capacity(rows.lines.len()), ..Verdicts::default() };
         for (i, row) in rows.lines.iter().enumerate() {
-            let is_stored = row.letter.is_some_and(|letter| self.batch.letters[letter as usize].stored);
-            let is_new = if is_stored { ledger.waits(row.position) } else { ledger.enter(row.position) };
-            if is_new {
+            let stored = row.letter.and_then(|letter| self.batch.letters[letter as usize].stored);
+            let is_undecided = match stored {
+                Some(stored) => held.has(row.position) && ledger.fate(row.position) == Some(stored.set),
+                None => ledger.enter(row.position),
+            };
+            if is_undecided {
                 verdicts.accepted.push(i as u32);
             } else {
                 verdicts.duplicates += 1;

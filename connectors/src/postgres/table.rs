@@ -46,6 +46,11 @@ impl TableSql {
     }
 }
 
+/// The name of a dataset's table, quoted.
+pub(crate) fn table_name(dataset: &Dataset) -> String {
+    qualified(&dataset.table)
+}
+
 fn qualified(table: &Table) -> String {
     match &table.schema {
         Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
 use super::error::{Kind, postgres_kind};
+use super::moves::Move;
 use super::{Error, Postgres};
 
 /// How many dead letters are read at once. A text may be `max_record_bytes` long.
@@ -51,12 +52,14 @@ pub struct WhichSources<'a> {
 }
 
 /// What became of a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TracedLine {
     /// The set of the ledger that holds it; none while it is in flight.
     pub fate: Option<Fate>,
     /// The dead letter that it is, or was.
     pub letter: Option<TracedLetter>,
+    /// What somebody did with it, oldest first.
+    pub moves: Vec<Move>,
 }
 
 /// A dead letter.
@@ -129,7 +132,8 @@ impl Postgres {
             updated_at: row.get("updated_at"),
             changed: row.get("changed"),
         });
-        Ok(TracedLine { fate, letter })
+        let moves = if letter.is_some() { self.moves_of(position).await? } else { Vec::new() };
+        Ok(TracedLine { fate, letter, moves })
     }
 
     /// How Postgres spells a key of a dataset; `None` if the text is no value of the key's type.

@@ -16,7 +16,8 @@
 //!   and no other row of the table has the same. A row without one is another writer's. An accepted line
 //!   need not have a row: a newer one may hold it.
 //! * `dead_letters`: each has its line in the ledger, in the set of its status; each rejected, waiting or
-//!   discarded line has its dead letter.
+//!   discarded line has its dead letter. A claimed letter has a replay under way, which knows its set; a replayed or
+//!   discarded one has the move that made it so.
 //! * `references`: each value of a referencing column is a key of the dataset it references, whoever wrote
 //!   it.
 //! * `views`: each view gives the rows that its query gives over the tables alone. In place of its store
@@ -41,12 +42,12 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{ClientWrapper, Transaction};
 use tidegate_core::manifest::Manifest;
 use tokio_postgres::IsolationLevel;
 
 use super::table::{self, TableSql};
-use super::{Connection, Error, Postgres};
+use super::{Error, Postgres};
 
 /// So many violations, and so many notes, are listed for each check; the others are counted.
 const LISTED_MAX: usize = 20;
@@ -236,7 +237,7 @@ impl Postgres {
 }
 
 /// A transaction that sees one moment and changes nothing.
-async fn snapshot(connection: &mut Connection) -> Result<Transaction<'_>, Error> {
+pub(super) async fn snapshot(connection: &mut ClientWrapper) -> Result<Transaction<'_>, Error> {
     let read = connection.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     Ok(read.start().await?)
 }

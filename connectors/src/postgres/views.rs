@@ -21,6 +21,7 @@ mod meaning;
 mod triggers;
 mod upkeep;
 mod explain;
+mod read;
 mod afresh;
 
 use std::sync::atomic::AtomicI64;
@@ -32,6 +33,7 @@ pub(super) use apply::{Options, apply};
 pub use explain::{Explanation, InDatabase, StoreExplanation};
 pub use file::View;
 pub(super) use meaning::{set_search_path, settings};
+pub use read::{Order, Page, Rows, Unreadable};
 use store::Store;
 pub(super) use upkeep::end_with_us;
 pub use upkeep::{Due, Refreshed};

@@ -33,7 +33,7 @@ datasets:
 
 pub(crate) struct Fixture {
     pub(crate) sink: Postgres,
-    url: String,
+    pub(crate) url: String,
     manifest: String,
     client: tokio_postgres::Client,
 }

@@ -3,8 +3,10 @@
 pub(crate) mod fixture;
 mod conformance;
 mod group;
+mod moves;
 mod outcome;
 mod refusals;
+mod rows;
 mod values;
 mod views;
 mod waiting;

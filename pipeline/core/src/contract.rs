@@ -1,7 +1,9 @@
 //! What the engine asks of the world outside. Connectors keep these contracts; the engine knows no more.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
+use crate::dead_letter::{Code, Reason};
 use crate::record::Batch;
 
 /// Why something outside did not work, and whether it is worth trying again.
@@ -12,6 +14,15 @@ pub struct Error {
     pub retry: bool,
     /// What happened and what to do, with its causes.
     pub message: String,
+}
+
+impl Applied {
+    /// Counts a dead letter of a dataset that was written newly.
+    pub fn count(&mut self, dataset: usize, reasons: &[Reason]) {
+        for reason in reasons {
+            *self.reasons.entry((dataset, reason.code)).or_default() += 1;
+        }
+    }
 }
 
 impl Error {
@@ -55,6 +66,12 @@ pub trait Source: Send {
     /// `drained` tells that every line given out so far has passed the sink. What the ledger lacks then
     /// is on no topic any more, and the source gives it out again.
     fn poll(&mut self, drained: bool) -> impl Future<Output = Result<Polled, Error>> + Send;
+
+    /// Resolves when something has come since the last poll. A source that does not know is asked now and then
+    /// all the same.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// How far a reader has read: its next offset on a partition of a topic.
@@ -109,6 +126,8 @@ pub struct Tally {
 pub struct Applied {
     /// By dataset.
     pub tallies: Vec<Tally>,
+    /// How many dead letters were written newly, by dataset and reason. One with two reasons counts for both.
+    pub reasons: BTreeMap<(usize, Code), u64>,
     /// Whether waiting lines may have found their references by it.
     pub may_heal: bool,
 }

@@ -79,6 +79,32 @@ impl Code {
         Self::InvalidCharacter,
         Self::ConstraintViolation,
     ];
+
+    /// Its text, which is stable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongColumnCount => "wrong_column_count",
+            Self::MissingValue => "missing_value",
+            Self::InvalidInteger => "invalid_integer",
+            Self::InvalidNumber => "invalid_number",
+            Self::InvalidTimestamp => "invalid_timestamp",
+            Self::InvalidDate => "invalid_date",
+            Self::InvalidTime => "invalid_time",
+            Self::InvalidBoolean => "invalid_boolean",
+            Self::InvalidUuid => "invalid_uuid",
+            Self::InvalidJson => "invalid_json",
+            Self::OutOfRange => "out_of_range",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::NotAllowed => "not_allowed",
+            Self::PatternMismatch => "pattern_mismatch",
+            Self::UnknownReference => "unknown_reference",
+            Self::RecordTooLong => "record_too_long",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidCharacter => "invalid_character",
+            Self::ConstraintViolation => "constraint_violation",
+        }
+    }
 }
 
 /// One reason against a line.

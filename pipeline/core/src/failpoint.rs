@@ -43,6 +43,8 @@ failpoints! {
     SourceRegistered = "source-registered",
     /// The journal knows a source that has its number, and no line has entered.
     SourceJournaled = "source-journaled",
+    /// An upload is on disk, and not registered.
+    UploadSpooled = "upload-spooled",
     /// The header of a batch is in its segment, the batch is not.
     BatchHalfWritten = "batch-half-written",
     /// A segment is begun, and nothing is in it.
@@ -73,12 +75,38 @@ failpoints! {
     SegmentTrimmed = "segment-trimmed",
     /// Waiting lines are healed, and nobody knows.
     WaitingHealed = "waiting-healed",
+    /// A move of a dead letter is asked for, and nobody has been told.
+    MoveAsked = "move-asked",
+    /// The list of a bulk move is fixed, and nobody has been told.
+    MovesListed = "moves-listed",
+    /// The next lines of a bulk move are claimed, not yet committed.
+    MovesClaimed = "moves-claimed",
+    /// Dead letters are discarded, not yet committed.
+    LettersDiscarded = "letters-discarded",
+    /// Dead letters were replayed or discarded, and nobody knows.
+    MovesMade = "moves-made",
     /// The changes of a view are folded, not yet committed.
     ViewFolded = "view-folded",
     /// A source is complete, its file is where it was.
     SourceCompleted = "source-completed",
     /// A file is moved to `done/`.
     FilePutAway = "file-put-away",
+    /// A file of a backup is written, the others are not.
+    BackupFileWritten = "backup-file-written",
+    /// All of a backup is on disk, not yet under its name.
+    BackupOnDisk = "backup-on-disk",
+    /// A backup is under its name, and nobody knows.
+    BackupPublished = "backup-published",
+    /// An old backup is out of sight, and not removed.
+    BackupHidden = "backup-hidden",
+    /// A file of a restore is converted, and not in the spool.
+    RestoreConverted = "restore-converted",
+    /// A file of a restore is registered, the others are not.
+    RestoreEntered = "restore-entered",
+    /// All rows of an exact restore are written, not yet committed.
+    RestoreFilled = "restore-filled",
+    /// An exact restore is committed, and nobody knows.
+    RestoreCommitted = "restore-committed",
 }
 
 /// A step failed because a test wanted it to.

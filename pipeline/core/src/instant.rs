@@ -31,6 +31,11 @@ pub(crate) const fn year_max(kind: Kind) -> i64 {
 }
 
 impl Instant {
+    /// The point in time so many nanoseconds after the beginning of a day, which is given as days since 1970-01-01.
+    pub fn new(days: i64, nanoseconds: i64) -> Self {
+        Self { days, nanoseconds }
+    }
+
     /// Reads a text of that kind:
     ///
     /// * `date`: `YYYY-MM-DD`;
@@ -63,14 +68,16 @@ impl Instant {
         if is_within { Ok(instant) } else { Err(Misfit::Range) }
     }
 
-    /// Its one spelling as a value of that kind, which [`Instant::parse`] reads: `2021-07-27`,
-    /// `16:02:08`, `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction where there is one.
-    pub(crate) fn text(self, kind: Kind) -> String {
+    /// Its one spelling as a value of that kind, which a line may have: `2021-07-27`, `16:02:08`,
+    /// `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction where there is one. Before the year 1
+    /// `BC` follows: Postgres reads that, and a line may not have it.
+    pub fn text(self, kind: Kind) -> String {
+        let (date, era) = date_text(self.days);
         match kind {
-            Kind::Date => date_text(self.days),
+            Kind::Date => date + era,
             Kind::Time => time_text(self.nanoseconds),
-            Kind::Timestamptz => format!("{}T{}Z", date_text(self.days), time_text(self.nanoseconds)),
-            _ => format!("{}T{}", date_text(self.days), time_text(self.nanoseconds)),
+            Kind::Timestamptz => format!("{date}T{}Z{era}", time_text(self.nanoseconds)),
+            _ => format!("{date}T{}{era}", time_text(self.nanoseconds)),
         }
     }
 
@@ -201,8 +208,8 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// The inverse, Howard Hinnant's `civil_from_days`.
-fn date_text(days: i64) -> String {
+/// The inverse, Howard Hinnant's `civil_from_days`; and what is to stand at the end if that is before the year 1.
+fn date_text(days: i64) -> (String, &'static str) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -211,7 +218,8 @@ fn date_text(days: i64) -> String {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    let (year, era) = if year < 1 { (1 - year, " BC") } else { (year, "") };
+    (format!("{year:04}-{month:02}-{day:02}"), era)
 }
 
 fn time_text(nanoseconds: i64) -> String {

@@ -9,6 +9,9 @@
 //! * [`Kind`]: the type of a column.
 //! * [`Rules`]: what a value must keep to, besides its type.
 //! * [`Fluvio`]: the cluster that holds the topics, if one does.
+//! * [`Http`]: where HTTP is served, if it is.
+//! * [`Backup`]: how often backups are made, if they are.
+//! * [`Generated`]: how a key comes to a row that brings none.
 //! * [`Fault`]: what is wrong with a manifest, and where.
 //! * [`keys`]: every key of the grammar, for the parser and the published JSON Schema.
 //! * [`starter`]: a first manifest, inferred from samples of files.
@@ -17,7 +20,10 @@
 
 mod kind;
 mod rules;
+mod generated;
 mod fluvio;
+mod http;
+mod backup;
 
 mod fault;
 pub mod keys;
@@ -36,8 +42,11 @@ use globset::GlobMatcher;
 
 pub use crate::decimal::{compare_decimals, is_decimal};
 pub use crate::instant::Instant;
+pub use backup::{Backup, Codec};
 pub use fault::{Fault, Faults, nearest};
 pub use fluvio::{Compression, Engine, Fluvio, PARTITIONS_MAX, Tls};
+pub use generated::Generated;
+pub use http::{Http, HttpTls};
 pub use kind::Kind;
 pub use rules::{Bound, Rules};
 
@@ -60,6 +69,10 @@ pub struct Manifest {
     pub max_record_bytes: usize,
     /// The cluster that holds the topics; `None` where they are embedded.
     pub fluvio: Option<Fluvio>,
+    /// Where HTTP is served; `None` where it is not.
+    pub http: Option<Http>,
+    /// How often backups are made; `None` where they are made on demand alone.
+    pub backup: Option<Backup>,
     /// In the order of reference depth, then as written: a dataset stands behind all it references.
     pub datasets: Vec<Dataset>,
 }
@@ -117,6 +130,8 @@ pub struct Column {
     pub optional: bool,
     /// The index, in [`Manifest::datasets`], of the dataset whose key a value must be.
     pub references: Option<usize>,
+    /// How a value comes to a row that brings none. On the key alone.
+    pub generated: Option<Generated>,
     /// What a value must keep to, besides its type.
     pub rules: Rules,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Sink};
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_topics::Topics;
 use tokio::time::Instant;
@@ -43,11 +44,17 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             let idle = next.is_none();
             if let Some(delivery) = next.take() {
                 // The next delivery is read while this one is committed.
-                let applying = tokio::spawn(apply(self.sink.clone(), delivery.batch, self.stop.clone()));
+                let applying = tokio::spawn(apply(
+                    self.sink.clone(),
+                    delivery.batch,
+                    self.progress.clone(),
+                    self.stop.clone(),
+                ));
                 tokio::task::yield_now().await; // or it would wait for this thread
                 next = self.gather().await?;
                 let Some(applied) = applying.await.map_err(unexpected)?? else { break };
                 self.committed(&applied, &delivery.consumed).await?;
+                self.progress.counts().batch(Stage::Sink, delivery.begun.elapsed());
             }
             if next.is_none() {
                 next = self.gather().await?;
@@ -74,6 +81,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
 
     /// What there is to deliver, parents first, up to a limit; `None` if there is nothing.
     async fn gather(&mut self) -> Result<Option<Prepared<S::Batch>>, Error> {
+        let begun = Instant::now();
         let mut delivery = Delivery::default();
         let mut room = ROWS_BYTES;
         let partitions = self.dead_letters.len();
@@ -97,7 +105,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         }
         delivery.consumed = self.consumed();
         let batch = self.sink.read(&delivery);
-        Ok(Some(Prepared { batch, consumed: delivery.consumed }))
+        Ok(Some(Prepared { batch, consumed: delivery.consumed, begun }))
     }
 
     fn cursors(&self) -> impl Iterator<Item = &Cursor> {
@@ -126,6 +134,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             self.progress.healed(wanted);
         }
         if let Some(lines) = healed.filter(|lines| *lines > 0) {
+            self.progress.counts().heal(lines);
             info!(lines, "waiting lines found their references");
         }
         persist!("upkeep", &self.stop, self.sink.tidy().await)?;
@@ -137,17 +146,27 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
 struct Prepared<B> {
     batch: B,
     consumed: Vec<Consumed>,
+    /// When its records were first looked for.
+    begun: Instant,
 }
 
 /// Commits a batch, however long that takes. `None` if the run was stopped before.
 async fn apply<S: Sink>(
     sink: Arc<S>,
     batch: S::Batch,
+    progress: Arc<Progress>,
     stop: CancellationToken,
 ) -> Result<Option<Applied>, Error> {
     let mut failed = false;
-    let applied: Result<Option<Applied>, Error> =
-        persist!("writing to Postgres", &stop, sink.apply(&batch).await.inspect_err(|_| failed = true));
+    let applied: Result<Option<Applied>, Error> = persist!("writing to Postgres", &stop, {
+        let begun = Instant::now();
+        let applied = sink.apply(&batch).await;
+        match &applied {
+            Ok(_) => progress.counts().transaction(begun.elapsed()),
+            Err(_) => failed = true,
+        }
+        applied
+    });
     // A try whose answer was lost may have been committed, and the next one finds its lines to be duplicates,
     // which heal nothing.
     Ok(applied?.map(|applied| Applied { may_heal: applied.may_heal || failed, ..applied }))

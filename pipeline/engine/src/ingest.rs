@@ -1,10 +1,11 @@
 //! The first stage: lines from a source onto the raw topics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use tidegate_core::contract::{Error, Intake, Offsets, Polled, Sink, Source};
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Batch;
@@ -12,6 +13,7 @@ use tidegate_topics::{Durability, Topics};
 use tokio_util::sync::CancellationToken;
 
 use crate::Until;
+use crate::counts::Flow;
 use crate::cursor::topics_error;
 use crate::patience::persist;
 use crate::progress::Progress;
@@ -69,6 +71,7 @@ impl<I: Source, T: Topics, S: Sink + Offsets> Ingest<'_, I, T, S> {
     /// a file is moved away only when the ledger holds its lines, and what a power failure takes from a
     /// topic is read again.
     async fn append(&mut self, intake: &Intake) -> Result<(), Error> {
+        let begun = Instant::now();
         let raw_topic = self.manifest.raw_topic(&self.manifest.datasets[intake.dataset]);
         let outputs = [
             (raw_topic, &intake.records, Failpoint::RawAppended),
@@ -79,7 +82,9 @@ impl<I: Source, T: Topics, S: Sink + Offsets> Ingest<'_, I, T, S> {
             done.pass()?;
         }
         self.others.sent();
-        self.progress.enter(intake.records.len() + intake.dead_letters.len());
+        let lines_out = intake.records.len() as u64;
+        let flow = Flow { lines_in: lines_out + intake.dead_letters.len() as u64, lines_out };
+        self.progress.counts().pass(Stage::Source, intake.dataset, flow, begun.elapsed());
         Ok(())
     }
 
@@ -100,6 +105,7 @@ impl<I: Source, T: Topics, S: Sink + Offsets> Ingest<'_, I, T, S> {
     async fn pause(&self) {
         tokio::select! {
             biased;
+            () = self.source.ready() => {}
             () = self.others.changed() => {}
             () = tokio::time::sleep(PAUSE) => {}
             () = self.stop.cancelled() => {}

@@ -10,6 +10,7 @@
 //! know the world outside by the contracts of `tidegate_core::contract` alone. Whatever a stage does twice
 //! after a crash, the ledger drops; so each flushes its outputs before it notes how far it has read.
 
+mod counts;
 mod cursor;
 pub mod deliver;
 pub mod ingest;
@@ -29,6 +30,7 @@ use tidegate_core::record::Line;
 use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 
+pub use counts::{Counts, Flow, Lag, SecondsByStage};
 use cursor::{Cursor, topics_error};
 use deliver::Deliver;
 pub use deliver::HEAL_EVERY;
@@ -36,7 +38,6 @@ use ingest::Ingest;
 use patience::persist;
 use process::Process;
 pub use process::READER as TRANSFORM_READER;
-pub use progress::Counts;
 use progress::Progress;
 use standing::{Shared, Standing, readers};
 
@@ -114,6 +115,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
             others: Standing::<S>::Here(self.progress.clone()),
             stop: stop.clone(),
         };
+        Stage::ALL.into_iter().for_each(|stage| self.progress.show(stage));
         // Each stage has a task of its own: one that waits or computes does not hold up the others.
         let process = tokio::spawn(self.process(&stop, Vec::new()).run());
         let deliver = tokio::spawn(self.deliver(&stop).run());
@@ -138,6 +140,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
         stop: &CancellationToken,
     ) -> Result<(), Error> {
         let Self { manifest, topics, sink, progress, .. } = self;
+        progress.show(Stage::Source);
         let others =
             Standing::Shared(Shared { manifest: manifest.clone(), sink, known: None, moved_at: None });
         let ingest = Ingest { source, manifest, topics, progress, others, stop: stop.clone() };
@@ -153,6 +156,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
         let Some(others) = persist!("opening the topics", stop, self.others().await)? else { return Ok(()) };
         let stop = stop.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
+        self.progress.show(Stage::Transform);
         ended(tokio::spawn(self.process(&stop, others).run())).await
     }
 
@@ -178,6 +182,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
     pub async fn sink(self, stop: &CancellationToken) -> Result<(), Error> {
         let stop = stop.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
+        self.progress.show(Stage::Sink);
         ended(tokio::spawn(self.deliver(&stop).run())).await
     }
 

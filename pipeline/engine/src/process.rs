@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidegate_core::contract::{Consumed, Error, Offsets, Sink};
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::references::KnownKeys;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::counts::Flow;
 use crate::cursor::{Cursor, any_readable, read, topics_error};
 use crate::ingest::append;
 use crate::patience::persist;
@@ -102,6 +104,7 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                 self.progress.process(i, self.raw[i].next); // a gap may have been passed over
                 continue;
             };
+            let begun = Instant::now();
             let dataset = i / self.partitions;
             let outcome = transform.apply(dataset, &batch, SystemTime::now());
             if outcome.foreign > 0 {
@@ -125,6 +128,8 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                 }
                 done.pass()?;
             }
+            let flow = Flow { lines_in: batch.len() as u64, lines_out: outcome.accepted.len() as u64 };
+            self.progress.counts().pass(Stage::Transform, dataset, flow, begun.elapsed());
             self.progress.process(i, self.raw[i].next);
             return Ok(true);
         }

@@ -1,50 +1,15 @@
-//! How far the stages of this process have come, for each other and for whoever watches.
+//! How far the stages of this process have come, for each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_core::contract::{Applied, Consumed, Error, Tally};
+use tidegate_core::contract::{Applied, Consumed, Error};
+use tidegate_core::dead_letter::Stage;
 use tidegate_topics::{Offset, Topics};
 use tokio::sync::Notify;
 
+use crate::counts::Counts;
 use crate::cursor::{Cursor, topics_error};
-
-/// What a process has done, for whoever watches it.
-#[derive(Debug, Default)]
-pub struct Counts {
-    entered: AtomicU64,
-    /// By dataset, what this run has committed.
-    tallies: Mutex<Vec<Tally>>,
-}
-
-impl Counts {
-    /// How many lines entered in this run.
-    pub fn entered(&self) -> u64 {
-        self.entered.load(Ordering::Relaxed)
-    }
-
-    /// What was committed of each dataset in this run.
-    pub fn tallies(&self) -> Vec<Tally> {
-        self.locked_tallies().clone()
-    }
-
-    fn locked_tallies(&self) -> MutexGuard<'_, Vec<Tally>> {
-        // Numbers to look at: half an addition by a stage that panicked does no harm.
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, tallies: &[Tally]) {
-        let mut sums = self.locked_tallies();
-        let datasets = sums.len().max(tallies.len());
-        sums.resize(datasets, Tally::default());
-        for (sum, tally) in sums.iter_mut().zip(tallies) {
-            sum.accepted += tally.accepted;
-            sum.rejected += tally.rejected;
-            sum.waiting += tally.waiting;
-            sum.duplicates += tally.duplicates;
-        }
-    }
-}
 
 /// How far the stages have come. Offsets are published only after what they stand for is durable enough:
 /// of the transform when its outputs are on their topics, of the sink when it has committed.
@@ -102,8 +67,14 @@ impl Progress {
         self.changed.notified().await;
     }
 
-    pub(crate) fn enter(&self, lines: usize) {
-        self.counts.entered.fetch_add(lines as u64, Ordering::Relaxed);
+    /// What this process has done, for whoever watches it.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Lets whoever watches see how far a stage is that this process runs now.
+    pub(crate) fn show(self: &Arc<Self>, stage: Stage) {
+        self.counts.watch(self, stage);
     }
 
     /// Publishes how far a cursor of the transform is, by its number.
@@ -115,7 +86,7 @@ impl Progress {
     ///
     /// `consumed` names the sink's cursors in their order.
     pub(crate) fn deliver(&self, applied: &Applied, consumed: &[Consumed]) {
-        self.counts.add(&applied.tallies);
+        self.counts.commit(applied);
         if applied.may_heal {
             self.want_healing();
         }
@@ -148,6 +119,16 @@ impl Progress {
     pub(crate) fn healed(&self, wanted: u64) {
         self.healing_done.store(wanted, Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// How far the readers of a stage are; none of the source, which reads no topic.
+    pub(crate) fn marks_of(&self, stage: Stage) -> Vec<Consumed> {
+        let marks = match stage {
+            Stage::Source => return Vec::new(),
+            Stage::Transform => &self.processed,
+            Stage::Sink => &self.delivered,
+        };
+        marks.iter().map(Mark::at).collect()
     }
 
     /// How far transform and sink are, in the order of the stream.

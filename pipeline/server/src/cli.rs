@@ -1,16 +1,21 @@
 //! The commands and their flags.
 
+mod backups;
+mod letters;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_connectors::postgres::Role;
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::PARTITIONS_MAX;
-use tidegate_core::position::Position;
 
 use crate::trace::place::Place;
+pub use backups::{BackupArguments, CodecName, RestoreArguments};
+pub use letters::{LettersArguments, LettersCommand, LettersFormat, MoveArguments, ReplayArguments, Which};
 
 /// Streams CSV into Postgres with every line accounted for exactly once.
 #[derive(Debug, Parser)]
@@ -91,7 +96,7 @@ pub enum Command {
     View(ViewArguments),
     /// Show all sources and what became of their lines
     Sources(FormatArguments),
-    /// Show lines that are not in their table, with the reasons
+    /// Show lines that are not in their table, with the reasons; replay, discard and export them
     DeadLetters(LettersArguments),
     /// Show the topics, and what is on them
     Topic(TopicArguments),
@@ -99,9 +104,74 @@ pub enum Command {
     Trace(TraceArguments),
     /// Run the transform on an Arroyo cluster: the job's SQL, its functions, and deploying both
     Arroyo(ArroyoArguments),
+    /// Write all tables to Avro files, as they are at one moment
+    Backup(BackupArguments),
+    /// Bring rows of Avro files back, or an empty database as it was
+    Restore(RestoreArguments),
+    /// Say who may use the HTTP API: make, list and delete tokens
+    Token(TokenArguments),
     /// Write example data of any size: departments, jobs and employees
     #[command(hide = true)]
     Generate(GenerateArguments),
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token, and show it this once
+    #[command(after_help = "\
+Examples:
+  tidegate token create loader --role ingest                  for who sends rows
+  tidegate token create dashboard --role read --expires-in 90d
+  tidegate token create admin --role operate                  may do everything
+
+Only the hash of a token is kept. A running pipeline knows of it within a second or two.")]
+    Create {
+        /// What people know it by
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// How long it is good for: 12h, 90d
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        expires_in: Option<Duration>,
+    },
+    /// List tokens
+    List(FormatArguments),
+    /// Delete a token: whoever shows it is not known any more
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Send rows, and see what became of them
+    Ingest,
+    /// Look at everything
+    Read,
+    /// All of it: move dead letters, back up, restore
+    Operate,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Ingest => Self::Ingest,
+            RoleName::Read => Self::Read,
+            RoleName::Operate => Self::Operate,
+        }
+    }
 }
 
 /// How a result is written to stdout.
@@ -395,48 +465,6 @@ refreshed view is not compared: it is as old as its last refresh, which is noted
 fn parse_filter(text: &str) -> Result<(String, String), String> {
     let (column, value) = text.split_once('=').ok_or("write column=value, for example year=2021")?;
     Ok((column.to_owned(), value.to_owned()))
-}
-
-/// Flags of `dead-letters`.
-#[derive(Debug, Args)]
-pub struct LettersArguments {
-    /// What to show [default: list]
-    #[command(subcommand)]
-    pub command: Option<LettersCommand>,
-    /// How to write the result
-    #[arg(long, value_enum, default_value_t, global = true)]
-    pub format: Format,
-}
-
-/// What to show of the dead letters.
-#[derive(Debug, Subcommand)]
-pub enum LettersCommand {
-    /// One row for each reason of each dead letter, oldest position first
-    List {
-        /// Of this dataset
-        #[arg(long)]
-        dataset: Option<String>,
-        /// With this reason, for example missing_value
-        #[arg(long)]
-        code: Option<String>,
-        /// With this status: rejected, waiting, healed
-        #[arg(long)]
-        status: Option<String>,
-        /// Of this source
-        #[arg(long)]
-        source: Option<i64>,
-        /// At most so many rows
-        #[arg(long, default_value_t = 1000)]
-        limit: i64,
-    },
-    /// One dead letter, whole
-    Show {
-        /// Where the line stands, for example 3:117
-        #[arg(value_name = "SOURCE:LINE")]
-        position: Position,
-    },
-    /// How many there are, by dataset, status and reason
-    Summary,
 }
 
 /// Flags of `topic`.

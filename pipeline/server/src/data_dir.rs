@@ -150,6 +150,11 @@ impl DataDir {
         self.path.join("sources.jsonl")
     }
 
+    /// Where the data directory is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the topics are.
     pub fn topics(&self) -> PathBuf {
         self.path.join(&self.identity.topics)

@@ -4,7 +4,9 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use tidegate_connectors::postgres::filter::LetterFilter;
 use tidegate_connectors::postgres::private::{Options, Server};
+use tidegate_connectors::postgres::views::Rows;
 use tidegate_engine::Until;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
@@ -116,12 +118,13 @@ async fn show(settings: &Settings) -> Result<(), Failure> {
     output::print(&output::table(&outcome.datasets))?;
     output::print(&format!("{}\n", outcome.in_words()))?;
     output::print("\nDead letters by reason:\n")?;
-    output::print(&output::table(&postgres.dead_letter_summary().await?))?;
+    output::print(&output::table(&postgres.dead_letter_summary(&LetterFilter::default()).await?))?;
+    let year = Rows { filters: vec![("year".to_owned(), YEAR.to_owned())], ..Rows::default() };
     for (view, title) in [
         ("hires_by_quarter", "Hires by department, job and quarter"),
         ("departments_above_mean", "Departments that hired more than the mean"),
     ] {
-        let mut relation = postgres.view(view, &[("year".to_owned(), YEAR.to_owned())]).await?;
+        let mut relation = postgres.view_rows(view, &year).await?.rows;
         let more = relation.rows.len().saturating_sub(ROWS_SHOWN);
         relation.rows.truncate(ROWS_SHOWN);
         output::print(&format!("\n{title}, {YEAR}:\n{}", output::table(&relation)))?;

@@ -5,10 +5,11 @@
 //! * [`cli`]: the commands and their flags. [`settings`]: what they and the manifest come to.
 //! * [`run`]: the pipeline itself: data directory, leases, stages, progress, summary.
 //! * [`stages`]: the same over a cluster, where instances of a stage share its partitions.
-//!   `refresher` refreshes materialized views beside it.
+//!   `refresher` refreshes materialized views beside it, `mover` moves dead letters.
 //! * [`journal`]: what Postgres has said of sources. [`recover`]: a Postgres that is older than that.
 //! * [`demo`]: the same over the example, with a Postgres of its own.
 //! * [`check`], [`init`], [`show`]: look at a pipeline, begin one, look into one.
+//! * [`letters`]: dead letters, and what is done with them.
 //! * [`views`]: the metric views. [`verify`]: audit a pipeline. [`trace`]: the story of a line.
 //! * [`arroyo`]: the transform on an Arroyo cluster.
 //! * [`output`]: tables, CSV and JSON on stdout, which nothing else writes to.
@@ -21,7 +22,15 @@ pub mod run;
 pub mod stages;
 pub mod journal;
 pub mod recover;
+mod spool;
+mod intake;
+mod errands;
+pub mod backups;
+pub mod restore;
+pub mod http;
+pub mod tokens;
 mod refresher;
+mod mover;
 mod watch;
 pub mod demo;
 pub mod check;
@@ -29,6 +38,7 @@ pub mod status;
 pub mod verify;
 pub mod init;
 pub mod show;
+pub mod letters;
 pub mod views;
 pub mod trace;
 pub mod arroyo;

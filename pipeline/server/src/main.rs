@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{Cli, Command};
-use tidegate::{arroyo, check, demo, init, recover, run, show, stages, status, trace, verify, views};
+use tidegate::{
+    arroyo, backups, check, demo, init, letters, recover, restore, run, show, stages, status, tokens, trace,
+    verify, views,
+};
 use tidegate_core::failpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -41,10 +44,13 @@ fn main() -> ExitCode {
             Command::Init(arguments) => init::command(&cli.global, arguments).await,
             Command::View(arguments) => views::command(&cli.global, arguments).await,
             Command::Sources(format) => show::sources(&cli.global, format).await,
-            Command::DeadLetters(arguments) => show::dead_letters(&cli.global, arguments).await,
+            Command::DeadLetters(arguments) => letters::command(&cli.global, arguments).await,
             Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
             Command::Trace(arguments) => trace::command(&cli.global, arguments).await,
             Command::Arroyo(arguments) => arroyo::command(&cli.global, arguments).await,
+            Command::Backup(arguments) => backups::command(&cli.global, arguments).await,
+            Command::Restore(arguments) => restore::command(&cli.global, arguments).await,
+            Command::Token(arguments) => tokens::command(&cli.global, arguments).await,
             Command::Generate(arguments) => show::generate(arguments),
         }
     });

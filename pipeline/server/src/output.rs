@@ -1,5 +1,6 @@
 //! Results on stdout: a table for people, CSV and JSON for machines.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -18,7 +19,7 @@ use crate::cli::Format;
 pub async fn write(relation: &Relation, format: Format) -> Result<(), Failure> {
     let text = match format {
         Format::Table => table(relation),
-        Format::Csv => csv(relation).await?,
+        Format::Csv => csv(relation, Cells::Exact).await?,
         Format::Json => json(relation)?,
     };
     print(&text)
@@ -60,30 +61,84 @@ pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-async fn csv(relation: &Relation) -> Result<String, Failure> {
+/// How texts become cells of CSV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cells {
+    /// As they are.
+    Exact,
+    /// With a `'` before those that a spreadsheet would take for a formula.
+    Harmless,
+}
+
+impl Cells {
+    /// A text as a cell. Numbers are none: `-1` is no formula.
+    fn of(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Harmless if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => {
+                format!("'{text}").into()
+            }
+            _ => text.into(),
+        }
+    }
+}
+
+/// A relation as CSV, with a header.
+pub(crate) async fn csv(relation: &Relation, cells: Cells) -> Result<String, Failure> {
     let mut writer = AsyncWriterBuilder::new().create_writer(Vec::new());
-    writer.write_record(relation.columns.iter().map(|column| &column.name)).await?;
+    // Owned, for what is lent across an await is not `Send` enough for a handler.
+    let names: Vec<String> =
+        relation.columns.iter().map(|column| cells.of(&column.name).into_owned()).collect();
+    writer.write_record(&names).await?;
     for row in &relation.rows {
-        writer.write_record(row.iter().map(|value| value.as_deref().unwrap_or_default())).await?;
+        let mut fields = Vec::with_capacity(row.len());
+        for (column, value) in relation.columns.iter().zip(row) {
+            let value = value.as_deref().unwrap_or_default();
+            fields.push(match column.kind {
+                ColumnKind::Number => value.to_owned(),
+                _ => cells.of(value).into_owned(),
+            });
+        }
+        writer.write_record(&fields).await?;
     }
     Ok(String::from_utf8(writer.into_inner().await?)?)
 }
 
-fn json(relation: &Relation) -> Result<String, Failure> {
+/// A relation as an array of objects.
+pub(crate) fn json(relation: &Relation) -> Result<String, Failure> {
     let mut out = String::from("[");
     for (i, row) in relation.rows.iter().enumerate() {
-        out.push_str(if i == 0 { "\n  {" } else { ",\n  {" });
-        for (j, (column, value)) in relation.columns.iter().zip(row).enumerate() {
-            if j > 0 {
-                out.push_str(", ");
-            }
-            out.push_str(&serde_json::to_string(&column.name)?);
-            out.push_str(": ");
-            out.push_str(&json_value(column, value.as_deref())?);
-        }
-        out.push('}');
+        out.push_str(if i == 0 { "\n  " } else { ",\n  " });
+        out.push_str(&object(relation, row)?);
     }
     out.push_str(if relation.rows.is_empty() { "]\n" } else { "\n]\n" });
+    Ok(out)
+}
+
+/// A relation as one object a line.
+///
+/// # Errors
+///
+/// If a text is no JSON after all.
+pub(crate) fn ndjson(relation: &Relation) -> Result<String, Failure> {
+    let mut out = String::new();
+    for row in &relation.rows {
+        out.push_str(&object(relation, row)?);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+fn object(relation: &Relation, row: &[Option<String>]) -> Result<String, Failure> {
+    let mut out = String::from("{");
+    for (j, (column, value)) in relation.columns.iter().zip(row).enumerate() {
+        if j > 0 {
+            out.push_str(", ");
+        }
+        out.push_str(&serde_json::to_string(&column.name)?);
+        out.push_str(": ");
+        out.push_str(&json_value(column, value.as_deref())?);
+    }
+    out.push('}');
     Ok(out)
 }
 
@@ -118,7 +173,27 @@ mod tests {
 
     #[tokio::test]
     async fn csv_has_a_header_row() {
-        assert_eq!(csv(&relation()).await.unwrap(), "year,job,done\n2021,\"a,\"\"b\"\"\",true\nNaN,,\n");
+        assert_eq!(
+            csv(&relation(), Cells::Exact).await.unwrap(),
+            "year,job,done\n2021,\"a,\"\"b\"\"\",true\nNaN,,\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_cell_is_a_formula_where_spreadsheets_may_read_it() {
+        let columns = vec![Column::new("n", ColumnKind::Number), Column::new("=a", ColumnKind::Text)];
+        let row = |n: &str, text: &str| vec![Some(n.to_owned()), Some(text.to_owned())];
+        let rows = vec![
+            row("-1", "-1"),
+            row("1", "=1+1"),
+            row("2", "@a"),
+            row("3", "+a"),
+            row("4", "\ta"),
+            row("5", "a="),
+        ];
+        let relation = Relation { columns, rows };
+        let expected = "n,'=a\n-1,'-1\n1,'=1+1\n2,'@a\n3,'+a\n4,'\ta\n5,a=\n";
+        assert_eq!(csv(&relation, Cells::Harmless).await.unwrap(), expected);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod evidence;
 mod lost;
 mod holders;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use tidegate_connectors::postgres::report::Relation;
@@ -25,7 +25,7 @@ use tracing::warn;
 
 use crate::cli::{Format, Global, RecoverArguments};
 use crate::data_dir::DataDir;
-use crate::journal::{Entry, Journal, Journaled};
+use crate::journal::{Entry, Journal, Journaled, Notes};
 use crate::settings::Settings;
 use crate::{Failure, output, run};
 use evidence::Evidence;
@@ -63,14 +63,15 @@ async fn look(settings: &Settings) -> Result<Findings, Failure> {
     let (path, pipeline) = (&settings.data_dir, &settings.manifest.pipeline);
     let data_dir = DataDir::open(path, pipeline, &run::holder(), false)?;
     let postgres = settings.database(data_dir.owner())?;
+    let noted = Noted::read(settings, &data_dir)?;
     let registered = match postgres.identity().await? {
         Some(database) => {
             data_dir.assert_of(database)?;
-            postgres.registered().await?
+            postgres.registered(noted.sources()).await?
         }
         None => Vec::new(),
     };
-    Evidence::new(Noted::read(settings, &data_dir)?, registered).findings(settings, &data_dir).await
+    Evidence::new(noted, registered).findings(settings, &data_dir).await
 }
 
 /// What a recovery found, and how things are when it has ended.
@@ -83,13 +84,21 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// To be called under the leases, when the pipeline was idle. What is incomplete now is missing for good, and no
     /// reason not to run any more.
-    pub(crate) async fn end(&mut self, data_dir: &DataDir, postgres: &Postgres) -> Result<(), Failure> {
-        self.now = run::registered(postgres).await?;
-        let noted = Journal::read(&data_dir.journal())?.unwrap_or_default();
-        let entries = entries(&self.now, noted.values());
-        let as_they_are =
-            entries.zip(&self.now).map(|(entry, now)| Entry { complete: now.complete, ..entry });
-        Journal::write(&data_dir.journal(), as_they_are)?;
+    pub(crate) async fn end(
+        &mut self,
+        settings: &Settings,
+        data_dir: &DataDir,
+        postgres: &Postgres,
+    ) -> Result<(), Failure> {
+        let forgets = evidence::forgets(settings);
+        let noted = Journal::read(&data_dir.journal(), forgets)?.unwrap_or_default();
+        self.now = run::registered(postgres, || evidence::sources(Some(&noted))).await?;
+        let entries = entries(&self.now, noted.entries.values());
+        let as_they_are = entries
+            .zip(&self.now)
+            .map(|(entry, now)| (entry.source, Entry { complete: now.complete, ..entry }));
+        let notes = Notes { entries: as_they_are.collect(), forgotten: noted.forgotten };
+        Journal::write(&data_dir.journal(), notes, forgets)?;
         Ok(())
     }
 }
@@ -101,7 +110,8 @@ pub(crate) async fn assert_current(
     postgres: &Postgres,
 ) -> Result<(), Failure> {
     let noted = Noted::read(settings, data_dir)?;
-    Evidence::new(noted, postgres.registered().await?).assert_nothing_lost(&settings.manifest)
+    let registered = postgres.registered(noted.sources()).await?;
+    Evidence::new(noted, registered).assert_nothing_lost(&settings.manifest)
 }
 
 /// What a pipeline starts with.
@@ -144,18 +154,23 @@ pub(crate) async fn begin(
         Some(findings) => {
             postgres.restore(&findings.registrations()).await?;
             Failpoint::SourcesRestored.pass()?;
-            postgres.registered().await?
+            let lost = findings.lost.iter().map(|lost| (lost.entry.source, &lost.entry.identity[..]));
+            let noted = evidence::sources(evidence.journal.as_ref());
+            postgres.registered(noted.chain(lost)).await?
         }
         None => evidence.registered,
     };
     let lost = findings.into_iter().flat_map(|findings| &findings.lost);
     let noted = evidence.journal.unwrap_or_default();
-    let entries = entries(&registered, noted.values().chain(lost.map(|lost| &lost.entry)));
-    let journal = match Journal::write(&data_dir.journal(), entries) {
+    let entries = entries(&registered, noted.entries.values().chain(lost.map(|lost| &lost.entry)));
+    let entries = entries.map(|entry| (entry.source, entry)).collect();
+    let notes = Notes { entries, forgotten: noted.forgotten };
+    let forgets = evidence::forgets(settings);
+    let journal = match Journal::write(&data_dir.journal(), notes, forgets) {
         // On a full disk a run can begin all the same, and make room.
         Err(failure) if findings.is_none() && reaches_up_to_its_last(&noted, &registered) => {
             warn!("{}; it is left as it is", failure.message);
-            Journal::reopen(&data_dir.journal(), &noted)?
+            Journal::reopen(&data_dir.journal(), &noted, forgets)?
         }
         written => written?,
     };
@@ -165,11 +180,11 @@ pub(crate) async fn begin(
 
 /// Whether a journal lacks nothing that is registered, up to its own last source. What comes behind is noted when
 /// it is registered once more.
-fn reaches_up_to_its_last(noted: &BTreeMap<u64, Entry>, registered: &[Registered]) -> bool {
-    noted.last_key_value().is_some_and(|(last, _)| {
+fn reaches_up_to_its_last(Notes { entries, .. }: &Notes, registered: &[Registered]) -> bool {
+    entries.last_key_value().is_some_and(|(last, _)| {
         registered
             .iter()
-            .all(|registered| registered.source > *last || noted.contains_key(&registered.source))
+            .all(|registered| registered.source > *last || entries.contains_key(&registered.source))
     })
 }
 

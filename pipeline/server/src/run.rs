@@ -5,11 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use tidegate_connectors::csv::{Landing, Registry};
+use tidegate_connectors::csv::{Inbox, Landing, Registry};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::View;
 use tidegate_connectors::postgres::{self, Holder, Postgres, Registered};
 use tidegate_core::contract;
+use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_engine::{Counts, Pipeline, Until, already_sent};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,12 +18,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::Failure;
+use crate::backups::Schedule;
 use crate::cli::{Format, Global, RunArguments};
 use crate::data_dir::DataDir;
+use crate::errands::Errands;
+use crate::http::{self, App, Serving};
+use crate::intake::Intake;
+use crate::mover::{self, Mover};
 use crate::output;
 use crate::recover::{self, Recovery};
 use crate::refresher::{self, Refresher};
 use crate::settings::Settings;
+use crate::spool::Spool;
 use crate::{stages, watch};
 
 /// How often a lease is renewed while it lasts.
@@ -181,6 +188,11 @@ pub(crate) async fn pipeline_of(
     let postgres = settings.database(data_dir.owner())?;
     let views = settings.load_views()?;
     let stop = stop_on_signals("stopping: the batch in hand is finished first; once more ends at once")?;
+    let counts = Arc::new(Counts::default());
+    let serving = match recovery {
+        None => http::start(settings, &postgres, counts.clone()).await?,
+        Some(_) => None, // what is missing comes before what is new
+    };
     let database = patiently(&stop, async || postgres.migrate().await).await?;
     data_dir.assert_of(database)?;
     if take_over {
@@ -195,15 +207,20 @@ pub(crate) async fn pipeline_of(
             ));
         }
         data_dir.bind(database, form(&settings.manifest))?;
-        stages::all(settings, &postgres, &data_dir, &views, (until, &stop)).await?
+        let app = serving.as_ref().map(Serving::app);
+        stages::all(settings, &postgres, &data_dir, &views, (until, &stop), (counts, app)).await?
     } else {
-        let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop };
+        let app = serving.as_ref().map(Serving::app);
+        let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop, counts, app };
         let work = async {
             data_dir.bind(database, form(&settings.manifest))?;
             run.under_leases(recovery, &data_dir).await
         };
         leased(&postgres, &me, take_over, &stop, work).await?
     };
+    if let Some(serving) = serving {
+        serving.end().await;
+    }
 
     let took = begun.elapsed();
     let summary =
@@ -257,6 +274,9 @@ struct Run<'a> {
     views: &'a [View],
     until: Until,
     stop: &'a CancellationToken,
+    counts: Arc<Counts>,
+    /// Where HTTP is served, what its handlers share.
+    app: Option<&'a App>,
 }
 
 /// What a run leaves to tell of.
@@ -272,16 +292,20 @@ impl Run<'_> {
         mut recovery: Option<&mut Recovery>,
         data_dir: &DataDir,
     ) -> Result<Ran, Failure> {
-        let Self { settings, postgres, views, until, stop } = *self;
+        let Self { settings, postgres, views, until, stop, app, .. } = *self;
         let noted = recover::Noted::read(settings, data_dir)?;
-        let known = (noted, patiently(stop, async || registered(postgres).await).await?);
-        let start = recover::begin(recovery.as_deref_mut(), settings, data_dir, postgres, known).await?;
+        let known = patiently(stop, async || registered(postgres, || noted.sources()).await).await?;
+        let start =
+            recover::begin(recovery.as_deref_mut(), settings, data_dir, postgres, (noted, known)).await?;
         data_dir.remove_others_topics();
         patiently(stop, async || postgres.prepare(views).await).await?;
 
         let topics = Arc::new(settings.topics(&data_dir.topics())?);
+        if let Some(app) = app {
+            app.show(topics.clone());
+        }
         let dead_letters_before = patiently(stop, async || dead_letters(postgres).await).await?;
-        let (counts, sink) = (Arc::new(Counts::default()), Arc::new(postgres.clone()));
+        let (counts, sink) = (self.counts.clone(), Arc::new(postgres.clone()));
         let pipeline = patiently(stop, async || {
             let (manifest, partitions) = (settings.manifest.clone(), 0..settings.manifest.partitions());
             Pipeline::open(manifest, topics.clone(), sink.clone(), partitions.collect(), counts.clone()).await
@@ -289,22 +313,43 @@ impl Run<'_> {
         .await?;
         let sent = async || already_sent(&settings.manifest, &*topics, postgres).await;
         let sent = patiently(stop, sent).await?;
-        let mut landing =
-            Landing::new(settings.landing.clone(), settings.manifest.clone(), start.registry, sent);
+        let (registry, inbox) = (Arc::new(start.registry), Arc::new(Inbox::default()));
+        let spool = Spool::open(data_dir.path())?;
+        let (intake, _registering) = patiently(stop, async || {
+            Intake::open(spool.clone(), inbox.clone(), registry.clone(), postgres).await
+        })
+        .await?;
+        let mut landing = Landing::new(settings.landing.clone(), settings.manifest.clone(), registry, sent)
+            .with_inbox(inbox);
         for (path, name, dataset) in start.files {
             landing.take_back(path, name, dataset);
         }
         let due = patiently(stop, async || postgres.due_views().await).await?;
         let refresher = (!due.is_empty()).then(|| Refresher::start(postgres.clone()));
+        let errands =
+            Errands { settings: settings.clone(), postgres: postgres.clone(), intake: intake.clone() };
+        errands.round().await;
+        let (_restoring, _moving) = (errands.run(), Mover::start(postgres.clone()));
+        let _backups = Schedule::start(settings, postgres);
         info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
+        if let Some(app) = app {
+            app.admit(Some(intake));
+        }
         let watching = watch::start(counts.clone());
         let result = tokio::select! {
             result = pipeline.run(&mut landing, until, stop) => result,
             error = overdue(stop) => Err(error),
         };
+        if let Some(app) = app {
+            app.admit(None);
+        }
         watching.end().await;
         drop(refresher);
         result?;
+        if until == Until::Idle && !stop.is_cancelled() {
+            // What was asked for until now is a part of the run.
+            mover::finish(postgres, stop).await?;
+        }
         if until == Until::Idle && !stop.is_cancelled() && !due.is_empty() {
             // What is read after the run is of the run.
             tokio::select! {
@@ -315,7 +360,7 @@ impl Run<'_> {
         if let Some(recovery) = recovery
             && !stop.is_cancelled()
         {
-            recovery.end(data_dir, postgres).await?;
+            recovery.end(settings, data_dir, postgres).await?;
         }
         Ok(Ran { counts, refused: refused(&landing), dead_letters_before })
     }
@@ -326,17 +371,20 @@ pub(crate) fn refused<R: Registry>(landing: &Landing<R>) -> Vec<(String, String)
     landing.refused().iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect()
 }
 
-/// All sources. Those whose every line is in the ledger are complete from now on: their file may have gone, or
-/// changed, and nobody else would ask.
-pub(crate) async fn registered(postgres: &Postgres) -> Result<Vec<Registered>, postgres::Error> {
-    let registered = postgres.registered().await?;
+/// [`Postgres::registered`]. Sources whose every line is in the ledger are complete from now on: their file may have
+/// gone, or changed, and nobody else would ask.
+pub(crate) async fn registered<'a, N: Iterator<Item = (u64, &'a [u8])>>(
+    postgres: &Postgres,
+    noted: impl Fn() -> N,
+) -> Result<Vec<Registered>, postgres::Error> {
+    let registered = postgres.registered(noted()).await?;
     let is_whole = |source: &&Registered| !source.complete && source.lines == Some(source.held);
     let whole: Vec<u64> = registered.iter().filter(is_whole).map(|source| source.source).collect();
     if whole.is_empty() {
         return Ok(registered);
     }
     postgres.complete(&whole).await?;
-    postgres.registered().await
+    postgres.registered(noted()).await
 }
 
 /// Resolves when a run that was told to stop should have done so, with what is to be said then.
@@ -441,31 +489,26 @@ pub(crate) fn form(manifest: &Manifest) -> String {
 
 /// How many lines are rejected, and how many wait.
 pub(crate) async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], postgres::Error> {
-    let sources = postgres.sources().await?;
-    Ok(["rejected", "waiting"].map(|fate| sum(&sources, fate, |_| true)))
-}
-
-/// Adds up a column of the sources over some of the rows.
-fn sum(sources: &Relation, column: &str, of: impl Fn(&[Option<String>]) -> bool) -> u64 {
-    let Some(i) = sources.columns.iter().position(|c| c.name == column) else { return 0 };
-    let rows = sources.rows.iter().filter(|row| of(row));
-    rows.filter_map(|row| row[i].as_deref()?.parse::<u64>().ok()).sum()
+    let totals = postgres.ledger_totals().await?;
+    let sum = |fate: Fate| totals.iter().map(|total| total.fates[fate as usize] as u64).sum();
+    Ok([sum(Fate::Rejected), sum(Fate::Waiting)])
 }
 
 /// Of each dataset: how many sources, and what became of their lines.
 async fn datasets(postgres: &Postgres) -> Result<Relation, postgres::Error> {
-    let sources = postgres.sources().await?;
-    let counted = ["accepted", "rejected", "waiting", "discarded", "in_flight"];
-    let mut columns =
-        vec![Column::new("dataset", ColumnKind::Text), Column::new("sources", ColumnKind::Number)];
+    let totals = postgres.ledger_totals().await?;
+    let mut columns = vec![Column::new("dataset", ColumnKind::Text)];
+    let counted = ["sources", "accepted", "rejected", "waiting", "discarded", "in_flight"];
     columns.extend(counted.map(|name| Column::new(name, ColumnKind::Number)));
     let rows = postgres.manifest().datasets.iter().map(|dataset| {
+        let mut sums = [0; 6];
+        for total in totals.iter().filter(|total| total.dataset == dataset.name) {
+            let [accepted, rejected, waiting, discarded] = total.fates;
+            let counts = [total.sources, accepted, rejected, waiting, discarded, total.in_flight];
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
         let name = Some(dataset.name.clone());
-        let is_its = |row: &[Option<String>]| row[1] == name;
-        let count = sources.rows.iter().filter(|row| is_its(row)).count();
-        let mut row = vec![name.clone(), Some(count.to_string())];
-        row.extend(counted.map(|column| Some(sum(&sources, column, is_its).to_string())));
-        row
+        [name].into_iter().chain(sums.map(|sum| Some(sum.to_string()))).collect()
     });
     let rows = rows.collect();
     Ok(Relation { columns, rows })

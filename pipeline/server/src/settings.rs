@@ -104,13 +104,25 @@ impl Settings {
     ///
     /// If none was given or its url cannot be read.
     pub fn database(&self, owner: Uuid) -> Result<Postgres, Failure> {
-        let url = self.database_url.as_deref().ok_or_else(|| {
+        Ok(Postgres::new(self.url()?, self.manifest.clone(), owner)?)
+    }
+
+    /// The same database for who only reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Settings::database`].
+    pub fn readers(&self, of: &Postgres) -> Result<Postgres, Failure> {
+        Ok(of.readers(self.url()?)?)
+    }
+
+    fn url(&self) -> Result<&str, Failure> {
+        self.database_url.as_deref().ok_or_else(|| {
             Failure::usage(
                 "no database was given; set DATABASE_URL or --database-url to postgres://user@host:5432/name \
                  ('tidegate demo' starts a Postgres of its own)",
             )
-        })?;
-        Ok(Postgres::new(url, self.manifest.clone(), owner)?)
+        })
     }
 }
 

@@ -1,16 +1,13 @@
-//! Commands that look into a pipeline: sources, dead letters, topics.
+//! Commands that look into a pipeline: sources, topics.
 
 use std::ops::Range;
 use std::path::Path;
 
-use tidegate_connectors::postgres::report::{Column, ColumnKind, LetterFilter, Relation};
+use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_topics::{Broker, Topics};
 use uuid::Uuid;
 
-use crate::cli::{
-    FormatArguments, GenerateArguments, Global, LettersArguments, LettersCommand, TopicArguments,
-    TopicCommand,
-};
+use crate::cli::{FormatArguments, GenerateArguments, Global, TopicArguments, TopicCommand};
 use crate::settings::Settings;
 use crate::{Failure, data_dir, generate, output};
 
@@ -22,32 +19,6 @@ use crate::{Failure, data_dir, generate, output};
 pub async fn sources(global: &Global, arguments: &FormatArguments) -> Result<(), Failure> {
     let postgres = Settings::load(global)?.database(Uuid::nil())?;
     output::write(&postgres.sources().await?, arguments.format).await
-}
-
-/// `tidegate dead-letters`.
-///
-/// # Errors
-///
-/// If there is no such dead letter, or the database cannot be asked.
-pub async fn dead_letters(global: &Global, arguments: &LettersArguments) -> Result<(), Failure> {
-    let postgres = Settings::load(global)?.database(Uuid::nil())?;
-    let relation = match &arguments.command {
-        Some(LettersCommand::Summary) => postgres.dead_letter_summary().await?,
-        Some(LettersCommand::Show { position }) => {
-            let letter = postgres.dead_letter(position.source, position.line).await?;
-            if letter.rows.is_empty() {
-                return Err(Failure::new(format!("line {position} is no dead letter")));
-            }
-            letter
-        }
-        Some(LettersCommand::List { dataset, code, status, source, limit }) => {
-            let (dataset, code, status) = (dataset.clone(), code.clone(), status.clone());
-            let filter = LetterFilter { dataset, code, status, source: *source, limit: *limit };
-            postgres.dead_letters(&filter).await?
-        }
-        None => postgres.dead_letters(&LetterFilter { limit: 1000, ..LetterFilter::default() }).await?,
-    };
-    output::write(&relation, arguments.format).await
 }
 
 /// `tidegate topic`.

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_connectors::csv::Landing;
+use tidegate_connectors::csv::{Inbox, Landing};
 use tidegate_connectors::postgres::views::View;
 use tidegate_connectors::postgres::{Holder, Membership, Postgres, Share};
 use tidegate_core::contract::Error;
@@ -22,12 +22,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use crate::backups::Schedule;
 use crate::cli::{Global, Partitions, SourceArguments, StageArguments};
 use crate::data_dir::DataDir;
+use crate::errands::Errands;
+use crate::http::App;
+use crate::intake::{Intake, Registering};
 use crate::journal::Journaled;
+use crate::mover::Mover;
 use crate::refresher::{self, Refresher};
 use crate::run::{self, Ran, patiently};
 use crate::settings::Settings;
+use crate::spool::Spool;
 use crate::{Failure, recover, watch as watching};
 
 /// How often an instance says that it lives, at least; more often where leases are short.
@@ -61,7 +67,7 @@ pub async fn source(global: &Global, arguments: &SourceArguments) -> Result<(), 
     let shown = watching::start(cluster.counts.clone());
     let mut refused = Vec::new();
     let work = async |partitions: Vec<u32>, postgres: Postgres, generation: CancellationToken| {
-        cluster.read_files(&data_dir, (partitions, postgres, &generation), until, &mut refused).await
+        cluster.read_files((&data_dir, None), (partitions, postgres, &generation), until, &mut refused).await
     };
     let ended = cluster.share(Stage::Source, arguments.stage.partitions.as_ref(), work).await;
     shown.end().await;
@@ -114,13 +120,18 @@ pub(crate) async fn all(
     data_dir: &DataDir,
     views: &[View],
     (until, stop): (Until, &CancellationToken),
+    (counts, app): (Arc<Counts>, Option<&App>),
 ) -> Result<Ran, Failure> {
     let dead_letters_before = patiently(stop, async || run::dead_letters(postgres).await).await?;
     let ours = stop.child_token();
     let cluster = Cluster::join(settings, postgres, run::holder(), views, &ours).await?;
+    let cluster = Cluster { counts, ..cluster };
+    if let Some(app) = app {
+        app.show(cluster.topics.clone());
+    }
     let mut refused = Vec::new();
     let work = async |partitions: Vec<u32>, postgres: Postgres, generation: CancellationToken| {
-        cluster.read_files(data_dir, (partitions, postgres, &generation), until, &mut refused).await
+        cluster.read_files((data_dir, app), (partitions, postgres, &generation), until, &mut refused).await
     };
     info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
     let shown = watching::start(cluster.counts.clone());
@@ -328,6 +339,7 @@ impl<'a> Cluster<'a> {
     async fn sink(&self, pinned: Option<&Partitions>) -> Result<(), Failure> {
         let work = async |partitions: Vec<u32>, postgres: Postgres, stop: CancellationToken| {
             let _refresher = Refresher::start(postgres.clone());
+            let _mover = Mover::start(postgres.clone());
             let Some(pipeline) = unless_stopped(&stop, self.open(partitions, postgres)).await? else {
                 return Ok(());
             };
@@ -339,17 +351,27 @@ impl<'a> Cluster<'a> {
     /// Reads the files of the landing folder that fall to some partitions.
     async fn read_files(
         &self,
-        data_dir: &DataDir,
+        (data_dir, app): (&DataDir, Option<&App>),
         (partitions, postgres, stop): (Vec<u32>, Postgres, &CancellationToken),
         until: Until,
         refused: &mut Vec<(String, String)>,
     ) -> Result<(), Failure> {
+        let asked = postgres.clone();
+        // Backups are one's business.
+        let _backups = partitions.contains(&0).then(|| Schedule::start(self.settings, &postgres));
         let ready = async {
             let landing = self.landing(data_dir, &partitions, &postgres).await?;
             Ok((landing, self.open(partitions, postgres).await?))
         };
-        let Some((mut landing, pipeline)) = unless_stopped(stop, ready).await? else { return Ok(()) };
+        let Some(((mut landing, intake, _registering), pipeline)) = unless_stopped(stop, ready).await? else {
+            return Ok(());
+        };
+        let errands = Errands { settings: self.settings.clone(), postgres: asked, intake: intake.clone() };
+        errands.take_up().await;
+        let _errands = errands.run();
+        admit(app, Some(intake));
         let ended = self.unless_overdue(pipeline.source(&mut landing, until, stop)).await;
+        admit(app, None);
         *refused = run::refused(&landing);
         ended
     }
@@ -359,20 +381,29 @@ impl<'a> Cluster<'a> {
         data_dir: &DataDir,
         partitions: &[u32],
         postgres: &Postgres,
-    ) -> Result<Landing<Journaled>, Failure> {
+    ) -> Result<(Landing<Arc<Journaled>>, Intake, Registering), Failure> {
         let Self { settings, topics, stop, .. } = self;
         let manifest = &settings.manifest;
         // Read before Postgres is asked: other sources put files into done/ meanwhile.
         let noted = recover::Noted::read(settings, data_dir)?;
-        let registered = patiently(stop, async || run::registered(postgres).await).await?;
+        let registered =
+            patiently(stop, async || run::registered(postgres, || noted.sources()).await).await?;
         let is_complete = registered.iter().all(|source| source.complete);
         let start = recover::begin(None, settings, data_dir, postgres, (noted, registered)).await?;
         let sent = match is_complete {
             true => HashMap::new(),
             false => patiently(stop, async || already_sent(manifest, &**topics, postgres).await).await?,
         };
-        let landing = Landing::new(settings.landing.clone(), manifest.clone(), start.registry, sent);
-        Ok(landing.sharing(partitions.to_vec(), manifest.partitions()))
+        let (registry, inbox) = (Arc::new(start.registry), Arc::new(Inbox::default()));
+        let spool = Spool::open(data_dir.path())?;
+        let (intake, registering) = patiently(stop, async || {
+            Intake::open(spool.clone(), inbox.clone(), registry.clone(), postgres).await
+        })
+        .await?;
+        let landing = Landing::new(settings.landing.clone(), manifest.clone(), registry, sent)
+            .with_inbox(inbox)
+            .sharing(partitions.to_vec(), manifest.partitions());
+        Ok((landing, intake, registering))
     }
 
     async fn open(
@@ -395,6 +426,13 @@ impl<'a> Cluster<'a> {
             error = run::overdue(self.stop) => Err(error),
         };
         Ok(ended?)
+    }
+}
+
+/// Opens the way in for what is sent over HTTP, or closes it, where HTTP is served.
+fn admit(app: Option<&App>, intake: Option<Intake>) {
+    if let Some(app) = app {
+        app.admit(intake);
     }
 }
 

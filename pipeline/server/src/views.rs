@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_connectors::postgres::Postgres;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
-use tidegate_connectors::postgres::views::{Action, Explanation, InDatabase, Kind, Step, unknown};
+use tidegate_connectors::postgres::views::{Action, Explanation, InDatabase, Kind, Rows, Step, unknown};
 use tracing::info;
 use uuid::Uuid;
 
@@ -55,7 +55,8 @@ async fn show(
     filters: &[(String, String)],
     format: Format,
 ) -> Result<(), Failure> {
-    output::write(&settings.database(Uuid::nil())?.view(name, filters).await?, format).await
+    let asked = Rows { filters: filters.to_vec(), ..Rows::default() };
+    output::write(&settings.database(Uuid::nil())?.view_rows(name, &asked).await?.rows, format).await
 }
 
 /// All views of the folder, and those that only the database has.
@@ -76,7 +77,7 @@ async fn list(settings: &Settings, format: Format) -> Result<(), Failure> {
             Some(view.step.action.name().to_owned()),
         ]);
     }
-    for InDatabase { name, kind, reads, refreshed_at } in &there {
+    for InDatabase { name, kind, reads, refreshed_at, .. } in &there {
         if let Some(step) = steps.iter().find(|step| step.view == *name && step.kind.is_none()) {
             let action = step.action.name().to_owned();
             let reads = Some(several(reads, format)?);

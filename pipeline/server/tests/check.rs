@@ -143,3 +143,32 @@ async fn all_faults_of_a_manifest_are_named_with_their_places() {
         "tidegate.yaml:15:17: \"datetime\" is no type; did you mean \"timestamptz\"?",
     ]);
 }
+
+#[tokio::test]
+async fn keys_that_are_there_already_are_not_to_be_generated() {
+    let manifest = company::MANIFEST.replace(
+        "columns: {id: integer, job: text}",
+        "columns: {id: {type: integer, generated: {start: 100}}, job: text}",
+    );
+    let home = company::with_manifest(&manifest).await;
+    let (outcome, found) = findings(&home, "").await;
+    outcome.succeeded();
+    assert!(!found.iter().any(|finding| finding[0] == "generated keys of jobs"), "{found:#?}");
+    home.drop("jobs.csv", "99,A\n");
+    home.ingest().await;
+    let (_, found) = findings(&home, "").await;
+    assert!(!found.iter().any(|finding| finding[0] == "generated keys of jobs"), "{found:#?}");
+    home.drop("jobs_2.csv", "100,B\n250,C\n");
+    home.ingest().await;
+    let (outcome, found) = findings(&home, "").await;
+    outcome.succeeded();
+    assert_eq!(
+        about(&found, "generated keys of jobs", "warning"),
+        "jobs has a row with the key 250, and the next key that is generated is 100: a row pushed without a key would \
+         one day take the place of one that is there; set 'generated: {start: N}' of id to a number above 250"
+    );
+    // Keys that were generated are none of these.
+    home.query("insert into tidegate.generated_keys values ('jobs', 251)").await;
+    let (_, found) = findings(&home, "").await;
+    assert!(!found.iter().any(|finding| finding[0] == "generated keys of jobs"), "{found:#?}");
+}

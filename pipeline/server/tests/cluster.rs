@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::company;
 use crate::home::{Home, Running, cluster, on_cluster, until};
+use crate::http::{HTTP, Service};
 use crate::kills::{Dice, number};
 use crate::load::{self, Load, accounted};
 
@@ -98,6 +100,59 @@ async fn instances_share_partitions_and_a_dead_ones_are_taken_over() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_to_instances_that_share_a_pipeline_enters_once() {
+    const TEST: &str = "what_is_pushed_to_instances_that_share_a_pipeline_enters_once";
+    const EMPLOYEES: u64 = 5_000;
+    const DEPARTMENTS: &str = "/v1/datasets/departments/rows?wait=true&timeout_seconds=30";
+    let Some(home) = home(TEST, &format!("{HTTP}{}", company::MANIFEST), 4).await else { return };
+    let mut first = Service::of(home.spawn("run --data-dir one")).await;
+    let second = Service::of(home.spawn("run --data-dir other")).await;
+    until_shared(&home, "source", &["0,1", "2,3"]).await;
+    let key = [("idempotency-key", "k")];
+    let rows = json!({"rows": [{"id": 1, "department": "Sales"}]}).to_string();
+    let push = async |service: &Service| {
+        let mut pushed = None;
+        until("rows are taken in", async || {
+            let answer = service.post(DEPARTMENTS, "application/json", &key, rows.clone()).await;
+            pushed = (answer.status != 503).then(|| answer.with_status(200).json());
+            pushed.is_some()
+        })
+        .await;
+        pushed.unwrap()["source"].as_u64().unwrap()
+    };
+    // Whoever is asked, it is one request.
+    let source = push(&first).await;
+    assert_eq!(push(&second).await, source);
+    let employees: String =
+        (1..=EMPLOYEES).map(|id| format!("{id},E{id},2021-07-27T16:02:08Z,1,1\n")).collect();
+    let path = "/v1/datasets/hired_employees/rows";
+    for service in [&first, &second] {
+        service.post(path, "text/csv", &[], employees.clone()).await.with_status(202);
+    }
+    // What the dead one has in its spool enters when it is back.
+    first.running.kill().await;
+    assert_eq!(push(&second).await, source);
+    let jobs = json!({"rows": [{"id": 1, "job": "Clerk"}]});
+    second.post_json("/v1/datasets/jobs/rows", &jobs).await.with_status(202);
+    let first = Service::of(home.spawn("run --data-dir one")).await;
+    let accepted = "select sum(accepted_count)::bigint from tidegate.ledger";
+    let all = 2 + 2 * EMPLOYEES;
+    until("all is accepted", async || home.count(accepted).await == all).await;
+    let backup = second.post_json("/v1/backups", &json!({})).await.with_status(201).json();
+    let restore = json!({"backup": backup["id"]});
+    let restore = second.post_json("/v1/restores", &restore).await.with_status(202);
+    let path = restore.headers["location"].to_str().unwrap();
+    until("the restore is done", async || first.get(path).await.json()["state"] == "done").await;
+    let open = "select count(*) from tidegate.sources where completed_at is null";
+    until("all is complete", async || home.count(open).await == 0).await;
+    stop(vec![first.running, second.running]).await;
+    assert_eq!(home.count("select count(*) from hired_employees").await, EMPLOYEES);
+    assert_eq!(home.count(accepted).await, all + 2 + EMPLOYEES);
+    home.run("verify").await.succeeded();
+    company::assert_accounted(&home).await;
+}
+
+#[tokio::test]
 async fn stages_killed_at_any_moment_are_completed_by_others() {
     const TEST: &str = "stages_killed_at_any_moment_are_completed_by_others";
     let Some(home) = home(TEST, &load::manifest(), 4).await else { return };
@@ -125,6 +180,9 @@ async fn stages_killed_at_any_moment_are_completed_by_others() {
         }
     }
     until_all_is_in(&home).await;
+    for stage in &mut stages {
+        stage.says("working for partitions").await; // it may have been started a moment ago
+    }
     stop(stages).await;
     home.run("verify --deep").await.succeeded();
     load.assert_as_if_undisturbed(&home).await;

@@ -11,9 +11,27 @@ use crate::company::{self, TABLES};
 use crate::home::{Home, Outcome, Running};
 use crate::load;
 
-/// Of the log alone, which begins and removes segments of 64 MiB; and of `recover`, which has tests of its own.
-const NOT_OF_A_RUN: [Failpoint; 3] =
-    [Failpoint::SegmentBegun, Failpoint::SegmentTrimmed, Failpoint::SourcesRestored];
+/// Of the log alone, which begins and removes segments of 64 MiB; and of what is asked for besides: recoveries, uploads,
+/// moves of dead letters, backups, restores. They have tests of their own.
+const NOT_OF_A_RUN: [Failpoint; 17] = [
+    Failpoint::SegmentBegun,
+    Failpoint::SegmentTrimmed,
+    Failpoint::SourcesRestored,
+    Failpoint::UploadSpooled,
+    Failpoint::BackupFileWritten,
+    Failpoint::BackupOnDisk,
+    Failpoint::BackupPublished,
+    Failpoint::BackupHidden,
+    Failpoint::RestoreConverted,
+    Failpoint::RestoreEntered,
+    Failpoint::RestoreFilled,
+    Failpoint::RestoreCommitted,
+    Failpoint::MoveAsked,
+    Failpoint::MovesListed,
+    Failpoint::MovesClaimed,
+    Failpoint::LettersDiscarded,
+    Failpoint::MovesMade,
+];
 const EMPLOYEES: u64 = 900;
 /// So many changes of a view make it be folded, in a load that takes longer than upkeep pauses.
 const EMPLOYEES_TO_FOLD: u64 = 300_000;

@@ -248,7 +248,9 @@ impl Ordeal {
             ["sources", "ledger", "dead_letters", "offsets", "leases"].map(|t| format!("tidegate.{t}"));
         let tables = tables.iter().map(String::as_str).chain(company::TABLES);
         let last = |table| format!("select '{table}', count(*), max(xmin::text::bigint) from {table}");
-        self.home.query(&tables.map(last).collect::<Vec<_>>().join(" union all ")).await
+        // Of long tables several processes read, in any order.
+        let all = format!("{} order by 1", tables.map(last).collect::<Vec<_>>().join(" union all "));
+        self.home.query(&all).await
     }
 
     /// The same, when what was sent to Postgres is done.
@@ -258,9 +260,11 @@ impl Ordeal {
         );
         let mut last = Vec::new();
         until("the second stands still", async || {
-            let before = std::mem::replace(&mut last, self.writes().await);
             tokio::time::sleep(Duration::from_millis(50)).await; // what is on the way arrives
-            self.home.count(&at_work).await == 0 && before == last
+            let is_idle = self.home.count(&at_work).await == 0;
+            // Asked behind that, so that what was at work is in it.
+            let before = std::mem::replace(&mut last, self.writes().await);
+            is_idle && before == last
         })
         .await;
         last

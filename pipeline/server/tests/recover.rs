@@ -7,6 +7,7 @@ use tidegate_core::failpoint::Failpoint;
 
 use crate::company::{self, TABLES};
 use crate::home::{Home, Running, until};
+use crate::http::{self, Service};
 use crate::load;
 
 const EMPLOYEES: usize = 12_000;
@@ -402,6 +403,42 @@ async fn numbers_of_which_nothing_is_known_any_more_are_named() {
     home.ingest().await;
     assert_eq!(home.query(sources).await[3], "5|t", "a number that was given is not given again");
     home.run("recover").await.succeeded();
+}
+
+/// Of millions of requests the journal keeps the latest; of the others it knows that they were.
+#[tokio::test]
+async fn requests_that_were_forgotten_are_named_by_their_numbers() {
+    const PATH: &str = "/v1/datasets/departments/rows?wait=true";
+    let home = http::company().await;
+    home.drop("departments.csv", "1,Sales\n");
+    home.ingest().await;
+    home.back_up(START).await;
+    let push = async |service: &Service, id: u64| {
+        let row = serde_json::json!({"rows": [{"id": id, "department": "D"}]});
+        service.post_json(PATH, &row).await.with_status(200).json()["source"].clone()
+    };
+    let service = Service::start(&home).await;
+    for id in 2..=4 {
+        assert_eq!(push(&service, id).await, id);
+    }
+    service.stop().await;
+    let journal = home.path(".tidegate/sources.jsonl");
+    let noted = std::fs::read_to_string(&journal).unwrap();
+    let is_kept = |line: &&str| ["\"source\":1,", "\"source\":4,"].iter().any(|source| line.contains(source));
+    let kept: Vec<&str> = noted.lines().filter(is_kept).collect();
+    std::fs::write(&journal, format!("{{\"event\":\"forgotten\",\"up_to\":3}}\n{}\n", kept.join("\n")))
+        .unwrap();
+    home.ingest().await;
+    home.restore(START).await;
+    home.run("run --until-idle").await.failed_with(1).saying(&REFUSAL);
+    // Nobody can tell any more whose lines are on the topics.
+    let said = ["had the numbers 2 to 3", "not known any more", "4 'request' (1 lines)"];
+    home.run("recover").await.failed_with(1).saying(&said);
+    assert_eq!(home.query("select id from departments").await, ["1"]);
+    let service = Service::start(&home).await;
+    assert_eq!(push(&service, 5).await, 5, "a number that was given is not given again");
+    service.stop().await;
+    home.run("verify").await.succeeded();
 }
 
 #[tokio::test]

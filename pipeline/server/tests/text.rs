@@ -176,6 +176,21 @@ async fn a_file_whose_header_does_not_fit_stays_and_gives_exit_code_1() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_dropped_brings_its_keys_though_those_of_requests_are_generated() {
+    let home = Home::new(
+        "pipeline: p\ndatasets:\n  things:\n    key: id\n    csv: {header: true}\n    \
+         columns: {id: {type: bigint, generated: {start: 1000}}, name: text}\n",
+    )
+    .await;
+    home.drop("things.csv", "name\na\n");
+    home.run("run --until-idle")
+        .await
+        .failed_with(1)
+        .saying(&["things.csv", "lacks the required column 'id'"]);
+    assert_eq!(home.names_in("landing"), ["things.csv"]);
+}
+
+#[tokio::test]
 async fn another_dialect_is_read_by_its_own_marks() {
     let home = Home::new(MANIFEST).await;
     home.drop("marked.csv", "1;a,b\n2;'a;b'\n3;'it''s'\n4;NULL\n5;'NULL'\n6;\"q\"\n");

@@ -172,22 +172,38 @@ async fn letters_that_were_replayed_or_discarded_say_so_and_disagreement_is_name
         );
         home.query(&sql).await;
     };
+    let moved = async |kind: &str, outcome: &str, line: u32| {
+        let sql = format!(
+            "insert into tidegate.moves \
+             (source, line, kind, attempt, asked_by, status_before, reasons_before, outcome, done_at) \
+             select source, line, '{kind}', 1, 'ann', 'rejected', reasons, {outcome} \
+             from tidegate.dead_letters where source = 3 and line = {line}"
+        );
+        home.query(&sql).await;
+    };
+    moved("replay", "null, null", 3).await;
     set("claimed", 3).await;
     assert_eq!(names(&story(&home, "3:3").await)[4..], ["set_aside", "claimed"]);
+    moved("discard", "'discarded', now()", 2).await;
     set("discarded", 2).await;
     let discarded = story(&home, "3:2").await;
-    assert_eq!(names(&discarded)[4..], ["set_aside", "discarded", "disagreement"], "{discarded:#}");
+    assert_eq!(
+        names(&discarded)[4..],
+        ["set_aside", "discard_asked", "discarded", "disagreement"],
+        "{discarded:#}"
+    );
     assert_eq!(
         what(&discarded, "disagreement"),
         "the ledger says rejected, the dead letters say discarded: this must not be"
     );
     home.query("update tidegate.ledger set discarded = rejected, rejected = '' where source = 3").await;
-    assert_eq!(names(&story(&home, "3:2").await)[4..], ["set_aside", "discarded"]);
+    assert_eq!(names(&story(&home, "3:2").await)[4..], ["set_aside", "discard_asked", "discarded"]);
     home.query("update tidegate.ledger set accepted = waiting, waiting = '' where source = 3").await;
     home.query("update tidegate.dead_letters set attempt = 1 where line = 3").await;
+    home.query("update tidegate.moves set outcome = 'accepted', done_at = now() where line = 3").await;
     set("replayed", 3).await;
     let replayed = story(&home, "3:3").await;
-    assert_eq!(names(&replayed)[4..], ["set_aside", "replayed", "row_gone"], "{replayed:#}");
+    assert_eq!(names(&replayed)[4..], ["set_aside", "claimed", "replayed", "row_gone"], "{replayed:#}");
     home.query("delete from tidegate.dead_letters where line = 2").await;
     assert_eq!(names(&story(&home, "3:2").await).last(), Some(&"disagreement"));
 }

@@ -665,6 +665,10 @@ drop table tidegate.view_hires_by_quarter, tidegate.views, tidegate.view_stores,
 drop sequence tidegate.view_changes;
 delete from tidegate.migrations where version >= 2;
 drop table tidegate.leases, tidegate.members;
+drop index tidegate.sources_of_files;
+drop table tidegate.requests, tidegate.request_lines, tidegate.generated_keys, tidegate.tokens, tidegate.restores;
+drop table tidegate.moves, tidegate.move_items, tidegate.move_jobs;
+alter table tidegate.sources drop column content, drop column first_key;
 alter table tidegate.pipeline drop column form;
 create table tidegate.leases (
     topic text not null, partition integer not null, owner uuid not null, host text not null, pid bigint not null,

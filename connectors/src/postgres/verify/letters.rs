@@ -61,6 +61,8 @@ fn key_of(letter: &Row) -> (i64, i64) {
 fn one_letter(letter: &Row, chunk: Option<&Chunk>, check: &mut Check) {
     let (source, line): (i64, i64) = (letter.get(0), line_of(letter));
     let (status, fits, forgotten): (&str, bool, bool) = (letter.get(2), letter.get(3), letter.get(4));
+    let (open, before, made): (Option<&str>, Option<&str>, Option<&str>) =
+        (letter.get(5), letter.get(6), letter.get(7));
     let fate = chunk.and_then(|chunk| chunk.fate(line as u64));
     if !fate.is_some_and(|fate| may_be(status, fate)) {
         let is = fate.map_or_else(
@@ -72,6 +74,24 @@ fn one_letter(letter: &Row, chunk: Option<&Chunk>, check: &mut Check) {
         check.violation(at(source, line), "the dead letter is of another dataset than its source");
     } else if forgotten {
         check.violation(at(source, line), "it waits, but for nothing that could come");
+    } else if (status == "claimed") != (open == Some("replay")) {
+        let message = match status {
+            "claimed" => "it is claimed, but no replay of it is under way",
+            _ => "a replay of it is under way, but it is not claimed",
+        };
+        check.violation(at(source, line), message);
+    } else if let Some(before) = before
+        && status == "claimed"
+        && fate.is_some_and(|fate| fate.as_str() != before)
+    {
+        check
+            .violation(at(source, line), format!("it was claimed when it was {before}, which it is not now"));
+    } else if !is_told_by(status, made) {
+        let message = match made {
+            Some(made) => format!("it is {status}, but its last move says {made}"),
+            None => format!("it is {status}, but no move of it tells so"),
+        };
+        check.violation(at(source, line), message);
     }
 }
 
@@ -84,7 +104,16 @@ pub(super) fn may_be(status: &str, fate: Fate) -> bool {
         "healed" => fate == Fate::Accepted,
         "discarded" => fate == Fate::Discarded,
         "claimed" => matches!(fate, Fate::Rejected | Fate::Waiting),
-        "replayed" => matches!(fate, Fate::Accepted | Fate::Rejected),
+        "replayed" => fate == Fate::Accepted,
         _ => false,
+    }
+}
+
+/// Whether the last move that was made of a letter led to its status; only replays and discards lead to some.
+fn is_told_by(status: &str, made: Option<&str>) -> bool {
+    match status {
+        "replayed" => matches!(made, Some("accepted" | "superseded")),
+        "discarded" => made == Some("discarded"),
+        _ => !matches!(made, Some("accepted" | "superseded" | "discarded")),
     }
 }

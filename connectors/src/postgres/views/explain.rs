@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_core::manifest::Manifest;
+use tokio_postgres::Row;
 
 use super::super::{Error, Postgres, table};
 use super::apply::{has_run, plan, refresh_of};
@@ -42,6 +43,10 @@ pub struct InDatabase {
     pub kind: String,
     /// The views that it reads.
     pub reads: Vec<String>,
+    /// Its columns in order, with their types as Postgres names them; none if its relation is gone.
+    pub columns: Vec<(String, String)>,
+    /// How often a refreshed one is refreshed.
+    pub refresh: Option<Duration>,
     /// When a refreshed one was refreshed, in UTC.
     pub refreshed_at: Option<String>,
 }
@@ -61,6 +66,21 @@ pub struct StoreExplanation {
     pub sums: Vec<String>,
 }
 
+/// A row of `views.sql`.
+fn in_database(row: &Row) -> InDatabase {
+    let names: Option<Vec<String>> = row.get("columns");
+    let types: Option<Vec<String>> = row.get("types");
+    let refresh: Option<f64> = row.get("refresh_seconds");
+    InDatabase {
+        name: row.get("name"),
+        kind: row.get("kind"),
+        reads: row.get("reads"),
+        columns: names.into_iter().flatten().zip(types.into_iter().flatten()).collect(),
+        refresh: refresh.map(Duration::from_secs_f64),
+        refreshed_at: row.get("refreshed"),
+    }
+}
+
 impl Postgres {
     /// The views that the database has, each behind those that it reads; none before the first run.
     ///
@@ -74,13 +94,7 @@ impl Postgres {
             return Ok(Vec::new());
         }
         let rows = tx.query(include_str!("../../../../sql/queries/views.sql"), &[]).await?;
-        let views = rows.iter().map(|row| InDatabase {
-            name: row.get("name"),
-            kind: row.get("kind"),
-            reads: row.get("reads"),
-            refreshed_at: row.get("refreshed"),
-        });
-        Ok(views.collect())
+        Ok(rows.iter().map(in_database).collect())
     }
 
     /// Says what the next start does to the views, and changes nothing.

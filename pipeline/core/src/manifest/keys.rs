@@ -2,7 +2,7 @@
 //! equal to them by a test.
 
 /// At the top of the manifest.
-pub const MANIFEST: [&str; 9] = [
+pub const MANIFEST: [&str; 11] = [
     "pipeline",
     "landing",
     "views",
@@ -11,6 +11,8 @@ pub const MANIFEST: [&str; 9] = [
     "max_lag_bytes",
     "max_record_bytes",
     "topics",
+    "http",
+    "backup",
     "datasets",
 ];
 
@@ -24,6 +26,15 @@ pub const FLUVIO: [&str; 8] =
 /// Of `tls`, in `fluvio`.
 pub const TLS: [&str; 4] = ["domain", "ca", "cert", "key"];
 
+/// Of `http`, where it is written as a mapping.
+pub const HTTP: [&str; 5] = ["listen", "tls", "max_body_bytes", "max_upload_bytes", "max_connections"];
+
+/// Of `tls`, in `http`.
+pub const HTTP_TLS: [&str; 2] = ["cert", "key"];
+
+/// Of `backup`.
+pub const BACKUP: [&str; 4] = ["every", "keep", "to", "codec"];
+
 /// Of one dataset.
 pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
 
@@ -31,5 +42,18 @@ pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
 pub const CSV: [&str; 4] = ["delimiter", "quote", "header", "null"];
 
 /// Of one column, where it is written as a mapping.
-pub const COLUMN: [&str; 9] =
-    ["type", "optional", "references", "min", "max", "min_length", "max_length", "pattern", "one_of"];
+pub const COLUMN: [&str; 10] = [
+    "type",
+    "optional",
+    "references",
+    "generated",
+    "min",
+    "max",
+    "min_length",
+    "max_length",
+    "pattern",
+    "one_of",
+];
+
+/// Of `generated`, in a column, where it is written as a mapping.
+pub const GENERATED: [&str; 1] = ["start"];

@@ -1,5 +1,6 @@
 //! How long and how many things may be, for the parser and for the starter alike.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// For the pipeline's name.
@@ -35,3 +36,22 @@ pub(super) const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600)
 
 /// A cluster takes batches of up to 32 MiB by default, and a dead letter may be six times its line.
 pub(super) const FLUVIO_RECORD_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// For the body of a request that is held in memory: less would hold no rows, more would hold too much.
+pub(super) const BODY_BYTES: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
+
+/// For an upload, which goes to disk.
+pub(super) const UPLOAD_BYTES: RangeInclusive<u64> = 1024..=i64::MAX as u64;
+
+/// More connections than these one process has no descriptors for.
+pub(super) const CONNECTIONS_MAX: u32 = 65_536;
+
+/// Between the beginnings of two backups.
+pub(super) const BACKUP_EVERY: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 3600);
+
+/// More backups than these nobody looks through.
+pub(super) const BACKUPS_MAX: u32 = 100_000;
+
+/// The length of a UUID as text.
+pub(super) const UUID_CHARS: u32 = 36;

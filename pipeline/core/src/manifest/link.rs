@@ -40,6 +40,8 @@ pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest
         settle: draft.settle,
         lease: draft.lease,
         fluvio: draft.fluvio,
+        http: draft.http,
+        backup: draft.backup,
         max_lag_bytes: draft.max_lag_bytes,
         max_record_bytes: draft.max_record_bytes,
         datasets,
@@ -80,6 +82,12 @@ fn key_of(reader: &mut Reader<'_>, dataset: &DatasetDraft) -> Option<usize> {
         reader.fault(*place, message, one_of(value, &known, "columns"));
         return None;
     };
+    for column in dataset.columns.iter().filter(|column| column.name != *value) {
+        if let Some((_, place)) = &column.generated {
+            let message = format!("{} is generated, but it is not the key of {}", column.name, dataset.name);
+            reader.fault(*place, message, format!("only the key, {value}, can be generated; remove it here"));
+        }
+    }
     let ColumnDraft { kind, optional, .. } = &dataset.columns[index];
     if *optional {
         let message = format!("the key \"{value}\" is optional");
@@ -167,9 +175,10 @@ fn cycles(reader: &mut Reader<'_>, all: &[DatasetDraft], edges: &[Edges], depths
 fn finish(draft: DatasetDraft, key: usize, depth: usize, index_of: &HashMap<&str, usize>) -> Option<Dataset> {
     let mut columns = Vec::with_capacity(draft.columns.len());
     for column in draft.columns {
-        let ColumnDraft { name, kind, optional, references, rules } = column;
+        let ColumnDraft { name, kind, optional, references, generated, rules } = column;
         let references = references.and_then(|text| index_of.get(text.value.as_str()).copied());
-        columns.push(Column { name, kind: kind?, optional, references, rules });
+        let generated = generated.map(|(generated, _)| generated);
+        columns.push(Column { name, kind: kind?, optional, references, generated, rules });
     }
     Some(Dataset {
         name: draft.name,

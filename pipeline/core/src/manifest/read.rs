@@ -1,6 +1,9 @@
 //! Nodes to drafts: everything about a manifest that can be read without looking at other datasets.
 
+mod backup;
 mod column;
+mod generated;
+mod http;
 mod scalar;
 mod topics;
 
@@ -12,7 +15,7 @@ use marked_yaml::Node;
 
 use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
 use super::yaml::{Entry, Fields, Place, Reader, Text};
-use super::{Csv, Faults, Fluvio, Kind, Manifest, Rules, Table, keys, link};
+use super::{Backup, Csv, Faults, Fluvio, Generated, Http, Kind, Manifest, Rules, Table, keys, link};
 
 const SETTLE_DEFAULT: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(3600);
@@ -32,6 +35,8 @@ pub(super) struct Draft {
     pub(super) max_lag_bytes: u64,
     pub(super) max_record_bytes: usize,
     pub(super) fluvio: Option<Fluvio>,
+    pub(super) http: Option<Http>,
+    pub(super) backup: Option<Backup>,
     pub(super) datasets: Vec<DatasetDraft>,
 }
 
@@ -55,6 +60,7 @@ pub(super) struct ColumnDraft {
     pub(super) kind: Option<Kind>,
     pub(super) optional: bool,
     pub(super) references: Option<Text>,
+    pub(super) generated: Option<(Generated, Place)>,
     pub(super) rules: Rules,
 }
 
@@ -90,6 +96,8 @@ impl Reader<'_> {
         if fluvio.is_some() {
             self.record_fits_fluvio(&fields, record);
         }
+        let http = fields.entry("http").and_then(|entry| self.http(entry));
+        let backup = fields.entry("backup").and_then(|entry| self.backup(entry));
         let datasets = self.datasets(&fields);
         Some(Draft {
             pipeline: pipeline.unwrap_or_default(),
@@ -100,6 +108,8 @@ impl Reader<'_> {
             max_lag_bytes: lag.unwrap_or(LAG_BYTES_DEFAULT),
             max_record_bytes: record.unwrap_or(RECORD_BYTES_DEFAULT) as usize,
             fluvio,
+            http,
+            backup,
             datasets: datasets.unwrap_or_default(),
         })
     }

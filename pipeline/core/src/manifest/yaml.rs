@@ -204,7 +204,8 @@ impl<'n> Fields<'n> {
         self.entry(key).map(|entry| entry.place)
     }
 
-    fn entry(&self, key: &str) -> Option<&Entry<'n>> {
+    /// A key with its place, and what stands behind it.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry<'n>> {
         self.0.iter().find(|entry| entry.name == key)
     }
 }

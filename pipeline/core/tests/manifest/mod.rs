@@ -3,7 +3,9 @@
 mod columns;
 mod decimals;
 mod faults;
+mod generated;
 mod schema;
+mod service;
 mod starter;
 mod topics;
 
@@ -57,6 +59,7 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
     assert_eq!(manifest.max_lag_bytes, 256 << 20);
     assert_eq!(manifest.max_record_bytes, 1 << 20);
     assert_eq!((&manifest.fluvio, manifest.partitions()), (&None, 1));
+    assert_eq!((&manifest.http, &manifest.backup), (&None, &None));
     let (_, departments) = manifest.dataset("departments").unwrap();
     assert_eq!((departments.table.schema.as_deref(), departments.table.name.as_str()), (None, "departments"));
     assert_eq!(departments.files, "departments*.csv");
@@ -90,6 +93,7 @@ fn a_dataset_stands_behind_all_it_references() {
     let (_, hired) = manifest.dataset("hired_employees").unwrap();
     let references: Vec<_> = hired.columns.iter().map(|column| column.references).collect();
     assert_eq!(references, [None, None, None, Some(0), Some(1), Some(2)]);
+    assert!(hired.columns.iter().all(|column| column.generated.is_none()));
     assert_eq!((hired.key, hired.key_column().name.as_str()), (0, "id"));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 use serde_json::Value;
-use tidegate_core::manifest::{Compression, Kind, PARTITIONS_MAX, keys};
+use tidegate_core::manifest::{Codec, Compression, Kind, PARTITIONS_MAX, keys};
 
 fn schema() -> Value {
     serde_json::from_str(include_str!("../../../../docs/tidegate.schema.json")).expect("the schema is JSON")
@@ -13,7 +13,7 @@ fn schema() -> Value {
 #[test]
 fn the_schema_has_exactly_the_keys_that_the_parser_knows() {
     let schema = schema();
-    let places: [(&str, &[&str]); 7] = [
+    let places: [(&str, &[&str]); 11] = [
         ("", &keys::MANIFEST),
         ("/$defs/topics", &keys::TOPICS),
         ("/$defs/fluvio", &keys::FLUVIO),
@@ -21,6 +21,10 @@ fn the_schema_has_exactly_the_keys_that_the_parser_knows() {
         ("/$defs/dataset", &keys::DATASET),
         ("/$defs/csv", &keys::CSV),
         ("/$defs/column", &keys::COLUMN),
+        ("/$defs/http", &keys::HTTP),
+        ("/$defs/http_tls", &keys::HTTP_TLS),
+        ("/$defs/backup", &keys::BACKUP),
+        ("/$defs/generated", &keys::GENERATED),
     ];
     for (place, known) in places {
         let object = schema.pointer(place).unwrap();
@@ -59,4 +63,26 @@ fn the_schema_accepts_the_compressions_that_the_parser_knows() {
     assert_eq!(*names, Compression::ALL.map(Compression::as_str));
     let partitions = schema.pointer("/$defs/fluvio/properties/partitions/maximum").unwrap();
     assert_eq!(*partitions, PARTITIONS_MAX);
+}
+
+#[test]
+fn the_schema_accepts_the_codecs_that_the_parser_knows() {
+    let schema = schema();
+    let names = schema.pointer("/$defs/backup/properties/codec/enum").unwrap().as_array().unwrap();
+    assert_eq!(*names, Codec::ALL.map(Codec::as_str));
+}
+
+#[test]
+fn the_schema_accepts_what_the_parser_listens_on() {
+    let schema = schema();
+    let listen = schema.pointer("/$defs/listen").unwrap();
+    let pattern = Regex::new(listen["pattern"].as_str().unwrap()).unwrap();
+    for example in listen["examples"].as_array().unwrap() {
+        let listen = example.as_str().unwrap();
+        assert!(pattern.is_match(listen), "{listen}");
+        assert_eq!(super::service::http(&format!("\"{listen}\"")).listen, listen);
+    }
+    for listen in super::service::NO_LISTEN {
+        assert!(!pattern.is_match(listen) || listen.ends_with("65536"), "{listen}");
+    }
 }

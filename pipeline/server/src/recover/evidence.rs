@@ -1,6 +1,6 @@
 //! What is known of sources in Postgres and outside of it, and where the two differ.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidegate_connectors::csv::{DoneFile, Fingerprint, done_files};
 use tidegate_connectors::postgres::{Registered, SourceKind};
@@ -10,7 +10,7 @@ use super::holders::{Files, on_topics};
 use super::lost::{Findings, Found, Lost};
 use crate::Failure;
 use crate::data_dir::DataDir;
-use crate::journal::{Entry, Journal, hex};
+use crate::journal::{Entry, Journal, Notes, hex};
 use crate::settings::Settings;
 
 /// How many sources a message names.
@@ -23,27 +23,44 @@ pub(super) struct Evidence {
     /// Index in `registered` by identity.
     by_identity: HashMap<Vec<u8>, usize>,
     /// `None` where it is lost, or never was.
-    pub(super) journal: Option<BTreeMap<u64, Entry>>,
+    pub(super) journal: Option<Notes>,
     done: Vec<DoneFile>,
 }
 
 /// What is known of sources outside of Postgres. Where a pipeline runs, it is to be read before Postgres is asked,
 /// which knows first.
 pub(crate) struct Noted {
-    journal: Option<BTreeMap<u64, Entry>>,
+    journal: Option<Notes>,
     done: Vec<DoneFile>,
 }
 
+/// Whether the journal forgets what is complete. On a cluster it does not: what is on its topics is not ours to drop.
+pub(super) fn forgets(settings: &Settings) -> bool {
+    settings.manifest.fluvio.is_none()
+}
+
 impl Noted {
+    /// The sources, by number, and by identity where that is known.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        sources(self.journal.as_ref()).chain(self.done.iter().map(|file| (file.source, &[][..])))
+    }
+
     pub(crate) fn read(settings: &Settings, data_dir: &DataDir) -> Result<Self, Failure> {
         let done = done_files(&settings.landing).map_err(|error| {
             Failure::new(format!("cannot read done/ in '{}': {error}", settings.landing.display()))
         })?;
-        Ok(Self { journal: Journal::read(&data_dir.journal())?, done })
+        Ok(Self { journal: Journal::read(&data_dir.journal(), forgets(settings))?, done })
     }
 }
 
+/// Sources that a journal knows, by number and identity.
+pub(super) fn sources(journal: Option<&Notes>) -> impl Iterator<Item = (u64, &[u8])> {
+    let entries = journal.into_iter().flat_map(|notes| notes.entries.values());
+    entries.map(|entry| (entry.source, &entry.identity[..]))
+}
+
 impl Evidence {
+    /// `registered` is to have all that is `noted`.
     pub(super) fn new(noted: Noted, registered: Vec<Registered>) -> Self {
         let by_identity = registered.iter().enumerate().map(|(i, r)| (r.identity.clone(), i)).collect();
         Self { registered, by_identity, journal: noted.journal, done: noted.done }
@@ -59,7 +76,7 @@ impl Evidence {
     }
 
     fn noted(&self) -> impl Iterator<Item = &Entry> {
-        self.journal.iter().flat_map(BTreeMap::values)
+        self.journal.iter().flat_map(|notes| notes.entries.values())
     }
 
     /// The files in `done/` that the journal does not know and that Postgres does not know as complete, with the
@@ -69,16 +86,19 @@ impl Evidence {
         manifest: &'a Manifest,
     ) -> impl Iterator<Item = (&'a DoneFile, usize)> + 'a {
         self.done.iter().filter_map(|file| {
-            let is_noted = self.journal.as_ref().is_some_and(|journal| journal.contains_key(&file.source));
+            let is_noted =
+                self.journal.as_ref().is_some_and(|notes| notes.entries.contains_key(&file.source));
             let is_complete = self.registered(file.source).is_some_and(|registered| registered.complete);
             let dataset = manifest.dataset_of_file(&file.name).map(|(dataset, _)| dataset);
             dataset.filter(|_| !is_noted && !is_complete).map(|dataset| (file, dataset))
         })
     }
 
-    /// Whether a position on the topics means what Postgres says it means, once all is registered again.
+    /// Whether a position on the topics means what Postgres says it means, once all is registered again. What is
+    /// forgotten cannot be.
     pub(super) fn topics_can_be_read(&self) -> bool {
-        self.journal.is_some()
+        let last = self.last_registered();
+        self.journal.as_ref().is_some_and(|notes| notes.forgotten == 0 || notes.forgotten < last)
             && self.noted().all(|entry| {
                 self.registered(entry.source).is_none_or(|registered| registered.identity == entry.identity)
                     && self.registered_as(&entry.identity).is_none_or(|r| r.source == entry.source)
@@ -178,12 +198,22 @@ impl Evidence {
         noted.chain(self.registered.iter().map(|r| (&r.identity[..], r.source))).collect()
     }
 
-    /// Numbers that were given since, of which nothing is known.
-    fn unknown(&self, lost: &[Lost]) -> Vec<u64> {
-        let after = self.registered.last().map_or(1, |registered| registered.source + 1);
-        let known: HashSet<u64> = lost.iter().map(|lost| lost.entry.source).collect();
-        let last = known.iter().copied().max().unwrap_or(0);
-        (after..last).filter(|source| !known.contains(source)).collect()
+    fn last_registered(&self) -> u64 {
+        self.registered.last().map_or(0, |registered| registered.source)
+    }
+
+    /// Numbers that were given since, of which nothing is known: first and last of each row of them.
+    fn unknown(&self, lost: &[Lost]) -> Vec<(u64, u64)> {
+        let known: BTreeSet<u64> = lost.iter().map(|lost| lost.entry.source).collect();
+        let mut next = self.last_registered() + 1;
+        let mut unknown = Vec::new();
+        for known in known.range(next..) {
+            if *known > next {
+                unknown.push((next, known - 1));
+            }
+            next = known + 1;
+        }
+        unknown
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) enum Found {
 pub(super) struct Findings {
     /// In the order of their numbers.
     pub(super) lost: Vec<Lost>,
-    pub(super) unknown: Vec<u64>,
+    /// Numbers of which nothing is known: first and last of each row of them.
+    pub(super) unknown: Vec<(u64, u64)>,
 }
 
 impl Findings {
@@ -132,7 +133,11 @@ impl Findings {
             ));
         }
         if !self.unknown.is_empty() {
-            let numbers: Vec<_> = self.unknown.iter().map(ToString::to_string).collect();
+            let numbers = self.unknown.iter().map(|(first, last)| match last - first {
+                0 => first.to_string(),
+                _ => format!("{first} to {last}"),
+            });
+            let numbers: Vec<_> = numbers.collect();
             missing.push(format!(
                 "nothing is known any more of the sources that had the numbers {}; a file of theirs that is in the \
                  landing folder was taken under a new number",

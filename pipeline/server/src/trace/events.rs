@@ -1,6 +1,7 @@
 //! What is known of a line, as events in the order in which they happened.
 
 use serde_json::json;
+use tidegate_connectors::postgres::moves::{Kind, Move, Outcome};
 use tidegate_connectors::postgres::trace::{TracedLetter, TracedLine, TracedSource};
 use tidegate_core::dead_letter::Reason;
 use tidegate_core::ledger::Fate;
@@ -72,7 +73,7 @@ pub(crate) fn in_flight(records: &[OnTopic], file: &InFile) -> Event {
 pub(crate) fn fate(traced: &TracedLine, source: &TracedSource, committed_at: Option<&str>) -> Vec<Event> {
     let (Some(fate), letter) = (traced.fate, &traced.letter) else { return Vec::new() };
     let mut events = match letter {
-        Some(letter) => letter_events(letter),
+        Some(letter) => letter_events(letter, &traced.moves),
         None if fate == Fate::Accepted => vec![accepted(source, committed_at)],
         None => Vec::new(),
     };
@@ -107,40 +108,84 @@ fn accepted(source: &TracedSource, committed_at: Option<&str>) -> Event {
     )
 }
 
-fn letter_events(letter: &TracedLetter) -> Vec<Event> {
+fn letter_events(letter: &TracedLetter, moves: &[Move]) -> Vec<Event> {
     let TracedLetter { status, stage, attempt, reasons, created_at, updated_at, changed, .. } = letter;
-    let against = in_words(reasons);
     let stage = stage.as_str();
-    let dead = |event: &'static str, what: String| {
+    let dead = |event: &'static str, reasons: &[Reason], what: String| {
         Event::new(event, what).at(created_at.clone()).with("stage", stage).with("reasons", json!(reasons))
     };
     let then = |event: &'static str, what: String| {
         Event::new(event, what).at(updated_at.clone()).with("attempt", *attempt)
     };
-    let set_aside = || dead("set_aside", format!("by the {stage}: {against}"));
+    let healed = || then("healed", "its references came; it was accepted at its own position".to_owned());
+    let against = in_words(reasons);
+    let rejected_at_last =
+        || dead("rejected", reasons, format!("in the end: {against}")).at(updated_at.clone());
+    if let Some(first) = moves.first() {
+        // Who made it first is known only where no edit has taken its place.
+        let against = in_words(&first.reasons_before);
+        let mut events = vec![dead("set_aside", &first.reasons_before, against)];
+        events.extend(moves.iter().flat_map(move_events));
+        let last = moves.last().and_then(|last| last.outcome);
+        match (status.as_str(), last) {
+            ("healed", _) => events.push(healed()),
+            ("rejected", Some(Outcome::Waiting)) => events.push(rejected_at_last()),
+            _ => {}
+        }
+        return events;
+    }
     match status.as_str() {
         "rejected" if *changed => {
-            let earlier = match attempt {
-                0 => Event::new("waiting", "for a reference, at first").at(created_at.clone()),
-                _ => Event::new("set_aside", format!("by the {stage}")).at(created_at.clone()),
-            };
-            let rejected = dead("rejected", format!("in the end: {against}")).at(updated_at.clone());
-            vec![earlier, rejected]
+            let earlier = Event::new("waiting", "for a reference, at first").at(created_at.clone());
+            vec![earlier, rejected_at_last()]
         }
-        "rejected" => vec![dead("rejected", format!("by the {stage}: {against}"))],
+        "rejected" => vec![dead("rejected", reasons, format!("by the {stage}: {against}"))],
         "waiting" if *changed => {
-            vec![dead("waiting", format!("since then; it lacks, as of {updated_at}: {against}"))]
+            vec![dead("waiting", reasons, format!("since then; it lacks, as of {updated_at}: {against}"))]
         }
-        "waiting" => vec![dead("waiting", format!("by the {stage}: {against}"))],
-        "healed" => vec![
-            dead("waiting", format!("by the {stage}: {against}")),
-            then("healed", "its references came; it was accepted at its own position".to_owned()),
-        ],
-        "claimed" => vec![set_aside(), then("claimed", "for a replay that is not done yet".to_owned())],
-        "replayed" => vec![set_aside(), then("replayed", format!("and accepted, at replay {attempt}"))],
-        "discarded" => vec![set_aside(), then("discarded", "somebody gave it up".to_owned())],
-        status => vec![dead("dead_letter", format!("of status {status}: {against}"))],
+        "waiting" => vec![dead("waiting", reasons, format!("by the {stage}: {against}"))],
+        "healed" => vec![dead("waiting", reasons, format!("by the {stage}: {against}")), healed()],
+        status => vec![dead("dead_letter", reasons, format!("of status {status}: {against}"))],
     }
+}
+
+/// What somebody asked for, and what came of it.
+fn move_events(made: &Move) -> Vec<Event> {
+    let Move { kind, by, note, attempt, text_edited, newer, reasons, .. } = made;
+    let why = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    let asked = match kind {
+        Kind::Replay => {
+            let edited = if text_edited.is_some() { ", with an edited line" } else { "" };
+            Event::new("claimed", format!("for replay {attempt} by {by}{edited}{why}"))
+        }
+        Kind::Discard => Event::new("discard_asked", format!("by {by}{why}")),
+    };
+    let mut asked = asked.at(made.asked_at.clone()).with("attempt", *attempt).with("by", by.as_str());
+    if let Some(note) = note {
+        asked = asked.with("note", note.as_str());
+    }
+    if let Some(text) = text_edited {
+        asked = asked.with("text_edited", text.as_str()).with("text_before", made.text_before.clone());
+    }
+    let (event, what) = match made.outcome {
+        None => return vec![asked.with("open", true)],
+        Some(Outcome::Accepted) => {
+            ("replayed", format!("and accepted at its own position, at replay {attempt}"))
+        }
+        Some(Outcome::Superseded) => {
+            let newer = newer.as_deref().unwrap_or("a newer line");
+            (
+                "replayed",
+                format!("and accepted at its own position, at replay {attempt}; {newer} held the row"),
+            )
+        }
+        // What was against it then only the last replay knows.
+        Some(Outcome::Rejected) => ("rejected", format!("again, at replay {attempt}: {}", in_words(reasons))),
+        Some(Outcome::Waiting) => ("waiting", format!("since replay {attempt}: {}", in_words(reasons))),
+        Some(Outcome::Discarded) => ("discarded", format!("given up by {by}")),
+        Some(Outcome::PassedOver) => ("passed_over", "it was no dead letter any more".to_owned()),
+    };
+    vec![asked, Event::new(event, what).at(made.done_at.clone()).with("attempt", *attempt)]
 }
 
 fn in_words(reasons: &[Reason]) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{assert_finds, bring_back, count_of, found, keep, lived_in, set};
+use super::{a_move, assert_finds, bring_back, count_of, found, keep, lived_in, set};
 use crate::company;
 
 #[tokio::test]
@@ -108,6 +108,23 @@ async fn each_kind_of_damage_is_found_where_it_is() {
         ),
         (letter("status = 'discarded'", 3), &["dead_letters 3:3 is discarded"]),
         (letter("status = 'replayed'", 4), &["dead_letters 3:4 is replayed"]),
+        (
+            letter("status = 'claimed'", 3),
+            &["dead_letters 3:3 it is claimed, but no replay of it is under way"],
+        ),
+        (
+            a_move(3, "rejected", None),
+            &["dead_letters 3:3 a replay of it is under way, but it is not claimed"],
+        ),
+        (
+            letter("status = 'claimed'", 4) + ";" + &a_move(4, "rejected", None),
+            &["dead_letters 3:4 it was claimed when it was rejected, which it is not now"],
+        ),
+        (letter("status = 'replayed'", 7), &["dead_letters 3:7 it is replayed, but no move of it tells so"]),
+        (
+            a_move(7, "rejected", Some("accepted")),
+            &["dead_letters 3:7 it is healed, but its last move says accepted"],
+        ),
         (letter("awaits = null", 4), &["dead_letters 3:4 for nothing that could come"]),
         (letter("dataset = 'jobs'", 3), &["dead_letters 3:3 another dataset"]),
         // references, as an application without foreign keys may leave them
@@ -181,14 +198,26 @@ async fn views_of_every_form_are_compared() {
 #[tokio::test]
 async fn every_status_of_a_dead_letter_has_its_place_in_the_ledger() {
     let home = lived_in().await;
+    let moved = "insert into tidegate.moves \
+        (source, line, kind, attempt, asked_by, status_before, reasons_before, outcome, done_at)";
     for sql in [
-        "update tidegate.dead_letters set status = 'claimed' where source = 3 and line in (3, 4)",
-        "update tidegate.dead_letters set status = 'replayed' where source = 3 and line = 7",
-        "update tidegate.dead_letters set status = 'discarded' where source = 1 and line = 3; \
+        format!(
+            "{moved} select source, line, 'replay', 1, 'ann', status, reasons, null, null \
+             from tidegate.dead_letters where source = 3 and line in (3, 4); \
+             update tidegate.dead_letters set status = 'claimed' where source = 3 and line in (3, 4)"
+        ),
+        format!(
+            "{moved} values (3, 7, 'replay', 1, 'ann', 'rejected', '[]', 'superseded', now()); \
+             update tidegate.dead_letters set status = 'replayed' where source = 3 and line = 7"
+        ),
+        format!(
+            "{moved} values (1, 3, 'discard', 0, 'ann', 'rejected', '[]', 'discarded', now()); \
+         update tidegate.dead_letters set status = 'discarded' where source = 1 and line = 3; \
          update tidegate.ledger set discarded = rejected, discarded_count = 1, rejected = '', rejected_count = 0 \
-         where source = 1",
+         where source = 1"
+        ),
     ] {
-        home.query(sql).await;
+        home.query(&sql).await;
         home.run("verify").await.succeeded();
     }
 }

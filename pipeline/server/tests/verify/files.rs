@@ -1,6 +1,6 @@
 //! `tidegate verify --deep`: files against what became of their lines.
 
-use super::{assert_finds, bring_back, count_of, found, keep, lived_in, set};
+use super::{a_move, assert_finds, bring_back, count_of, found, keep, lived_in, set};
 use crate::company;
 use crate::home::Home;
 
@@ -76,8 +76,14 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
             letter(&format!("reasons = {}", reasons("too_long")), 3),
             &["files 3:3 is rejected for too_long, but it breaks missing_value"],
         ),
-        (letter("status = 'replayed', text = 'edited'", 7), &["files note 1"]),
-        (letter("status = 'claimed', text = 'edited'", 3), &["files note 1"]),
+        (
+            letter("status = 'replayed', text = 'edited'", 7) + ";" + &a_move(7, "waiting", Some("accepted")),
+            &["files note 1"],
+        ),
+        (
+            letter("status = 'claimed', text = 'edited'", 3) + ";" + &a_move(3, "rejected", None),
+            &["files note 1"],
+        ),
         (letter("attempt = 1, text = 'edited', reasons = '[]'", 3), &["files note 1"]),
         (
             "update tidegate.sources set lines = 8 where source = 3".into(),

@@ -115,13 +115,25 @@ async fn a_role_that_may_only_read_can_verify() {
     home.query("drop owned by auditor").await;
 }
 
-const KEPT: [&str; 7] = [
+/// Plants a replay of line `3:LINE`, which was made, or is under way.
+fn a_move(line: u64, before: &str, outcome: Option<&str>) -> String {
+    let (outcome, done_at) =
+        outcome.map_or(("null".to_owned(), "null"), |outcome| (format!("'{outcome}'"), "now()"));
+    format!(
+        "insert into tidegate.moves \
+         (source, line, kind, attempt, asked_by, status_before, reasons_before, outcome, done_at) \
+         values (3, {line}, 'replay', 1, 'ann', '{before}', '[]', {outcome}, {done_at})"
+    )
+}
+
+const KEPT: [&str; 8] = [
     "departments",
     "jobs",
     "hired_employees",
     "tidegate.sources",
     "tidegate.ledger",
     "tidegate.dead_letters",
+    "tidegate.moves",
     "tidegate.view_hires_by_quarter",
 ];
 

@@ -35,6 +35,7 @@ impl Reader<'_> {
             kind: None,
             optional: false,
             references: None,
+            generated: None,
             rules: Rules::default(),
         };
         match node {
@@ -69,6 +70,7 @@ impl Reader<'_> {
         column.optional = optional.unwrap_or(false);
         column.references = fields.get("references").and_then(|node| self.text(node, "a dataset's name"));
         column.rules = self.rules(&fields, column.kind);
+        column.generated = fields.get("generated").and_then(|node| self.generated(node, column));
     }
 
     fn kind(&mut self, node: &Node) -> Option<Kind> {

@@ -115,7 +115,7 @@ impl Reader<'_> {
         Some(Tls { domain: domain.take()?, ca: path(ca)?, cert: path(cert)?, key: path(key)? })
     }
 
-    fn number(&mut self, node: &Node, key: &str, max: u32) -> Option<u32> {
+    pub(super) fn number(&mut self, node: &Node, key: &str, max: u32) -> Option<u32> {
         let Text { value, place } = self.text(node, "a number")?;
         let number = value.parse().ok().filter(|number| (1..=max).contains(number));
         if number.is_none() {
@@ -126,7 +126,12 @@ impl Reader<'_> {
     }
 
     /// One of the known words for `what`, and what it stands for.
-    fn word<T, const N: usize>(&mut self, node: &Node, what: &str, known: [(&str, T); N]) -> Option<T> {
+    pub(super) fn word<T, const N: usize>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        known: [(&str, T); N],
+    ) -> Option<T> {
         let Text { value, place } = self.text(node, &format!("the name of a {what}"))?;
         let words = known.each_ref().map(|(word, _)| *word);
         let found = known.into_iter().find(|(word, _)| *word == value);

@@ -1,16 +1,17 @@
--- What became of the lines of the sources: all of them, or those in $1.
+-- What became of sources: those of $1, or the newest of the dataset $2, or of all, before the source $3, at most $4.
 select
     s.source,
     s.dataset,
     s.kind,
     s.name,
+    s.bytes,
     s.lines,
     coalesce(l.accepted, 0)::bigint as accepted,
     coalesce(l.rejected, 0)::bigint as rejected,
     coalesce(l.waiting, 0)::bigint as waiting,
     coalesce(l.discarded, 0)::bigint as discarded,
-    s.registered_at::text as registered_at,
-    s.completed_at::text as completed_at
+    s.registered_at,
+    s.completed_at
 from tidegate.sources as s
 left join lateral (
     select
@@ -21,5 +22,9 @@ left join lateral (
     from tidegate.ledger
     where ledger.source = s.source
 ) as l on true
-where $1::bigint[] is null or s.source = any($1)
-order by s.source
+where
+    ($1::bigint[] is null or s.source = any($1))
+    and ($2::text is null or s.dataset = $2)
+    and ($3::bigint is null or s.source < $3)
+order by s.source desc
+limit $4

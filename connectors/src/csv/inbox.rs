@@ -1,0 +1,128 @@
+//! What entered over HTTP or from a backup: registered already, and waiting for its lines to be given out.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::GeneratedKeys;
+
+/// A source that is registered. Its lines are kept until the ledger accounts for every one of them: by Postgres,
+/// or in the spool.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// Its number.
+    pub source: u64,
+    /// The index of its dataset.
+    pub dataset: usize,
+    /// What people know it by.
+    pub name: String,
+    /// Where its lines are.
+    pub body: Body,
+}
+
+/// Where the lines of a source are.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Here: in the dataset's dialect, in the order of its columns, without a header. None is longer than
+    /// `max_record_bytes`.
+    Lines(Bytes),
+    /// In a file of the spool, which is removed in the end.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// BLAKE3 of what was sent.
+        content: [u8; 32],
+        /// Whether it was read before, as far as that came.
+        known: bool,
+        /// How many lines it has, if that is known.
+        lines: Option<u64>,
+        /// What keys are made of for lines that lack one.
+        keys: Option<GeneratedKeys>,
+    },
+}
+
+impl Entered {
+    /// How much memory its lines take.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.body {
+            Body::Lines(text) => text.len() as u64,
+            Body::File { .. } => 0,
+        }
+    }
+}
+
+/// The way from whoever registers to the landing folder's source, which gives out all lines of a process.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    queue: Mutex<VecDeque<Entered>>,
+    bytes: AtomicU64,
+    bell: Notify,
+}
+
+impl Inbox {
+    /// Hands over a source that is registered and in the journal.
+    pub fn push(&self, entered: Entered) {
+        self.bytes.fetch_add(entered.bytes(), Ordering::Relaxed);
+        self.queue().push_back(entered);
+        self.bell.notify_one();
+    }
+
+    /// How many bytes of lines are here that are not accounted for yet.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Forgets all that is queued: whoever gives lines out begins anew, with all that is not complete.
+    pub fn clear(&self) {
+        self.queue().clear();
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue().is_empty()
+    }
+
+    /// The next source whose lines are here.
+    pub(super) fn next_lines(&self) -> Option<Entered> {
+        let mut queue = self.queue();
+        let found = queue.iter().position(|entered| matches!(entered.body, Body::Lines(_)))?;
+        queue.remove(found)
+    }
+
+    /// The next source whose lines are in a file.
+    pub(super) fn next_file(&self) -> Option<Entered> {
+        let mut queue = self.queue();
+        let found = queue.iter().position(|entered| matches!(entered.body, Body::File { .. }))?;
+        queue.remove(found)
+    }
+
+    /// Takes back what was queued before, to be given out once more.
+    pub(super) fn requeue(&self, entered: Entered) {
+        self.queue().push_back(entered);
+    }
+
+    /// Takes back what was taken out and not given out.
+    pub(super) fn push_front(&self, entered: Entered) {
+        self.queue().push_front(entered);
+    }
+
+    /// Notes that every line of a source is accounted for.
+    pub(super) fn settle(&self, entered: &Entered) {
+        let less = |bytes: u64| Some(bytes.saturating_sub(entered.bytes()));
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Resolves when something was pushed.
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Entered>> {
+        // Nothing that is done under the lock can stop half-way.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

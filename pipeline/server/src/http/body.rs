@@ -1,0 +1,268 @@
+//! What clients send: what it is, how much of it there may be, and how long it may take.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::{Problem, Service};
+
+/// How long nothing may come of a body before its client is given up.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// How slowly a body may come, on the average of each minute.
+const BYTES_PER_SECOND_MIN: u64 = 256;
+const PACE_OVER: Duration = Duration::from_secs(60);
+/// How long a body may take that is held in memory.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
+/// How many bytes of bodies may be in memory.
+const ROOM_BYTES: usize = 128 << 20;
+
+/// The forms in which rows can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Ndjson,
+    Csv,
+    Multipart,
+}
+
+impl Form {
+    /// The form that the headers name.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let given =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => Ok(Self::Ndjson),
+            "text/csv" | "application/csv" => Ok(Self::Csv),
+            "multipart/form-data" => Ok(Self::Multipart),
+            _ => Err(unsupported(format!(
+                "rows come as application/json, application/x-ndjson, text/csv or multipart/form-data, and this is \
+                 '{essence}': set Content-Type"
+            ))),
+        }
+    }
+}
+
+pub(super) fn unsupported(detail: String) -> Problem {
+    let (status, word) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
+    Problem::new(status, word, "the server does not understand that form", detail)
+}
+
+/// Refuses encodings that are not understood: what follows decodes gzip.
+pub(super) async fn known_encoding(request: Request, next: Next) -> Response {
+    // The decoder has taken away the header of what it decodes.
+    match request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
+        None => next.run(request).await,
+        Some(identity) if identity == b"identity" => next.run(request).await,
+        Some(_) => unsupported("send it as it is, or with Content-Encoding: gzip".to_owned()).into_response(),
+    }
+}
+
+/// How much of bodies is in memory at once, for all who send.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    taken: AtomicUsize,
+}
+
+/// A body in memory. The room is free again when it is dropped.
+pub(super) struct Held<'a> {
+    bytes: BytesMut,
+    room: &'a Room,
+}
+
+impl Held<'_> {
+    fn extend(&mut self, chunk: &[u8]) -> Result<(), Problem> {
+        let taken = self.room.taken.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+        self.bytes.extend_from_slice(chunk);
+        if taken > ROOM_BYTES {
+            return Err(Problem::unavailable(
+                "more is being sent at once than fits here; send it again in a moment",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// Reads a body of at most so many bytes.
+pub(super) async fn read(room: &Room, body: Body, bytes_max: usize) -> Result<Held<'_>, Problem> {
+    let reading = tokio::time::timeout(HELD_WITHIN, read_whole(room, body, bytes_max));
+    reading.await.unwrap_or_else(|_| Err(timeout()))
+}
+
+async fn read_whole(room: &Room, body: Body, bytes_max: usize) -> Result<Held<'_>, Problem> {
+    let mut chunks = Chunks::new(body);
+    let mut whole = Held { bytes: BytesMut::new(), room };
+    while let Some(chunk) = chunks.next().await? {
+        if whole.len() + chunk.len() > bytes_max {
+            return Err(Problem::too_large(format!(
+                "the body is longer than {bytes_max} bytes; send less at once, or a file as text/csv"
+            )));
+        }
+        whole.extend(&chunk)?;
+    }
+    Ok(whole)
+}
+
+/// Reads a body of JSON, which may be empty.
+pub(super) async fn read_json(app: &Service, request: Request) -> Result<Held<'_>, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+    let body = read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
+    let essence = kind.as_ref().and_then(|kind| kind.to_str().ok()?.split(';').next());
+    let is_json = essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
+    if is_json || is_blank(&body) {
+        return Ok(body);
+    }
+    Err(unsupported("this comes as application/json: set Content-Type".to_owned()))
+}
+
+/// What a body of JSON says; `None` if there is none.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
+    if is_blank(body) {
+        return Ok(None);
+    }
+    let faulty =
+        |error: serde_json::Error| Problem::bad_request(format!("the body is not as it must be: {error}"));
+    let mut value = serde_json::from_slice(body).map_err(faulty)?;
+    whole(&mut value);
+    serde_json::from_value(value).map_err(faulty)
+}
+
+fn is_blank(body: &[u8]) -> bool {
+    body.iter().all(u8::is_ascii_whitespace)
+}
+
+/// Whole numbers that are written like `5.0` become what they are: JSON knows one kind of numbers, and some clients
+/// write no other.
+fn whole(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(whole),
+        serde_json::Value::Object(members) => members.values_mut().for_each(whole),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            if float.fract() == 0.0 && float.abs() < 9e15 {
+                *value = (float as i64).into();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A body piece by piece.
+pub(super) struct Chunks {
+    stream: BodyDataStream,
+    pace: Pace,
+}
+
+impl Chunks {
+    pub(super) fn new(body: Body) -> Self {
+        Self { stream: body.into_data_stream(), pace: Pace::begin() }
+    }
+
+    /// The next piece. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the client has gone, stalls, or sends what cannot be decoded.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        match tokio::time::timeout(IDLE_MAX, self.stream.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(chunk))) => {
+                self.pace.keep(chunk.len())?;
+                Ok(Some(chunk))
+            }
+            Ok(Some(Err(_))) => {
+                Err(Problem::bad_request("the body ended early, or is no gzip; send it again, whole"))
+            }
+            Err(_) => Err(timeout()),
+        }
+    }
+}
+
+/// How fast a client sends: one that holds its connection with a byte now and then is given up.
+pub(super) struct Pace {
+    /// When it was judged last.
+    judged: Instant,
+    /// How much has come since.
+    bytes: u64,
+}
+
+impl Pace {
+    pub(super) fn begin() -> Self {
+        Self { judged: Instant::now(), bytes: 0 }
+    }
+
+    /// Notes that so many bytes have come.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes as u64;
+        let over = self.judged.elapsed();
+        if over < PACE_OVER {
+            return Ok(());
+        }
+        if self.bytes < BYTES_PER_SECOND_MIN * over.as_secs() {
+            return Err(timeout());
+        }
+        *self = Self::begin();
+        Ok(())
+    }
+}
+
+pub(super) fn timeout() -> Problem {
+    let (status, word) = (StatusCode::REQUEST_TIMEOUT, "timeout");
+    let (idle, held) = (IDLE_MAX.as_secs(), HELD_WITHIN.as_secs());
+    let detail = format!(
+        "nothing came for {idle} s, or less than {BYTES_PER_SECOND_MIN} bytes a second, or rows took longer than {held} \
+         s; send it again"
+    );
+    Problem::new(status, word, "the client was too slow", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_a_byte_now_and_then_is_given_up_however_much_came_before() {
+        let mut pace = Pace::begin();
+        pace.keep(8 << 20).unwrap();
+        let mut minutes = 0;
+        while pace.keep(1).is_ok() {
+            tokio::time::advance(IDLE_MAX).await;
+            minutes += 1;
+            assert!(minutes < 6, "it is not given up");
+        }
+        let mut slow = Pace::begin();
+        for _ in 0..600 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            slow.keep(BYTES_PER_SECOND_MIN as usize).unwrap();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Rows of JSON to lines of CSV in their dataset's dialect.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+use tidegate_connectors::csv::Rows;
+use tidegate_core::manifest::{Dataset, Generated, Kind, nearest};
+use uuid::Uuid;
+
+use super::Problem;
+
+/// How many rows one request may have.
+pub(super) const ROWS_MAX: usize = 1000;
+
+/// A row as it was sent: the fields in their order, values untouched.
+#[derive(Debug)]
+pub(super) struct Row<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Row<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row: an object of columns and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
+                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    if fields.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom(format!("the field '{name}' is there twice")));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(Row(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A name that is borrowed where it can be.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// `{"rows": [...]}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<'a> {
+    #[serde(borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+/// The rows of a JSON document.
+pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
+    let document: Document<'_> = serde_json::from_slice(body).map_err(|error| {
+        bad_json(&error).with("expected", serde_json::json!({"rows": [{"column": "value"}]}))
+    })?;
+    counted(document.rows)
+}
+
+/// The rows of NDJSON: one a line; blank lines are none.
+pub(super) fn ndjson(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
+    let mut rows = Vec::new();
+    for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if rows.len() == ROWS_MAX {
+            return Err(too_many());
+        }
+        let row = serde_json::from_slice(line);
+        rows.push(row.map_err(|error| {
+            Problem::bad_request(format!("line {} is no row: {error}", i + 1)).with("line", i + 1)
+        })?);
+    }
+    counted(rows)
+}
+
+/// The rows of several datasets: `{"departments": [...], "jobs": [...]}`.
+pub(super) fn several(body: &[u8]) -> Result<Vec<(String, Vec<Row<'_>>)>, Problem> {
+    struct Datasets<'a>(Vec<(String, Vec<Row<'a>>)>);
+
+    impl<'de: 'a, 'a> Deserialize<'de> for Datasets<'a> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Members;
+
+            impl<'de> Visitor<'de> for Members {
+                type Value = Datasets<'de>;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object of datasets, each with an array of rows")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Datasets<'de>, A::Error> {
+                    let mut datasets: Vec<(String, Vec<Row<'de>>)> = Vec::new();
+                    while let Some((name, rows)) = map.next_entry::<String, Vec<Row<'de>>>()? {
+                        if datasets.iter().any(|(known, _)| *known == name) {
+                            return Err(de::Error::custom(format!("the dataset '{name}' is there twice")));
+                        }
+                        datasets.push((name, rows));
+                    }
+                    Ok(Datasets(datasets))
+                }
+            }
+
+            deserializer.deserialize_map(Members)
+        }
+    }
+
+    let Datasets(datasets) = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
+    match datasets.iter().map(|(_, rows)| rows.len()).sum() {
+        0 => Err(none()),
+        1..=ROWS_MAX => Ok(datasets),
+        _ => Err(too_many()),
+    }
+}
+
+fn counted(rows: Vec<Row<'_>>) -> Result<Vec<Row<'_>>, Problem> {
+    match rows.len() {
+        0 => Err(none()),
+        1..=ROWS_MAX => Ok(rows),
+        _ => Err(too_many()),
+    }
+}
+
+fn none() -> Problem {
+    Problem::bad_request(format!("there is no row; send 1 to {ROWS_MAX}"))
+}
+
+fn too_many() -> Problem {
+    Problem::too_large(format!(
+        "there are more than {ROWS_MAX} rows; send them in several requests, or as a file of CSV"
+    ))
+}
+
+fn bad_json(error: &serde_json::Error) -> Problem {
+    Problem::bad_request(format!("the body is not what it must be: {error}"))
+}
+
+/// Rows of a dataset, read and without faults that would refuse the request.
+pub(super) struct Table<'a> {
+    dataset: &'a Dataset,
+    /// A value for each column.
+    rows: Vec<Vec<Option<Cow<'a, str>>>>,
+}
+
+impl<'a> Table<'a> {
+    /// Puts rows in the order of the dataset's columns.
+    ///
+    /// # Errors
+    ///
+    /// A field that no column has the name of; a string that is none.
+    pub(super) fn new(dataset: &'a Dataset, rows: Vec<Row<'a>>) -> Result<Self, Problem> {
+        let ordered = rows.into_iter().enumerate().map(|(i, row)| ordered(dataset, i + 1, row));
+        Ok(Self { dataset, rows: ordered.collect::<Result<_, _>>()? })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many keys must be given from the dataset's sequence, and where that begins.
+    pub(super) fn missing_numbers(&self) -> Option<(i64, u64)> {
+        let Some(Generated::Sequence { start }) = self.dataset.key_column().generated else { return None };
+        let missing = self.rows.iter().filter(|row| row[self.dataset.key].is_none()).count();
+        (missing > 0).then_some((start, missing as u64))
+    }
+
+    /// Gives rows without a key one: of the numbers from `first` on, or a UUID that orders by time.
+    pub(super) fn give_keys(&mut self, mut first: i64) {
+        let Some(generated) = &self.dataset.key_column().generated else { return };
+        for row in &mut self.rows {
+            let key = &mut row[self.dataset.key];
+            if key.is_none() {
+                *key = Some(Cow::Owned(match generated {
+                    Generated::Uuid => Uuid::now_v7().to_string(),
+                    Generated::Sequence { .. } => {
+                        first += 1;
+                        (first - 1).to_string()
+                    }
+                }));
+            }
+        }
+    }
+
+    /// The rows as lines of CSV, in the dataset's dialect, without a header.
+    ///
+    /// # Errors
+    ///
+    /// A row that is too long for a line.
+    pub(super) fn lines(&self, max_record_bytes: usize) -> Result<Bytes, Problem> {
+        let writer = Rows::new(self.dataset);
+        let mut text = Vec::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            let start = text.len();
+            writer.row(row.iter().map(Option::as_deref), &mut text);
+            if text.len() - start > max_record_bytes {
+                let detail = format!("row {} is longer than max_record_bytes, {max_record_bytes}", i + 1);
+                return Err(Problem::too_large(detail).with("row", i + 1));
+            }
+        }
+        Ok(text.into())
+    }
+}
+
+/// The values of a row in the order of the columns.
+fn ordered<'a>(
+    dataset: &'a Dataset,
+    number: usize,
+    Row(fields): Row<'a>,
+) -> Result<Vec<Option<Cow<'a, str>>>, Problem> {
+    let mut values = vec![None; dataset.columns.len()];
+    for (name, value) in fields {
+        let Some(i) = dataset.columns.iter().position(|column| column.name == name) else {
+            let known: Vec<&str> = dataset.columns.iter().map(|column| column.name.as_str()).collect();
+            let meant = nearest(&name, known.iter().copied());
+            let meant = meant
+                .map_or_else(|| format!("it has {}", known.join(", ")), |n| format!("do you mean '{n}'?"));
+            let detail = format!("row {number}: '{}' has no column '{name}'; {meant}", dataset.name);
+            return Err(Problem::bad_request(detail).with("row", number).with("field", name.as_ref()));
+        };
+        values[i] = text_of(value, dataset.columns[i].kind == Kind::Jsonb).map_err(|error| {
+            let detail = format!("row {number}, field '{name}': {error}");
+            Problem::bad_request(detail).with("row", number).with("field", name.as_ref())
+        })?;
+    }
+    Ok(values)
+}
+
+/// A value as a field of CSV: a string as it reads, all else as it is written. What does not suit its column becomes a
+/// dead letter like any other.
+fn text_of(value: &RawValue, is_json: bool) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
+    let raw = value.get();
+    Ok(match raw.as_bytes().first() {
+        Some(b'n') => None,
+        Some(b'"') if !is_json => Some(serde_json::from_str::<Name<'_>>(raw)?.0),
+        _ => Some(Cow::Borrowed(raw)),
+    })
+}

@@ -1,0 +1,30 @@
+-- Asks for move $3 of the dead letter ($1, $2), which is held, by $4 for the reason $5; the line is to be $6, where
+-- that is not null. A replay claims the letter.
+with letter as (
+    select * from tidegate.dead_letters
+    where source = $1 and line = $2
+),
+
+claimed as (
+    update tidegate.dead_letters as d
+    set status = 'claimed', attempt = d.attempt + 1, updated_at = clock_timestamp()
+    where d.source = $1 and d.line = $2 and $3::text = 'replay'
+)
+
+insert into tidegate.moves
+    (source, line, kind, attempt, asked_by, note, status_before, reasons_before, text_edited, letter_before)
+select
+    source,
+    line,
+    $3,
+    attempt + ($3 = 'replay')::integer,
+    $4,
+    $5,
+    status,
+    reasons,
+    $6,
+    case when $6::text is not null then
+        jsonb_build_object('stage', stage, 'text', text, 'bytes', bytes, 'length', length, 'blake3', blake3)
+    end
+from letter
+returning move

@@ -1,0 +1,4 @@
+-- Keeps which sources (written as arrays, $3) the requests of the identities $1 and contents $2 have become.
+insert into tidegate.requests (identity, content, sources)
+select identity, content, sources::bigint[]
+from unnest($1::bytea[], $2::bytea[], $3::text[]) as kept (identity, content, sources)

@@ -1,0 +1,37 @@
+-- The first $11 of the dead letters that a filter means, in order, as many as have $12 bytes together, a letter
+-- counting $13 bytes more than its text; one at least. `found` is how many there were before they were cut.
+select
+    d.source,
+    d.line,
+    d.dataset,
+    sources.name,
+    d.status,
+    d.stage,
+    d.attempt,
+    d.text,
+    d.bytes,
+    d.length,
+    d.blake3,
+    d.reasons,
+    d.awaits,
+    to_char(d.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as created_at,
+    to_char(d.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as updated_at,
+    d.found
+from (
+    select
+        listed.*,
+        count(*) over () as found,
+        sum(listed.own) over (order by listed.source, listed.line) - listed.own as before
+    from (
+        select
+            d.*,
+            coalesce(octet_length(d.text), 0) + coalesce(octet_length(d.bytes), 0) + $13::bigint as own
+        from tidegate.dead_letters as d
+        where {conditions}
+        order by d.source, d.line
+        limit $11
+    ) as listed
+) as d
+left join tidegate.sources on sources.source = d.source
+where d.before < $12::bigint
+order by d.source, d.line

@@ -1,0 +1,13 @@
+-- The restore $1, or all that are to be taken up, the oldest first.
+select
+    id,
+    backup,
+    files,
+    asked_by,
+    to_char(asked_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as asked_at,
+    state,
+    error,
+    sources
+from tidegate.restores
+where case when $1::uuid is null then state = 'asked' else id = $1 end
+order by restores.asked_at, id

@@ -1,0 +1,22 @@
+-- Moves dead letters out of the status $3: to $4, with the reasons $5 of the rejected and the waiting, and the
+-- references $6 that the waiting lack. Where a replay has edited the line, $7 is the line now. Gives, for each letter
+-- that changed, whether it left where it stood.
+update tidegate.dead_letters as d
+set
+    status = settled.status,
+    reasons = coalesce(settled.reasons::jsonb, d.reasons),
+    awaits = settled.awaits::jsonb,
+    text = coalesce(settled.edited, d.text),
+    stage = case when settled.edited is null then d.stage else 'transform' end,
+    bytes = case when settled.edited is null then d.bytes end,
+    length = case when settled.edited is null then d.length end,
+    blake3 = case when settled.edited is null then d.blake3 end,
+    updated_at = clock_timestamp()
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+    as settled (source, line, was, status, reasons, awaits, edited)
+where
+    d.source = settled.source
+    and d.line = settled.line
+    and d.status = settled.was
+    and (settled.was <> settled.status or d.awaits is distinct from settled.awaits::jsonb)
+returning settled.was <> settled.status
