@@ -45,6 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::Failure;
 use crate::settings::Settings;
 pub(crate) use problem::Problem;
+use service::page_limit;
 pub(crate) use service::{App, Asked, Named, Service};
 
 /// HTTP as it is served beside a run.

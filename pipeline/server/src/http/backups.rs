@@ -25,14 +25,12 @@ use uuid::Uuid;
 
 use super::auth::{Operate, Read};
 use super::idempotency::{self, IdempotencyKey, told};
-use super::{App, Asked, Named, Problem};
+use super::{App, Asked, Named, Problem, page_limit};
 use crate::{backups, restore};
 
 /// How long whoever asks for a backup waits until it is there; it goes on after that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 const PIECE_BYTES: usize = 64 * 1024;
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -174,10 +172,7 @@ struct Restored {
     (status = 200, body = Backups),
 ))]
 async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Result<Json<Backups>, Problem> {
-    let limit = page.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit is {limit}; it is 1 to {LIMIT_MAX}")));
-    }
+    let limit = page_limit(page.limit)?;
     let folder = backups::folder(&app.settings);
     let backups = in_thread(move || {
         let names = folder.names()?;

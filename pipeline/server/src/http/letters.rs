@@ -20,10 +20,7 @@ use utoipa_axum::routes;
 
 use super::auth::Read;
 use super::moves::Move;
-use super::{App, Asked, Named, Problem};
-
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1000;
+use super::{App, Asked, Named, Problem, page_limit};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -349,20 +346,12 @@ async fn list(
     Asked(listing): Asked<Listing>,
 ) -> Result<Json<Letters>, Problem> {
     let filter = listing.filter()?;
-    let limit = limit(listing.limit)?;
+    let limit = page_limit(listing.limit)?;
     let after = listing.after.as_deref().map(str::parse::<Position>).transpose();
     let after = after.map_err(|error| Problem::bad_request(error.to_string()))?;
     let page = app.readers.letters(&filter, after, limit).await?;
     let letters = page.letters.into_iter().map(Letter::from).collect();
     Ok(Json(Letters { letters, next: page.next.map(|next| next.to_string()) }))
-}
-
-pub(super) fn limit(given: Option<u32>) -> Result<u32, Problem> {
-    let limit = given.unwrap_or(LIMIT_DEFAULT);
-    match (1..=LIMIT_MAX).contains(&limit) {
-        true => Ok(limit),
-        false => Err(Problem::bad_request(format!("limit is {limit}; it is 1 to {LIMIT_MAX}"))),
-    }
 }
 
 /// Count dead letters by dataset, status, reason and column

@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 use super::auth::{Caller, Operate, Read};
 use super::idempotency::{self, IdempotencyKey, told};
-use super::letters::{Filter, Reason, Summary, Where, in_answer, limit, read_position};
-use super::{App, Asked, Named, Problem};
+use super::letters::{Filter, Reason, Summary, Where, in_answer, read_position};
+use super::{App, Asked, Named, Problem, page_limit};
 
 /// How long whoever moves a line waits until it is moved; then the answer is 202.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -357,7 +357,7 @@ struct JobsPage {
     (status = 200, body = Jobs),
 ))]
 async fn jobs(State(app): State<App>, _: Read, Asked(page): Asked<JobsPage>) -> Result<Json<Jobs>, Problem> {
-    let limit = limit(page.limit)?;
+    let limit = page_limit(page.limit)?;
     let found = app.readers.jobs(page.before, limit).await?;
     let next = found.last().filter(|_| found.len() as u32 == limit).map(|last| last.job);
     Ok(Json(Jobs { jobs: found.into_iter().map(Job::from).collect(), next }))

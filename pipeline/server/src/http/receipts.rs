@@ -19,14 +19,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Anybody, Read};
-use super::{App, Asked, Named, Problem};
+use super::{App, Asked, Named, Problem, page_limit};
 
 /// How often it is looked whether sources that somebody waits for are accounted for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How often those who follow a source are told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(events))
@@ -147,10 +145,7 @@ struct Page {
     (status = 200, body = Receipts),
 ))]
 async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Result<Json<Receipts>, Problem> {
-    let limit = page.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit is {limit}; it is 1 to {LIMIT_MAX}")));
-    }
+    let limit = page_limit(page.limit)?;
     let before = page.before.map(source_number).transpose()?;
     let known = app.readers.receipts(page.dataset.as_deref(), before, limit).await?;
     let next = known.last().filter(|_| known.len() as u32 == limit).map(|last| last.source);

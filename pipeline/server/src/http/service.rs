@@ -20,6 +20,9 @@ use crate::Failure;
 use crate::intake::Intake;
 use crate::settings::Settings;
 
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 1000;
+
 /// The state of all handlers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Service>);
@@ -127,6 +130,19 @@ impl Service {
             let known: Vec<_> = manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
             Problem::not_found(format!("there is no dataset '{name}'; there are {}", known.join(", ")))
         })
+    }
+}
+
+/// How many entries a page of a list has, at most; the descriptions say so too.
+///
+/// # Errors
+///
+/// 400 if there is no such page.
+pub(super) fn page_limit(given: Option<u32>) -> Result<u32, Problem> {
+    let limit = given.unwrap_or(LIMIT_DEFAULT);
+    match (1..=LIMIT_MAX).contains(&limit) {
+        true => Ok(limit),
+        false => Err(Problem::bad_request(format!("limit is {limit}; it is 1 to {LIMIT_MAX}"))),
     }
 }
 
