@@ -13,7 +13,7 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
 
-use crate::csv::{Arrival, Registry};
+use crate::csv::{Arrival, Registry, Role};
 
 /// The pipeline that is tried.
 pub const MANIFEST: &str = "
@@ -93,6 +93,7 @@ pub async fn all<B: Bench>() {
     a_commit_that_may_heal_says_so::<B>().await;
     a_process_that_was_taken_over_commits_nothing::<B>().await;
     sources_are_numbered_without_gaps_and_known_again::<B>().await;
+    a_file_is_known_if_it_came_last_under_its_name::<B>().await;
     a_source_is_complete_when_the_ledger_holds_all_its_lines::<B>().await;
     the_ledger_tells_the_fate_of_a_line::<B>().await;
     keys_are_told_up_to_a_limit::<B>().await;
@@ -134,7 +135,7 @@ impl<B: Bench> Stand<B> {
 /// A file; the content decides its identity.
 fn arrival<'a>(dataset: &'a str, name: &'a str, content: &[u8]) -> Arrival<'a> {
     let hash = Box::leak(Box::new(*blake3::hash(content).as_bytes()));
-    Arrival { dataset, name, identity: hash, content: hash, bytes: 1 }
+    Arrival { dataset, name, fingerprint: hash, content: hash, bytes: 1, role: Role::Delivery }
 }
 
 async fn register(sink: &impl Registry, name: &str) -> u64 {
@@ -478,6 +479,36 @@ pub async fn sources_are_numbered_without_gaps_and_known_again<B: Bench>() {
     let new =
         sink.register(arrival("parents", "b", b"another content")).await.expect("a source can be registered");
     assert!(new.source == 4 && !new.known);
+}
+
+/// The newest source of its dataset and name is asked, and none before it.
+pub async fn a_file_is_known_if_it_came_last_under_its_name<B: Bench>() {
+    let bench = B::new().await;
+    let sink = bench.process().await;
+    let came = async |dataset: &str, name: &str, content: &str, role: Role| {
+        let file = Arrival { role, ..arrival(dataset, name, content.as_bytes()) };
+        let registered = sink.register(file).await.expect("a source can be registered");
+        (registered.source, registered.known)
+    };
+    for (content, expected) in
+        [("10", (1, false)), ("12", (2, false)), ("12", (2, true)), ("10", (3, false)), ("10", (3, true))]
+    {
+        assert_eq!(came("parents", "prices", content, Role::Delivery).await, expected, "{content}");
+    }
+    // Another name and another dataset are others.
+    assert_eq!(came("parents", "prices-2", "12", Role::Delivery).await, (4, false));
+    assert_eq!(came("others", "prices", "12", Role::Delivery).await, (5, false));
+    assert_eq!(came("parents", "prices", "10", Role::Delivery).await, (3, true));
+    // One that was closed early is not it, but what came after it is.
+    assert_eq!(came("parents", "prices", "10", Role::Behind(3)).await, (6, false));
+    assert_eq!(came("parents", "prices", "10", Role::Behind(3)).await, (6, true));
+    assert_eq!(came("parents", "prices", "12", Role::Lost(2)).await, (2, true));
+    // One whose file is awaited is resumed, though a newer one has its name.
+    sink.await_file(1).await.expect("it can be noted");
+    assert_eq!(came("parents", "prices", "10", Role::Delivery).await, (1, true));
+    sink.finish(1, 0).await.expect("a source has an end");
+    assert_eq!(sink.complete(&[1]).await.expect("the registry answers"), [1]);
+    assert_eq!(came("parents", "prices", "10", Role::Delivery).await, (6, true));
 }
 
 /// Not before; and it is told as often as it is asked, since an answer may be lost.

@@ -19,7 +19,7 @@ use tidegate_core::references::normal_key;
 use tidegate_core::split::{Dialect, Fields};
 use tidegate_core::validate::{Scratch, Validator, unknown_reference};
 
-use crate::csv::{Arrival, Registry};
+use crate::csv::{Arrival, Registry, Role};
 use crate::postgres::Registration;
 
 /// A database in memory. Cheap to clone.
@@ -59,7 +59,8 @@ pub struct Source {
     pub lines: Option<u64>,
     /// Whether every line was accounted for.
     pub complete: bool,
-    identity: Vec<u8>,
+    fingerprint: Vec<u8>,
+    awaited: bool,
 }
 
 /// A row of a table.
@@ -144,17 +145,23 @@ pub enum Flaw {
     StaleCommits,
     /// Nobody is told that a commit brought what waiting lines may wait for.
     HealingLost,
+    /// A content that came before under its name is the same delivery, whatever came in between.
+    ContentIsDelivery,
+    /// Nobody asks whether a file is being written.
+    WritersUnseen,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::LedgerForgets,
         Self::LastWriteWins,
         Self::ResumeSkips,
         Self::TwoTransactions,
         Self::StaleCommits,
         Self::HealingLost,
+        Self::ContentIsDelivery,
+        Self::WritersUnseen,
     ];
 }
 
@@ -649,16 +656,33 @@ impl Offsets for Memory {
 
 impl Registry for Memory {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
-        let Arrival { dataset, name, identity, bytes, .. } = file;
+        let Arrival { dataset, name, fingerprint, bytes, role, .. } = file;
         let mut state = self.fenced()?;
-        let known = state.sources.iter().position(|source| source.identity == identity);
+        let above = if let Role::Behind(source) = role { source as usize } else { 0 };
+        let is_namesake = |source: &Source| source.dataset == dataset && source.name == name;
+        let is_same = |index: &usize| state.sources[*index].fingerprint == fingerprint && *index >= above;
+        let known = match role {
+            Role::Lost(source) => Some(source as usize - 1),
+            Role::Reload(_) => None,
+            Role::Delivery | Role::Behind(_) if self.process.flaw == Some(Flaw::ContentIsDelivery) => {
+                (0..state.sources.len()).find(is_same)
+            }
+            Role::Delivery | Role::Behind(_) => {
+                let is_awaited =
+                    |source: &Source| source.awaited && !source.complete && source.fingerprint == fingerprint;
+                let newest = || state.sources.iter().rposition(is_namesake).filter(is_same);
+                state.sources.iter().position(is_awaited).or_else(newest)
+            }
+        };
         let index = known.unwrap_or_else(|| {
-            let (dataset, name, identity) = (dataset.to_owned(), name.to_owned(), identity.to_vec());
-            state.sources.push(Source { dataset, name, identity, bytes, lines: None, complete: false });
+            let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
+            let (lines, complete, awaited) = (None, false, false);
+            state.sources.push(Source { dataset, name, fingerprint, bytes, lines, complete, awaited });
             state.sources.len() - 1
         });
         let Source { lines, complete, .. } = state.sources[index];
-        Ok(Registration { source: index as u64 + 1, lines, complete, known: known.is_some() })
+        let (source, identity) = (index as u64 + 1, vec![index as u8]);
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity })
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
@@ -683,6 +707,24 @@ impl Registry for Memory {
             }
         }
         Ok(complete)
+    }
+
+    async fn files_read(&self, sources: &[u64]) -> Result<Vec<(u64, String, u64)>, Error> {
+        let state = self.database.locked();
+        let read = sources.iter().filter_map(|number| {
+            let source = state.sources.get(*number as usize - 1).filter(|source| source.complete)?;
+            Some((*number, source.dataset.clone(), source.bytes))
+        });
+        Ok(read.collect())
+    }
+
+    async fn await_file(&self, source: u64) -> Result<(), Error> {
+        self.fenced()?.sources[source as usize - 1].awaited = true;
+        Ok(())
+    }
+
+    async fn refuse_reload(&self, _: u64, why: &str) -> Result<(), Error> {
+        Err(Error::halt(format!("nobody asks this database for a reload: {why}")))
     }
 
     async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {

@@ -4,7 +4,8 @@ select
     dataset,
     name,
     lines,
-    identity
+    identity,
+    coalesce(fingerprint, identity)
 from tidegate.sources
 where completed_at is not null and kind = 'file'
 order by source

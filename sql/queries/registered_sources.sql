@@ -30,7 +30,8 @@ select
             from tidegate.ledger
             where ledger.source = sources.source
         )
-    end::bigint as held
+    end::bigint as held,
+    fingerprint
 from tidegate.sources
 where source in (select source from wanted)
 order by source

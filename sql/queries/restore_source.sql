@@ -1,12 +1,12 @@
 -- Registers a source again under its number $1, or at the end if another has that. Of one that is known and not
--- complete it notes how many lines it has.
-insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines)
+-- complete it notes how many lines it has. Either way its file is awaited.
+insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, fingerprint, awaited)
 select
     case
         when exists (select from tidegate.sources where source = $1)
             then (select max(source) + 1 from tidegate.sources)
         else $1
     end,
-    $2, $3, $4, $5, $6, $7
-on conflict (identity) do update set lines = greatest(excluded.lines, sources.lines)
+    $2, $3, $4, $5, $6, $7, $8, true
+on conflict (identity) do update set lines = greatest(excluded.lines, sources.lines), awaited = true
 where sources.completed_at is null

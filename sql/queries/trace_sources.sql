@@ -3,7 +3,7 @@ select
     source,
     dataset,
     name,
-    identity,
+    coalesce(fingerprint, identity) as fingerprint,
     bytes,
     lines,
     to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as registered_at,

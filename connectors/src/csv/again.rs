@@ -12,7 +12,7 @@ use super::done::{DONE, done_path};
 use super::file::{self, BLOCK_BYTES, Opened};
 use super::passed::Passed;
 use super::reading::{Content, Progress, Reading};
-pub(crate) use file::{Identity, identity_behind};
+pub(crate) use file::{Identity, identity_behind, identity_of};
 
 /// The folder, inside the landing folder, of the files whose every line is accounted for.
 pub(crate) fn folder(landing: &Path) -> PathBuf {
@@ -39,10 +39,9 @@ impl Done {
         }
     }
 
-    /// The identity under which its content is registered, unless a source with the same content was closed
-    /// before.
-    pub(crate) fn identity(&self, manifest: &Manifest) -> Identity {
-        self.opened.identity(manifest)
+    /// Its fingerprint, as its source has it.
+    pub(crate) fn fingerprint(&self, manifest: &Manifest) -> Identity {
+        self.opened.fingerprint(manifest)
     }
 
     /// Reads up to the first line.

@@ -46,6 +46,23 @@ pub(super) fn move_to_done(
     Ok(false)
 }
 
+/// A file that was moved to `done/`, as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Moved {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) dataset: usize,
+    /// How large it was.
+    pub(super) bytes: u64,
+}
+
+impl Moved {
+    /// How it stands now, if it is longer.
+    pub(super) fn grown(&self) -> Option<Stamp> {
+        stamp_of(&self.path).ok().flatten().filter(|now| now.size > self.bytes)
+    }
+}
+
 /// A file in `done/`.
 #[derive(Clone, Debug)]
 pub struct DoneFile {
@@ -90,8 +107,8 @@ pub fn done_files(landing: &Path) -> io::Result<Vec<DoneFile>> {
 /// What a file is as a source.
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
-    /// What makes it one and the same source, unless another source was closed before this file's end.
-    pub identity: [u8; 32],
+    /// What its source has in common with other deliveries of the same.
+    pub fingerprint: [u8; 32],
     /// BLAKE3 of its content.
     pub content: [u8; 32],
     /// Its size.
@@ -107,21 +124,47 @@ impl Fingerprint {
     pub async fn of(path: &Path, name: &str, dataset: usize, manifest: &Manifest) -> io::Result<Self> {
         let opened = Opened::open(path, name, dataset).await?;
         let (content, bytes) = (*opened.content.as_bytes(), opened.stamp.size);
-        Ok(Self { identity: opened.identity(manifest), content, bytes })
+        Ok(Self { fingerprint: opened.fingerprint(manifest), content, bytes })
     }
 
-    /// Whether the file is the source of `identity`. `owner` tells which source has an identity: where
-    /// that one was closed early, the file was registered once more, as a source of its own.
-    pub fn is(&self, identity: &[u8], owner: impl Fn(&[u8]) -> Option<u64>) -> bool {
-        let mut own = self.identity;
+    /// The identity of the source of this number whose file it is, which may have come before.
+    pub fn identity(&self, source: u64, came_before: bool) -> [u8; 32] {
+        file::identity_of(&self.fingerprint, source, came_before)
+    }
+
+    /// Whether the file is that of a source with this fingerprint. `owner` tells which source has an identity: before
+    /// version 8 of the schema, what came again after it was closed early was registered by that.
+    pub fn is(&self, fingerprint: &[u8], owner: impl Fn(&[u8]) -> Option<u64>) -> bool {
+        let mut own = self.fingerprint;
         loop {
             match owner(&own) {
-                _ if own == identity => return true,
+                _ if own == fingerprint => return true,
                 Some(source) => own = file::identity_behind(&own, source),
                 None => return false,
             }
         }
     }
+}
+
+/// Lets another source have the file of one as well: under a second name of the same file, or, where a file system has no
+/// such thing, as a copy. Gives where it is.
+pub(super) async fn share_done(landing: &Path, file: &Path, name: &str, source: u64) -> io::Result<PathBuf> {
+    let target = done_path(landing, source, name);
+    if stamp_of(&target)?.is_some() {
+        return Ok(target);
+    }
+    let (from, to) = (file.to_owned(), target.clone());
+    file::aside(move || match fs::hard_link(&from, &to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => {
+            let unfinished = to.with_file_name(format!(".{source}.new"));
+            fs::copy(&from, &unfinished)?;
+            fs::rename(&unfinished, &to)
+        }
+        Ok(()) => Ok(()),
+    })
+    .await?;
+    Ok(target)
 }
 
 fn stamp_of(path: &Path) -> io::Result<Option<Stamp>> {

@@ -25,7 +25,8 @@ pub(super) struct Stamp {
     pub(super) size: u64,
     /// Seconds and nanoseconds since 1970.
     pub(super) modified: (i64, i64),
-    changed: (i64, i64),
+    /// When anything of it changed, which no program can set.
+    pub(super) changed: (i64, i64),
 }
 
 impl Stamp {
@@ -37,6 +38,16 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether it is of the same file, whatever became of that.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        self.is_of(other.device, other.inode)
+    }
+
+    /// Whether it is of the file with these numbers.
+    pub(super) fn is_of(&self, device: u64, inode: u64) -> bool {
+        (self.device, self.inode) == (device, inode)
     }
 
     /// Whether at most names, links or permissions changed, as far as size and time of modification tell.
@@ -60,6 +71,8 @@ pub(super) struct Opened {
     pub(super) stamp: Stamp,
     /// BLAKE3 of the content.
     pub(super) content: blake3::Hash,
+    /// Whether it has an odd number of quotes, so that one is open at its end, perhaps.
+    pub(super) has_odd_quotes: bool,
     /// Whether it is a file of the spool, and not one that somebody has put somewhere.
     pub(super) spooled: bool,
     /// What keys are made of for lines that lack one.
@@ -69,20 +82,23 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens and hashes a file that entered, or would enter, under `name`, as one of the dataset with that index.
     pub(super) async fn open(path: &Path, name: &str, dataset: usize) -> io::Result<Self> {
-        let opened = Self::hashed(open(path)?, path.to_owned(), name.to_owned(), dataset).await?;
+        let opened = Self::hashed(open(path)?, path.to_owned(), name.to_owned(), (dataset, b'"')).await?;
         opened.ok_or_else(changed)
     }
 
-    /// Hashes a file that was opened; `None` if it changed meanwhile.
+    /// Hashes a file that was opened, as one of the dataset with that index and quote; `None` if it changed meanwhile.
     pub(super) async fn hashed(
         (file, stamp): (File, Stamp),
         path: PathBuf,
         name: String,
-        dataset: usize,
+        (dataset, quote): (usize, u8),
     ) -> io::Result<Option<Self>> {
         let file = Arc::new(file);
-        let Some(content) = hash(file.clone(), stamp.size).await? else { return Ok(None) };
-        let opened = Self { path, name, dataset, file, stamp, content, spooled: false, keys: None };
+        let Some(Hashed { content, quotes }) = hash(file.clone(), stamp.size, quote).await? else {
+            return Ok(None);
+        };
+        let (has_odd_quotes, spooled, keys) = (quotes % 2 == 1, false, None);
+        let opened = Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys };
         Ok((opened.stat()? == stamp).then_some(opened))
     }
 
@@ -95,17 +111,17 @@ impl Opened {
     ) -> io::Result<Self> {
         let (file, stamp) = open(&path)?;
         let (file, content) = (Arc::new(file), blake3::Hash::from(content));
-        Ok(Self { path, name, dataset, file, stamp, content, spooled: true, keys: None })
+        let (has_odd_quotes, spooled, keys) = (false, true, None);
+        Ok(Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys })
     }
 
-    /// The identity of the source that it is. What decides which bytes are a line, and so its number, is
-    /// part of it.
-    pub(super) fn identity(&self, manifest: &Manifest) -> Identity {
+    /// Its fingerprint. What decides which bytes are a line, and so its number, is part of it.
+    pub(super) fn fingerprint(&self, manifest: &Manifest) -> Identity {
         let dataset = &manifest.datasets[self.dataset];
         let limit = manifest.max_record_bytes.to_le_bytes();
         let splitting = [u8::from(dataset.csv.header), dataset.csv.delimiter, dataset.csv.quote];
         let (dataset, name) = (dataset.name.as_bytes(), self.name.as_bytes());
-        identity(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
+        hash_of(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
     }
 
     /// Its stamp now.
@@ -169,24 +185,43 @@ pub(super) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Resu
     Ok(filled)
 }
 
-/// BLAKE3 of the first `size` bytes, or `None` if the file is shorter.
-pub(super) async fn hash(file: Arc<File>, size: u64) -> io::Result<Option<blake3::Hash>> {
+/// A file, read once.
+pub(super) struct Hashed {
+    /// BLAKE3 of its content.
+    pub(super) content: blake3::Hash,
+    /// How many quotes it has.
+    quotes: usize,
+}
+
+/// Reads the first `size` bytes; `None` if the file is shorter.
+pub(super) async fn hash(file: Arc<File>, size: u64, quote: u8) -> io::Result<Option<Hashed>> {
     aside(move || {
-        let mut hasher = blake3::Hasher::new();
+        let (mut hasher, mut quotes) = (blake3::Hasher::new(), 0);
         let mut buffer = vec![0; BLOCK_BYTES.min(size as usize)];
         let mut offset = 0;
         while offset < size {
             let wanted = buffer.len().min((size - offset) as usize);
             let read = read_full(&file, &mut buffer[..wanted], offset)?;
             hasher.update(&buffer[..read]);
+            quotes += memchr::memchr_iter(quote, &buffer[..read]).count();
             offset += read as u64;
             if read < wanted {
                 return Ok(None);
             }
         }
-        Ok(Some(hasher.finalize()))
+        Ok(Some(Hashed { content: hasher.finalize(), quotes }))
     })
     .await
+}
+
+/// Whether a file ends with a line end, or is empty.
+pub(super) fn ends_a_line(path: &Path) -> io::Result<bool> {
+    let (file, stamp) = open(path)?;
+    let mut last = [b'\n'];
+    if stamp.size > 0 {
+        read_full(&file, &mut last, stamp.size - 1)?;
+    }
+    Ok(matches!(last, [b'\n' | b'\r']))
 }
 
 /// Runs what reads for long on a thread of its own. In a runtime of one thread it runs here: who chose that
@@ -203,14 +238,20 @@ pub(super) async fn aside<T: Send + 'static>(
 /// What makes a source one and the same.
 pub(crate) type Identity = [u8; 32];
 
-/// The identity of a file whose content is that of `source`, which was closed before its end: a source of
-/// its own.
+/// The identity of a file that becomes the source of this number: its fingerprint, unless that is another's because
+/// it came before.
+pub(crate) fn identity_of(fingerprint: &Identity, source: u64, came_before: bool) -> Identity {
+    if came_before { hash_of(&[fingerprint, b"again", &source.to_le_bytes()]) } else { *fingerprint }
+}
+
+/// What stands for the fingerprint of a file whose content is that of `source`, which was closed before its end, and
+/// which was registered before version 8 of the schema.
 pub(crate) fn identity_behind(of: &Identity, source: u64) -> Identity {
-    identity(&[of, &source.to_le_bytes()])
+    hash_of(&[of, &source.to_le_bytes()])
 }
 
 /// BLAKE3 over the parts, each behind its length.
-fn identity(parts: &[&[u8]]) -> Identity {
+fn hash_of(parts: &[&[u8]]) -> Identity {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tidegate_core::contract::Error;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::partition_of;
 use tokio::time::Instant;
 
-use super::done::DONE;
+use super::done::{DONE, Moved};
 use super::file::Stamp;
 use super::pending::Pending;
+use super::stillness::{Stillness, Verdict};
+use super::writers::Told;
 
 /// How long a scan is good for.
 const SCAN_EVERY: Duration = Duration::from_millis(200);
@@ -25,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) dataset: usize,
     pub(super) stamp: Stamp,
+    /// The source whose file it is, where lines of that are lost.
+    pub(super) lost: Option<u64>,
 }
 
 /// The landing folder as the last scan found it.
@@ -39,10 +43,11 @@ pub(super) struct Folder {
     taken_back: VecDeque<Candidate>,
     /// Whether a file is still being written, or may be.
     pub(super) unsettled: bool,
-    /// Since when files stand as they do.
-    observed: HashMap<PathBuf, (Stamp, Instant)>,
-    /// Entries that are no business of ours, which was said.
-    ignored: HashSet<PathBuf>,
+    stillness: Stillness,
+    /// Files of `done/` that are longer than what was read of them.
+    grown: BTreeMap<PathBuf, Candidate>,
+    /// Entries that are no business of ours, which was said; and whether they are files.
+    ignored: BTreeMap<PathBuf, (&'static str, bool)>,
     /// Files that match a dataset but cannot be taken, with the reason.
     refused: BTreeMap<PathBuf, String>,
     /// Refused files that are not looked at again until they change.
@@ -58,19 +63,52 @@ impl Folder {
             ready: VecDeque::new(),
             taken_back: VecDeque::new(),
             unsettled: false,
-            observed: HashMap::new(),
-            ignored: HashSet::new(),
+            stillness: Stillness::default(),
+            grown: BTreeMap::new(),
+            ignored: BTreeMap::new(),
             refused: BTreeMap::new(),
             left: HashMap::new(),
         }
+    }
+
+    /// Lets `told` tell who writes, in place of the system.
+    pub(super) fn ask_about_writers(&mut self, told: Told) {
+        self.stillness.ask_about_writers(told);
     }
 
     pub(super) fn refused(&self) -> &BTreeMap<PathBuf, String> {
         &self.refused
     }
 
+    /// All files that are not taken, with the reason: besides those that are refused, those that are being written for
+    /// too long to wait for them, and those of no dataset.
+    pub(super) fn left(&self) -> BTreeMap<PathBuf, String> {
+        let mut left = self.refused.clone();
+        left.extend(self.stillness.given_up().map(|(path, why)| (path.clone(), why.to_owned())));
+        let files = self.ignored.iter().filter(|(_, (_, is_file))| *is_file);
+        left.extend(files.map(|(path, (why, _))| (path.clone(), (*why).to_owned())));
+        left
+    }
+
     pub(super) fn take_back(&mut self, candidate: Candidate) {
         self.taken_back.push_back(candidate);
+    }
+
+    /// Notes a file of `done/` that is longer than what was read of it: it is new content, when it stands still.
+    pub(super) fn note_grown(&mut self, moved: Moved, stamp: Stamp) {
+        let Moved { path, name, dataset, bytes } = moved;
+        if self.is_ours(&name) && !self.grown.contains_key(&path) {
+            tracing::warn!(
+                "'{}' has {} bytes, and {} were read: somebody has written to it after it was moved; it is read again \
+                 as a new source (let whoever writes files write elsewhere, and rename them into the landing folder)",
+                path.display(),
+                stamp.size,
+                bytes
+            );
+            let candidate = Candidate { path: path.clone(), name, dataset, stamp, lost: None };
+            self.grown.insert(path, candidate);
+            self.unsettled = true;
+        }
     }
 
     /// The next file to take, after a scan if the last one is too old.
@@ -98,32 +136,47 @@ impl Folder {
         fs::create_dir_all(&self.path)?;
         let pending = pending.files();
         let mut present = HashSet::new();
-        let mut ready = Vec::new();
-        self.unsettled = false;
+        let mut candidates = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let path = entry.path();
             if let Some(candidate) = self.candidate(&entry, manifest)? {
-                let stamp = candidate.stamp;
-                if pending.get(path.as_path()) != Some(&&stamp) && self.left.get(&path) != Some(&stamp) {
-                    match self.is_settled(&path, stamp, manifest.settle) {
-                        true => ready.push(candidate),
-                        false => self.unsettled = true,
-                    }
-                }
+                candidates.push(candidate);
             }
             present.insert(path);
         }
+        self.refresh_grown();
+        present.extend(self.grown.keys().cloned());
+        candidates.extend(self.grown.values().cloned());
+        candidates.retain(|Candidate { path, stamp, .. }| {
+            pending.get(path.as_path()) != Some(&stamp) && self.left.get(path) != Some(stamp)
+        });
+        let files: Vec<_> = candidates.iter().map(|c| (c.path.as_path(), c.stamp)).collect();
+        let verdicts = self.stillness.look(&self.path, &files, manifest.settle);
+        self.unsettled = verdicts.contains(&Verdict::Waits);
+        let stand_still = candidates.into_iter().zip(verdicts).filter(|(_, v)| *v == Verdict::StandsStill);
+        let mut ready: Vec<Candidate> = stand_still.map(|(candidate, _)| candidate).collect();
         ready.sort_by(|a, b| {
             let rank = |c: &Candidate| (manifest.datasets[c.dataset].depth, c.stamp.modified);
             rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
         });
         self.ready = ready.into();
-        self.observed.retain(|path, _| present.contains(path));
-        self.ignored.retain(|path| present.contains(path));
+        self.stillness.retain(|path| present.contains(path));
+        self.ignored.retain(|path, _| present.contains(path));
         self.refused.retain(|path, _| present.contains(path));
         self.left.retain(|path, _| present.contains(path));
         Ok(())
+    }
+
+    /// Looks how the files of `done/` stand now that have grown.
+    fn refresh_grown(&mut self) {
+        self.grown.retain(|path, candidate| match fs::symlink_metadata(path) {
+            Ok(metadata) => {
+                candidate.stamp = Stamp::of(&metadata);
+                metadata.is_file()
+            }
+            Err(_) => false,
+        });
     }
 
     /// The entry as a file of a dataset, if it is one.
@@ -139,54 +192,39 @@ impl Folder {
         };
         if metadata.is_dir() {
             if file_name != DONE {
-                self.ignore(&path, "it is a folder; files are taken from the landing folder alone");
+                let why = "it is a folder; files are taken from the landing folder alone";
+                self.ignore(&path, why, false);
             }
             return Ok(None);
         }
         if !metadata.is_file() {
-            self.ignore(&path, "it is a link or no regular file; put the file itself there");
+            self.ignore(&path, "it is a link or no regular file; put the file itself there", true);
             return Ok(None);
         }
         let name = file_name.to_str();
         let Some((name, (dataset, _))) = name.and_then(|name| Some((name, manifest.dataset_of_file(name)?)))
         else {
-            self.ignore(
-                &path,
-                "its name matches the 'files' of no dataset; rename it or change the manifest",
-            );
+            let why = "its name matches the 'files' of no dataset; rename it or change the manifest";
+            self.ignore(&path, why, true);
             return Ok(None);
         };
-        let candidate = Candidate { name: name.to_owned(), dataset, stamp: Stamp::of(&metadata), path };
+        let (name, stamp) = (name.to_owned(), Stamp::of(&metadata));
+        let candidate = Candidate { path, name, dataset, stamp, lost: None };
         Ok(self.is_ours(&candidate.name).then_some(candidate))
     }
 
     /// Whether a file is ours to take. Its name alone decides, so that all who share the folder agree.
-    fn is_ours(&self, name: &str) -> bool {
+    pub(super) fn is_ours(&self, name: &str) -> bool {
         self.partitions.as_ref().is_none_or(|(ours, of)| ours.contains(&partition_of(name.as_bytes(), *of)))
     }
 
-    /// Whether a file has stood still for `settle`.
-    fn is_settled(&mut self, path: &Path, stamp: Stamp, settle: Duration) -> bool {
-        let now = Instant::now();
-        let since = match self.observed.get(path) {
-            Some((observed, since)) if observed.looks_like(&stamp) => *since,
-            _ => {
-                self.observed.insert(path.to_owned(), (stamp, now));
-                now
-            }
-        };
-        let (seconds, nanoseconds) = stamp.modified;
-        let modified = u64::try_from(seconds).map_or(UNIX_EPOCH, |seconds| {
-            let since_1970 = Duration::new(seconds, nanoseconds as u32);
-            UNIX_EPOCH.checked_add(since_1970).unwrap_or_else(SystemTime::now)
-        });
-        // A time in the future tells nothing.
-        let rested = SystemTime::now().duration_since(modified).unwrap_or_default();
-        rested >= settle || now.duration_since(since) >= settle
+    /// Whether a file may be taken whose last record seems to have no end.
+    pub(super) fn may_end_openly(&mut self, path: &Path, settle: Duration) -> bool {
+        self.stillness.may_end_openly(path, settle)
     }
 
-    fn ignore(&mut self, path: &Path, why: &str) {
-        if self.ignored.insert(path.to_owned()) {
+    fn ignore(&mut self, path: &Path, why: &'static str, is_file: bool) {
+        if self.ignored.insert(path.to_owned(), (why, is_file)).is_none() {
             tracing::warn!("'{}' is left alone: {why}", path.display());
         }
     }
@@ -207,5 +245,6 @@ impl Folder {
     pub(super) fn admit(&mut self, path: &Path) {
         self.refused.remove(path);
         self.left.remove(path);
+        self.grown.remove(path);
     }
 }

@@ -1,6 +1,6 @@
 //! What entered over HTTP or from a backup: registered already, and waiting for its lines to be given out.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,25 @@ pub struct Entered {
     pub name: String,
     /// Where its lines are.
     pub body: Body,
+}
+
+/// A source that is to be read once more, as a new one, from its file in `done/`.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The number of the reload.
+    pub reload: u64,
+    /// What is read again.
+    pub old_source: u64,
+    /// The index of its dataset.
+    pub dataset: usize,
+    /// The name of its file.
+    pub name: String,
+    /// BLAKE3 of its content, where that is known.
+    pub content: Option<Vec<u8>>,
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// What it has become, if it has a number already.
+    pub source: Option<u64>,
 }
 
 /// Where the lines of a source are.
@@ -59,11 +78,38 @@ impl Entered {
 #[derive(Debug, Default)]
 pub struct Inbox {
     queue: Mutex<VecDeque<Entered>>,
+    reloads: Mutex<Reloads>,
     bytes: AtomicU64,
     bell: Notify,
 }
 
+/// Reloads, each of which is handed over once.
+#[derive(Debug, Default)]
+struct Reloads {
+    queue: VecDeque<Again>,
+    handed_over: HashSet<u64>,
+}
+
 impl Inbox {
+    /// Hands over a reload, unless that was done before.
+    pub fn push_reload(&self, again: Again) {
+        let mut reloads = self.reloads();
+        if reloads.handed_over.insert(again.reload) {
+            reloads.queue.push_back(again);
+            self.bell.notify_one();
+        }
+    }
+
+    /// The next reload.
+    pub(super) fn next_reload(&self) -> Option<Again> {
+        self.reloads().queue.pop_front()
+    }
+
+    /// Takes a reload back, to be done once more.
+    pub(super) fn retry_reload(&self, again: Again) {
+        self.reloads().queue.push_front(again);
+    }
+
     /// Hands over a source that is registered and in the journal.
     pub fn push(&self, entered: Entered) {
         self.bytes.fetch_add(entered.bytes(), Ordering::Relaxed);
@@ -79,11 +125,12 @@ impl Inbox {
     /// Forgets all that is queued: whoever gives lines out begins anew, with all that is not complete.
     pub fn clear(&self) {
         self.queue().clear();
+        *self.reloads() = Reloads::default();
         self.bytes.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue().is_empty()
+        self.queue().is_empty() && self.reloads().queue.is_empty()
     }
 
     /// The next source whose lines are here.
@@ -119,6 +166,10 @@ impl Inbox {
     /// Resolves when something was pushed.
     pub(super) async fn rung(&self) {
         self.bell.notified().await;
+    }
+
+    fn reloads(&self) -> MutexGuard<'_, Reloads> {
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Entered>> {

@@ -10,14 +10,15 @@ use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 
-use super::done::move_to_done;
+use super::done::{Moved, done_path, move_to_done, share_done};
 use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
-use super::inbox::{Body, Entered, Inbox};
+use super::inbox::{Again, Body, Entered, Inbox};
 use super::passed::Passed;
 use super::pending::{Pending, Read};
+use super::put_away::PutAway;
 use super::reading::{Content, Progress, Reading, Unfit, give_lines};
-use super::registry::{Arrival, Registry};
+use super::registry::{Arrival, Registry, Role};
 
 /// The landing folder of a pipeline: gives out the lines of the files that are put there.
 ///
@@ -35,9 +36,21 @@ pub struct Landing<R> {
     /// How much of a file is read at once.
     block_bytes: usize,
     folder: Folder,
+    put_away: PutAway,
     inbox: Arc<Inbox>,
     state: State,
     pending: Pending,
+    passed_over: Vec<PassedOver>,
+    complete: Vec<u64>,
+}
+
+/// A file that was not read, because it is the one that was read last under its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name.
+    pub name: String,
+    /// The source that it is.
+    pub source: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +67,8 @@ enum State {
 #[derive(Debug)]
 struct Taken {
     content: Content,
-    identity: Identity,
+    fingerprint: Identity,
+    role: Role,
 }
 
 impl<R: Registry> Source for Landing<R> {
@@ -73,8 +87,9 @@ impl<R: Registry> Source for Landing<R> {
                 State::Registering(_) => self.register().await?,
                 State::Watching => {
                     let asked = self.put_away().await?;
-                    let goes_on = (asked && drained && self.read_again())
+                    let goes_on = (asked && drained && self.read_again().await?)
                         || self.take_spooled()
+                        || self.take_reload().await?
                         || self.take_next().await?;
                     if !goes_on {
                         break;
@@ -82,7 +97,11 @@ impl<R: Registry> Source for Landing<R> {
                 }
             }
         }
-        let is_idle = self.pending.is_empty() && !self.folder.unsettled && self.inbox.is_empty();
+        self.look_for_grown().await?;
+        let is_idle = self.pending.is_empty()
+            && !self.folder.unsettled
+            && self.put_away.is_looked_through()
+            && self.inbox.is_empty();
         Ok(if is_idle { Polled::Idle } else { Polled::Waiting })
     }
 
@@ -107,9 +126,12 @@ impl<R: Registry> Landing<R> {
             already_sent,
             block_bytes: BLOCK_BYTES,
             folder: Folder::new(folder),
+            put_away: PutAway::default(),
             inbox: Arc::default(),
             state: State::Watching,
             pending: Pending::default(),
+            passed_over: Vec::new(),
+            complete: Vec::new(),
         }
     }
 
@@ -132,18 +154,40 @@ impl<R: Registry> Landing<R> {
         self
     }
 
+    /// Lets `writer` tell who has a file open for writing, in place of the system; of clocks nothing is known then.
+    pub fn with_writers(mut self, writer: impl Fn(&Path) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.folder.ask_about_writers(Arc::new(writer));
+        self
+    }
+
     /// The files that belong to a dataset but cannot be taken, with the reason.
     pub fn refused(&self) -> &BTreeMap<PathBuf, String> {
         self.folder.refused()
     }
 
-    /// Gives out the lines of a file in `done/` once more, those that the ledger lacks. `name` is the one it
+    /// All files that are left in the folder, with the reason: those that are refused, that somebody writes to for too
+    /// long to wait for it, and that belong to no dataset.
+    pub fn left(&self) -> BTreeMap<PathBuf, String> {
+        self.folder.left()
+    }
+
+    /// The first files that were passed over, up to [`LISTED_MAX`].
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
+    }
+
+    /// The files that have become complete, by their sources, up to [`LISTED_MAX`].
+    pub fn complete(&self) -> &[u64] {
+        &self.complete
+    }
+
+    /// Gives out the lines of a file in `done/` once more, those that the ledger lacks of `source`. `name` is the one it
     /// was dropped under, and `dataset` the index of what it was dropped for.
-    pub fn take_back(&mut self, path: PathBuf, name: String, dataset: usize) {
+    pub fn take_back(&mut self, source: u64, path: PathBuf, name: String, dataset: usize) {
         match std::fs::symlink_metadata(&path) {
             Ok(metadata) => {
                 let stamp = Stamp::of(&metadata);
-                self.folder.take_back(Candidate { path, name, dataset, stamp });
+                self.folder.take_back(Candidate { path, name, dataset, stamp, lost: Some(source) });
             }
             Err(error) => tracing::warn!("'{}' cannot be read again: {error}", path.display()),
         }
@@ -161,7 +205,8 @@ impl<R: Registry> Landing<R> {
                 if file.spooled {
                     remove_spooled(&file.path);
                 } else {
-                    self.finish_file(&file.path, &file.name, source, &file.stamp);
+                    note(&mut self.complete, source);
+                    self.finish_file(&file.path, (&file.name, file.dataset), source, &file.stamp);
                 }
                 Failpoint::FilePutAway.pass()?;
             }
@@ -169,9 +214,13 @@ impl<R: Registry> Landing<R> {
         Ok(true)
     }
 
-    fn finish_file(&mut self, path: &Path, name: &str, source: u64, stamp: &Stamp) {
+    fn finish_file(&mut self, path: &Path, (name, dataset): (&str, usize), source: u64, stamp: &Stamp) {
         match move_to_done(&self.folder.path, path, name, source, stamp) {
-            Ok(true) => self.folder.admit(path),
+            Ok(true) => {
+                self.folder.admit(path);
+                let path = done_path(&self.folder.path, source, name);
+                self.put_away.add(Moved { path, name: name.to_owned(), dataset, bytes: stamp.size });
+            }
             Ok(false) => tracing::debug!(source, "the file is gone or another; it stays where it is"),
             Err(error) => {
                 let reason = format!(
@@ -183,12 +232,12 @@ impl<R: Registry> Landing<R> {
     }
 
     /// Opens a file whose lines are on no topic any more and not all in the ledger, to give out these.
-    fn read_again(&mut self) -> bool {
+    async fn read_again(&mut self) -> Result<bool, Error> {
         for entered in self.pending.requests_again() {
             self.inbox.requeue(entered);
         }
         while let Some(source) = self.pending.next_again() {
-            let Some(read) = self.pending.get(source) else { return false };
+            let Some(read) = self.pending.get(source) else { return Ok(false) };
             let lines = read.lines;
             if read.is_hopeless() {
                 let reason = "it does not become complete, though the ledger lacks none of its lines; compare the \
@@ -215,9 +264,10 @@ impl<R: Registry> Landing<R> {
                     tracing::info!(source, "lines are missing from the ledger and read again");
                     let reading = Reading::new(source, content, Passed::up_to(0), lines);
                     self.state = State::Reading(Box::new(reading));
-                    return true;
+                    return Ok(true);
                 }
                 Err(why) => {
+                    self.registry.await_file(source).await?;
                     let path = read.file.path.display();
                     tracing::warn!(
                         source,
@@ -228,7 +278,7 @@ impl<R: Registry> Landing<R> {
                 }
             }
         }
-        false
+        Ok(false)
     }
 
     /// The lines of requests that have come, of one dataset and not many more than an intake holds.
@@ -306,22 +356,95 @@ impl<R: Registry> Landing<R> {
         Ok(false)
     }
 
-    async fn take(&self, candidate: &Candidate) -> Result<Taken, Unfit> {
+    async fn take(&mut self, candidate: &Candidate) -> Result<Taken, Unfit> {
         let (file, stamp) = file::open(&candidate.path).map_err(Unfit::Failed)?;
         if stamp != candidate.stamp {
             return Err(Unfit::Changed);
         }
-        let Candidate { path, name, dataset, .. } = candidate.clone();
-        let opened = Opened::hashed((file, stamp), path, name, dataset).await.map_err(Unfit::Failed)?;
+        let Candidate { path, name, dataset, lost, .. } = candidate.clone();
+        let how = (dataset, self.manifest.datasets[dataset].csv.quote);
+        let opened = Opened::hashed((file, stamp), path, name, how).await.map_err(Unfit::Failed)?;
         let opened = opened.ok_or(Unfit::Changed)?;
-        let identity = opened.identity(&self.manifest);
-        Ok(Taken { identity, content: Content::start(opened, &self.manifest, self.block_bytes)? })
+        if opened.has_odd_quotes
+            && lost.is_none()
+            && !self.folder.may_end_openly(&candidate.path, self.manifest.settle)
+        {
+            return Err(Unfit::Changed);
+        }
+        self.taken(opened, lost.map_or(Role::Delivery, Role::Lost))
+    }
+
+    fn taken(&self, opened: Opened, role: Role) -> Result<Taken, Unfit> {
+        let fingerprint = opened.fingerprint(&self.manifest);
+        Ok(Taken { fingerprint, role, content: Content::start(opened, &self.manifest, self.block_bytes)? })
+    }
+
+    /// Opens and hashes the file of the next source that is to be read again. `false` if there is none.
+    async fn take_reload(&mut self) -> Result<bool, Error> {
+        while let Some(again) = self.inbox.next_reload() {
+            if !self.folder.is_ours(&again.name) {
+                continue;
+            }
+            let opened = match self.reopen_done(&again).await {
+                Ok(opened) => self.taken(opened, Role::Reload(again.reload)).map_err(io::Error::from),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(taken) => {
+                    self.state = State::Registering(Box::new(taken));
+                    return Ok(true);
+                }
+                Err(error) => {
+                    let Again { reload, old_source, name, .. } = &again;
+                    let path = done_path(&self.folder.path, *old_source, name);
+                    let why = format!(
+                        "'{}' cannot be read again: {error}; drop the file under its name once more, with a change if it \
+                         is the one that was read last",
+                        path.display()
+                    );
+                    tracing::warn!(source = old_source, "{why}");
+                    if let Err(error) = self.registry.refuse_reload(*reload, &why).await {
+                        self.inbox.retry_reload(again);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The file in `done/` of a source that is to be read again, which must be the one that was read.
+    async fn reopen_done(&self, again: &Again) -> io::Result<Opened> {
+        let folder = &self.folder.path;
+        let own = again.source.map(|source| done_path(folder, source, &again.name));
+        let path = own.filter(|path| path.exists());
+        let path = path.unwrap_or_else(|| done_path(folder, again.old_source, &again.name));
+        let opened = Opened::open(&path, &again.name, again.dataset).await?;
+        let is_same = match &again.content {
+            Some(content) => opened.content.as_bytes()[..] == content[..],
+            None => again.bytes.is_none_or(|bytes| bytes == opened.stamp.size),
+        };
+        if is_same { Ok(opened) } else { Err(io::Error::other("it is not what was read")) }
+    }
+
+    /// Looks whether files of `done/` have become longer since they were read.
+    async fn look_for_grown(&mut self) -> Result<(), Error> {
+        let mut grown = self.put_away.grown();
+        if !self.put_away.is_looked_through() {
+            let (folder, manifest) = (&self.folder.path, &self.manifest);
+            let earlier = self.put_away.grown_earlier(folder, manifest, &self.registry).await?;
+            grown.extend(earlier.unwrap_or_default());
+        }
+        for (moved, stamp) in grown {
+            self.folder.note_grown(moved, stamp);
+        }
+        Ok(())
     }
 
     /// Gives the file that was taken its number, and opens it for reading.
     async fn register(&mut self) -> Result<(), Error> {
         let State::Registering(taken) = &mut self.state else { return Ok(()) };
-        let opened = taken.content.opened.clone();
+        let mut opened = taken.content.opened.clone();
         if opened.stat().ok() != Some(opened.stamp) {
             self.folder.unsettled = true;
             self.state = State::Watching;
@@ -330,12 +453,25 @@ impl<R: Registry> Landing<R> {
         let arrival = Arrival {
             dataset: &self.manifest.datasets[opened.dataset].name,
             name: &opened.name,
-            identity: &taken.identity,
+            fingerprint: &taken.fingerprint,
             content: opened.content.as_bytes(),
             bytes: opened.stamp.size,
+            role: taken.role,
         };
         let registration = self.registry.register(arrival).await?;
         let source = registration.source;
+        if let Role::Reload(_) = taken.role {
+            opened.path = share_done(&self.folder.path, &opened.path, &opened.name, source)
+                .await
+                .map_err(|error| cannot_share(&opened.path, &error))?;
+            Failpoint::ReloadShared.pass()?;
+            // A second name is a change, though not of the content.
+            let stamp = opened.stat().map_err(|error| cannot_share(&opened.path, &error))?;
+            if stamp.looks_like(&opened.stamp) {
+                opened.stamp = stamp;
+            }
+            taken.content.opened = opened.clone();
+        }
         if !registration.complete {
             let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
             // Of what was never read before nothing has been given out: the ledger need not be asked.
@@ -353,13 +489,22 @@ impl<R: Registry> Landing<R> {
             // The source was closed early because the file changed, and now its first content is back,
             // with lines that never entered: it is a source of its own.
             Ok(Some(lines)) if registration.lines != Some(lines) => {
-                taken.identity = file::identity_behind(&taken.identity, source);
+                taken.role = Role::Behind(source);
                 return Ok(());
             }
             Ok(Some(lines)) => {
-                tracing::info!(source, lines, file = %opened.path.display(), "the file was ingested before");
+                tracing::info!(
+                    source,
+                    lines,
+                    file = %opened.path.display(),
+                    "the file was ingested before, and is passed over"
+                );
+                if matches!(taken.role, Role::Delivery | Role::Behind(_)) {
+                    note(&mut self.passed_over, PassedOver { name: opened.name.clone(), source });
+                }
                 self.pending.remove(source);
-                self.finish_file(&opened.path, &opened.name, source, &opened.stamp);
+                let how = (&opened.name[..], opened.dataset);
+                self.finish_file(&opened.path, how, source, &opened.stamp);
             }
             Ok(None) | Err(Unfit::Changed) => self.folder.unsettled = true,
             Err(Unfit::Refused(reason)) => self.folder.refuse(&opened.path, Some(opened.stamp), reason),
@@ -399,6 +544,22 @@ impl<R: Registry> Landing<R> {
     }
 }
 
+/// So many files are listed, at most.
+pub const LISTED_MAX: usize = 100_000;
+
+fn note<T>(list: &mut Vec<T>, it: T) {
+    if list.len() < LISTED_MAX {
+        list.push(it);
+    }
+}
+
+fn cannot_share(path: &Path, error: &io::Error) -> Error {
+    Error::retry(format!(
+        "cannot give '{}' a second name in done/: {error}; it is tried again",
+        path.display()
+    ))
+}
+
 /// Removes a file of the spool that is not needed any more.
 pub fn remove_spooled(path: &Path) {
     match std::fs::remove_file(path) {
@@ -419,6 +580,7 @@ fn reopen(read: &Read) -> io::Result<Option<Opened>> {
         file: Arc::new(file),
         stamp,
         content: read.file.content,
+        has_odd_quotes: false,
         spooled: read.file.spooled,
         keys: read.file.keys.clone(),
     };

@@ -14,7 +14,7 @@ use super::reading::Content;
 #[derive(Debug)]
 pub struct Lines {
     content: Content,
-    identity: Identity,
+    fingerprint: Identity,
     /// The number of the last line that was read.
     line: u64,
     /// Of a line that is too long, its beginning.
@@ -46,20 +46,22 @@ impl Lines {
     /// If it cannot be read, changes meanwhile, or has a header that does not fit.
     pub async fn open(path: &Path, name: &str, manifest: &Manifest, dataset: usize) -> io::Result<Self> {
         let opened = Opened::open(path, name, dataset).await?;
-        let identity = opened.identity(manifest);
+        let fingerprint = opened.fingerprint(manifest);
         let content = Content::start(opened, manifest, BLOCK_BYTES)?;
-        Ok(Self { content, identity, line: 0, prefix: Vec::new(), ordered: Vec::new() })
+        Ok(Self { content, fingerprint, line: 0, prefix: Vec::new(), ordered: Vec::new() })
     }
 
-    /// Which of the sources of this name the file is, given all of them with their identities, oldest first.
-    /// More than one if it was closed before its last line, and came back.
+    /// Which of the sources of this name the file is, given all of them with their fingerprints, oldest first.
+    /// More than one if it was delivered again.
     pub fn sources<'a>(&self, known: impl IntoIterator<Item = (u64, &'a [u8])>) -> Vec<u64> {
-        let mut identity = self.identity;
+        let mut behind = self.fingerprint;
         let mut sources = Vec::new();
         for (source, known) in known {
-            if known == identity {
+            if known == behind {
+                behind = file::identity_behind(&behind, source);
                 sources.push(source);
-                identity = file::identity_behind(&identity, source);
+            } else if known == self.fingerprint {
+                sources.push(source);
             }
         }
         sources

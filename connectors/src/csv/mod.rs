@@ -4,7 +4,7 @@
 //!
 //! * [`Landing`]: the landing folder as a source of lines. It reads as a state machine: watching,
 //!   registering a file, reading it.
-//! * `folder`: which files there are, and which may be taken. `done`: where they go in the end, and how they
+//! * `folder`: which files there are, and which may be taken: `stillness`, `writers`. `done`: where they go in the end, and how they
 //!   are found there again.
 //! * `file`: one open file: what tells that it changed, its hash, its identity.
 //! * `reading`: a registered file to lines with their positions. `blocks` gives it the records, `passed`
@@ -21,6 +21,9 @@
 mod registry;
 mod landing;
 mod folder;
+mod stillness;
+mod writers;
+mod put_away;
 mod done;
 mod file;
 mod reading;
@@ -38,8 +41,9 @@ mod generated;
 pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
 pub use file::{count_lines, unfit};
 pub use generated::GeneratedKeys;
-pub use inbox::{Body, Entered, Inbox};
-pub use landing::{Landing, remove_spooled};
+pub use inbox::{Again, Body, Entered, Inbox};
+pub use landing::{LISTED_MAX, Landing, PassedOver, remove_spooled};
 pub use lines::{FileLine, Lines};
-pub use registry::{Arrival, Registry};
+pub use put_away::size_of;
+pub use registry::{Arrival, Registry, Role};
 pub use rows::Rows;

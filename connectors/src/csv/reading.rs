@@ -222,8 +222,9 @@ impl Reading {
                 return Ok(true);
             }
             // It was renamed, deleted or the like, or more than that: its content alone can tell.
-            let content = file::hash(opened.file.clone(), opened.stamp.size).await;
-            if content.map_err(|error| cannot_read(&opened.path, &error))? != Some(opened.content) {
+            let read = file::hash(opened.file.clone(), opened.stamp.size, b'"').await;
+            let read = read.map_err(|error| cannot_read(&opened.path, &error))?;
+            if read.map(|read| read.content) != Some(opened.content) {
                 return Ok(false);
             }
             opened.stamp = stamp;

@@ -32,6 +32,7 @@ pub(super) enum Becomes {
     Move,
     Job,
     Restore,
+    Reload,
 }
 
 impl Becomes {
@@ -40,6 +41,7 @@ impl Becomes {
             Self::Move => "move",
             Self::Job => "job",
             Self::Restore => "restore",
+            Self::Reload => "reload",
         }
     }
 }

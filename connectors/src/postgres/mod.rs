@@ -51,6 +51,7 @@ pub mod verify;
 pub(crate) mod snapshot;
 pub(crate) mod refill;
 pub mod restores;
+pub mod reloads;
 
 pub mod fetch;
 pub mod private;

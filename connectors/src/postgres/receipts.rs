@@ -106,6 +106,18 @@ impl Postgres {
         Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
     }
 
+    /// Of the given sources those that have lines, every one of which is rejected, with their names.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn wholly_rejected(&self, sources: &[u64]) -> Result<Vec<(u64, String)>, Error> {
+        let sources: Vec<i64> = sources.iter().map(|source| *source as i64).collect();
+        let sql = include_str!("../../../sql/queries/wholly_rejected.sql");
+        let rows = self.connection().await?.query(sql, &[&sources]).await?;
+        Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1))).collect())
+    }
+
     /// What became of the first lines of a source, at most `limit`.
     ///
     /// # Errors

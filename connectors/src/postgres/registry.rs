@@ -1,11 +1,15 @@
 //! The registry: sources and their numbers, readers' offsets.
 
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::{Chunk, chunk_of};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
-use super::{Error, Postgres};
+use super::{Error, Postgres, reloads};
+use crate::csv::again::identity_of;
+use crate::csv::{Arrival, Role};
 
 /// Waits for whoever registers at the moment, so that the next number is one more than the last.
 pub(super) const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
@@ -21,6 +25,8 @@ pub struct Registration {
     pub complete: bool,
     /// Whether it was registered before.
     pub known: bool,
+    /// What makes it one and the same.
+    pub identity: Vec<u8>,
 }
 
 /// A source as it was registered.
@@ -44,6 +50,8 @@ pub struct Registered {
     pub complete: bool,
     /// How many lines the ledger holds; 0 if the source is complete.
     pub held: u64,
+    /// Of a file: what it has in common with other deliveries of the same.
+    pub fingerprint: Option<Vec<u8>>,
 }
 
 /// What kind of input a source is.
@@ -72,35 +80,30 @@ impl SourceKind {
 }
 
 impl Postgres {
-    /// Registers a source, or finds it if its identity is known: *resume under that number*.
+    /// Registers a file, or finds the source that it is: *resume under that number*.
     ///
     /// # Errors
     ///
     /// If Postgres cannot be asked; then no number was used up.
-    pub async fn register(
-        &self,
-        dataset: &str,
-        kind: SourceKind,
-        name: &str,
-        identity: &[u8],
-        bytes: u64,
-    ) -> Result<Registration, Error> {
+    pub async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
         tx.batch_execute(LOCK_SOURCES).await?;
-        let bytes = bytes as i64;
-        let row = tx
-            .query_one(
-                include_str!("../../../sql/queries/register_source.sql"),
-                &[&dataset, &kind.as_str(), &name, &identity, &bytes],
-            )
-            .await?;
-        let registration = Registration {
-            source: row.get::<_, i64>(0) as u64,
-            lines: row.get::<_, Option<i64>>(1).map(|lines| lines as u64),
-            complete: row.get(2),
-            known: row.get(3),
+        let registration = match known_file(&tx, &file).await? {
+            Some(row) => Registration {
+                source: row.get::<_, i64>(0) as u64,
+                lines: row.get::<_, Option<i64>>(1).map(|lines| lines as u64),
+                complete: row.get(2),
+                known: true,
+                identity: row.get(3),
+            },
+            None => new_file(&tx, &file).await?,
         };
+        if let Role::Reload(reload) = file.role
+            && !registration.known
+        {
+            reloads::enter(&tx, reload, registration.source).await?;
+        }
         tx.commit().await?;
         Failpoint::SourceRegistered.pass()?;
         Ok(registration)
@@ -146,6 +149,7 @@ impl Postgres {
             lines: row.get::<_, Option<i64>>(6).map(number),
             complete: row.get(7),
             held: row.get::<_, Option<i64>>(8).map_or(0, number),
+            fingerprint: row.get(9),
         });
         Ok(registered.collect())
     }
@@ -174,10 +178,12 @@ impl Postgres {
         let tx = self.fenced(&mut connection).await?;
         tx.batch_execute(LOCK_SOURCES).await?;
         let statement = tx.prepare(include_str!("../../../sql/queries/restore_source.sql")).await?;
-        for Registered { source, dataset, kind, name, identity, bytes, lines, .. } in lost {
+        for Registered { source, dataset, kind, name, identity, bytes, lines, fingerprint, .. } in lost {
             let number = |value: u64| value as i64;
             let (source, bytes, lines) = (number(*source), bytes.map(number), lines.map(number));
-            tx.execute(&statement, &[&source, dataset, kind, name, identity, &bytes, &lines]).await?;
+            let parameters: [&(dyn ToSql + Sync); 8] =
+                [&source, dataset, kind, name, identity, &bytes, &lines, fingerprint];
+            tx.execute(&statement, &parameters).await?;
         }
         tx.execute("update tidegate.offsets set next = 0", &[]).await?;
         Ok(tx.commit().await?)
@@ -202,6 +208,32 @@ impl Postgres {
         Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
     }
 
+    /// Notes that a source lacks lines and its file is gone: whoever brings it goes on with the source.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn await_file(&self, source: u64) -> Result<(), Error> {
+        let sql = "update tidegate.sources set awaited = true where source = $1 and completed_at is null";
+        let mut connection = self.connection().await?;
+        let tx = self.fenced(&mut connection).await?;
+        tx.execute(sql, &[&(source as i64)]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Of the given sources those that are complete and were files, with their datasets and how many bytes were read.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn files_read(&self, sources: &[u64]) -> Result<Vec<(u64, String, u64)>, Error> {
+        let sources: Vec<i64> = sources.iter().map(|source| *source as i64).collect();
+        let sql = include_str!("../../../sql/queries/files_read.sql");
+        let rows = self.connection().await?.query(sql, &[&sources]).await?;
+        let number = |value: i64| value as u64;
+        Ok(rows.iter().map(|row| (number(row.get(0)), row.get(1), number(row.get(2)))).collect())
+    }
+
     /// The chunk of the ledger that covers `line` of a source.
     ///
     /// # Errors
@@ -222,6 +254,46 @@ impl Postgres {
     pub async fn counts(&self, source: u64) -> Result<[u64; 4], Error> {
         Ok(self.receipts_of(&[source]).await?.pop().map_or([0; 4], |receipt| receipt.fates))
     }
+}
+
+/// The source that a file is, by the rule of [`Role`].
+async fn known_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Option<Row>, Error> {
+    let of =
+        "select source, lines, completed_at is not null, identity from tidegate.sources where source = $1";
+    let above = match file.role {
+        Role::Delivery => 0,
+        Role::Behind(source) => source as i64,
+        Role::Lost(source) => return Ok(tx.query_opt(of, &[&(source as i64)]).await?),
+        Role::Reload(reload) => {
+            let entered = reloads::entered(tx, reload).await?;
+            return match entered {
+                Some(source) => Ok(tx.query_opt(of, &[&source]).await?),
+                None => Ok(None),
+            };
+        }
+    };
+    let sql = include_str!("../../../sql/queries/find_file.sql");
+    Ok(tx.query_opt(sql, &[&file.dataset, &file.name, &&file.fingerprint[..], &above]).await?)
+}
+
+/// Registers a file under the next number.
+async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Registration, Error> {
+    let Arrival { dataset, name, fingerprint, content, bytes, .. } = *file;
+    let sql = include_str!("../../../sql/queries/next_source.sql");
+    let row = tx.query_one(sql, &[&&fingerprint[..]]).await?;
+    let (source, came_before): (i64, bool) = (row.get(0), row.get(1));
+    let identity = identity_of(fingerprint, source as u64, came_before);
+    let sql = include_str!("../../../sql/queries/register_file.sql");
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&source, &dataset, &name, &&fingerprint[..], &&identity[..], &&content[..], &(bytes as i64)];
+    tx.execute(sql, &parameters).await?;
+    Ok(Registration {
+        source: source as u64,
+        lines: None,
+        complete: false,
+        known: false,
+        identity: identity.to_vec(),
+    })
 }
 
 impl Offsets for Postgres {

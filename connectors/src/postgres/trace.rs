@@ -28,8 +28,8 @@ pub struct TracedSource {
     pub dataset: String,
     /// The name of its file.
     pub name: String,
-    /// What makes it one source and no other.
-    pub identity: Vec<u8>,
+    /// What it has in common with other deliveries of the same.
+    pub fingerprint: Vec<u8>,
     /// How large it is, if that is known.
     pub bytes: Option<u64>,
     /// How many lines it has, once it was read to its end.
@@ -242,7 +242,7 @@ fn traced_source(row: &Row) -> TracedSource {
         source: row.get::<_, i64>("source") as u64,
         dataset: row.get("dataset"),
         name: row.get("name"),
-        identity: row.get("identity"),
+        fingerprint: row.get("fingerprint"),
         bytes: number("bytes"),
         lines: number("lines"),
         registered_at: row.get("registered_at"),

@@ -23,6 +23,7 @@
 //! * `views`: each view gives the rows that its query gives over the tables alone. In place of its store
 //!   the store's query is computed, in place of another view that view's query. The store is compared too,
 //!   group by group; a group whose sums are all zero is none. When a refreshed view was refreshed is noted.
+//! * `done`: no file of `done/` is longer than what was read of it.
 //! * `files`, where it is asked for: each file of `done/` is read again, and each of its lines held against
 //!   what became of it. See `deep`.
 //! * `waiting`: no line waits though all that it lacked is there. While a pipeline runs that is a violation
@@ -37,6 +38,7 @@ mod references;
 mod views;
 mod waiting;
 mod deep;
+mod put_away;
 
 use std::path::Path;
 use std::pin::pin;
@@ -187,7 +189,7 @@ struct Audit<'a> {
 
 impl Postgres {
     /// Audits the pipeline. `heal_within` is how long a line may wait for the healing that it is ready for.
-    /// With `landing`, the landing folder, its files in `done/` are read again.
+    /// With `landing`, the landing folder, its files in `done/` are looked at, and read again if it `is_deep`.
     ///
     /// # Errors
     ///
@@ -197,6 +199,7 @@ impl Postgres {
         &self,
         heal_within: Duration,
         landing: Option<&Path>,
+        is_deep: bool,
         watch: &Watch<'_>,
     ) -> Result<Report, Error> {
         let mut connection = self.prepared_connection().await?;
@@ -209,12 +212,16 @@ impl Postgres {
         checks.push(audit.letters().await?);
         checks.push(audit.references().await?);
         checks.push(audit.views(&[]).await?);
-        if let Some(landing) = landing {
+        let deep = landing.filter(|_| is_deep);
+        if let Some(landing) = deep {
             checks.push(deep::check(&audit, self, landing).await?);
         }
         tx.commit().await?;
-        if let (Some(landing), Some(files)) = (landing, checks.last_mut()) {
+        if let (Some(landing), Some(files)) = (deep, checks.last_mut()) {
             deep::strangers(self, landing, files).await?;
+        }
+        if let Some(landing) = landing {
+            checks.push(put_away::check(self, landing).await?);
         }
         checks.push(waiting::check(self, heal_within, watch).await?);
         Ok(Report { checks: checks.into_iter().map(Check::sorted).collect() })

@@ -54,7 +54,7 @@ async fn a_missing_folder_is_made() {
 
 #[tokio::test]
 async fn a_file_that_does_not_stand_still_is_not_touched() {
-    let mut bench = Bench::with(&super::MANIFEST.replace("5ms", "1s"));
+    let mut bench = Bench::with(&super::MANIFEST.replace("settle: 0s", "settle: 1s"));
     let path = bench.path("jobs.csv");
     fs::write(&path, "1,a\n").unwrap();
     assert!(matches!(bench.poll_out(false).await, Polled::Waiting));

@@ -6,7 +6,7 @@ use super::Bench;
 
 const MANIFEST: &str = "
 pipeline: test
-settle: 5ms
+settle: 0s
 datasets:
   people:
     key: id

@@ -6,7 +6,7 @@ use super::{Bench, many_lines};
 
 const HEADED: &str = "
 pipeline: test
-settle: 5ms
+settle: 0s
 max_record_bytes: 1KiB
 datasets:
   jobs:
@@ -23,7 +23,7 @@ async fn open(bench: &Bench, path: &std::path::Path, name: &str) -> Lines {
 /// Which sources the registry knows the file as.
 fn sources(bench: &Bench, lines: &Lines) -> Vec<u64> {
     let known = bench.memory.sources();
-    lines.sources((1..).zip(known.iter().map(|source| &source.identity[..])))
+    lines.sources((1..).zip(known.iter().map(|source| &source.fingerprint[..])))
 }
 
 #[tokio::test]

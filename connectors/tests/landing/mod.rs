@@ -4,6 +4,8 @@ mod registry;
 mod content;
 mod header;
 mod changes;
+mod deliveries;
+mod stillness;
 mod folder;
 mod resuming;
 mod database;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use registry::Memory;
 use tempfile::TempDir;
-use tidegate_connectors::csv::Landing;
+use tidegate_connectors::csv::{Inbox, Landing};
 use tidegate_core::contract::{Error, Intake, Polled, Source};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Line;
@@ -27,7 +29,7 @@ use tidegate_core::record::Line;
 /// Two datasets, the second of which references the first.
 const MANIFEST: &str = "
 pipeline: test
-settle: 5ms
+settle: 0s
 datasets:
   hired:
     key: id
@@ -69,6 +71,18 @@ impl Bench {
         let path = self.dir.path().join("landing");
         self.landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), already_sent);
         (self.lines, self.keys, self.letters) = (vec![], vec![], vec![]);
+    }
+
+    /// As after a start with nothing on the topics, with what `change` does to the landing folder's source.
+    fn change_landing(&mut self, change: impl FnOnce(Landing<Memory>) -> Landing<Memory>) {
+        let path = self.dir.path().join("landing");
+        let landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), HashMap::new());
+        self.landing = change(landing);
+    }
+
+    /// Lets what comes into an inbox be given out as well.
+    fn hand_over(&mut self, inbox: Arc<Inbox>) {
+        self.change_landing(|landing| landing.with_inbox(inbox));
     }
 
     fn path(&self, name: &str) -> PathBuf {

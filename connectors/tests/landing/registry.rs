@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use tidegate_connectors::csv::{Arrival, Registry};
+use tidegate_connectors::csv::{Arrival, Registry, Role};
 use tidegate_connectors::postgres::Registration;
 use tidegate_core::contract::Error;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
@@ -15,6 +15,9 @@ pub(super) struct Memory(Arc<Mutex<State>>);
 struct State {
     sources: Vec<Known>,
     ledger: HashMap<u64, BTreeSet<u64>>,
+    /// What reloads have become, and why others are refused.
+    reloads: HashMap<u64, usize>,
+    refused: HashMap<u64, String>,
     /// How many calls from now on fail.
     failing: u32,
     /// Source and line of each question to the ledger.
@@ -25,7 +28,9 @@ struct State {
 pub(super) struct Known {
     pub(super) dataset: String,
     pub(super) name: String,
-    pub(super) identity: Vec<u8>,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) bytes: u64,
+    pub(super) awaited: bool,
     pub(super) lines: Option<u64>,
     pub(super) complete: bool,
 }
@@ -68,6 +73,11 @@ impl Memory {
         self.sources().iter().filter(|source| source.lines.is_some()).count()
     }
 
+    /// Why a reload is refused.
+    pub(super) fn refused(&self, reload: u64) -> Option<String> {
+        self.0.lock().unwrap().refused.get(&reload).cloned()
+    }
+
     pub(super) fn asked(&self) -> Vec<(u64, u64)> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -75,16 +85,29 @@ impl Memory {
 
 impl Registry for Memory {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
-        let Arrival { dataset, name, identity, .. } = file;
+        let Arrival { dataset, name, fingerprint, bytes, role, .. } = file;
         let mut state = self.call()?;
-        let known = state.sources.iter().position(|source| source.identity == identity);
+        let is_awaited = |known: &Known| known.awaited && !known.complete && known.fingerprint == fingerprint;
+        let newest = state.sources.iter().rposition(|known| known.dataset == dataset && known.name == name);
+        let above = if let Role::Behind(source) = role { source as usize } else { 0 };
+        let is_same = |index: &usize| state.sources[*index].fingerprint == fingerprint && *index >= above;
+        let known = match role {
+            Role::Lost(source) => Some(source as usize - 1),
+            Role::Reload(reload) => state.reloads.get(&reload).copied(),
+            _ => state.sources.iter().position(is_awaited).or_else(|| newest.filter(is_same)),
+        };
         let index = known.unwrap_or_else(|| {
-            let (dataset, name, identity) = (dataset.to_owned(), name.to_owned(), identity.to_vec());
-            state.sources.push(Known { dataset, name, identity, lines: None, complete: false });
+            let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
+            let (lines, complete, awaited) = (None, false, false);
+            state.sources.push(Known { dataset, name, fingerprint, bytes, awaited, lines, complete });
             state.sources.len() - 1
         });
+        if let Role::Reload(reload) = role {
+            state.reloads.insert(reload, index);
+        }
         let Known { lines, complete, .. } = state.sources[index];
-        Ok(Registration { source: index as u64 + 1, lines, complete, known: known.is_some() })
+        let (source, identity) = (index as u64 + 1, vec![index as u8]);
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity })
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
@@ -108,6 +131,25 @@ impl Registry for Memory {
             }
         }
         Ok(complete)
+    }
+
+    async fn files_read(&self, sources: &[u64]) -> Result<Vec<(u64, String, u64)>, Error> {
+        let state = self.call()?;
+        let read = sources.iter().filter_map(|number| {
+            let known = state.sources.get(*number as usize - 1).filter(|known| known.complete)?;
+            Some((*number, known.dataset.clone(), known.bytes))
+        });
+        Ok(read.collect())
+    }
+
+    async fn await_file(&self, source: u64) -> Result<(), Error> {
+        self.call()?.sources[source as usize - 1].awaited = true;
+        Ok(())
+    }
+
+    async fn refuse_reload(&self, reload: u64, why: &str) -> Result<(), Error> {
+        self.call()?.refused.insert(reload, why.to_owned());
+        Ok(())
     }
 
     async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {

@@ -151,8 +151,8 @@ async fn a_file_in_done_gives_out_again_what_the_ledger_has_lost() {
     bench.memory.forget(1, 2);
     bench.restart(&[]);
     let (jobs, _) = bench.manifest.dataset("jobs").unwrap();
-    bench.landing.take_back(bench.path("done/1-jobs.csv"), "jobs.csv".to_owned(), jobs);
-    bench.landing.take_back(bench.path("done/2-gone.csv"), "gone.csv".to_owned(), jobs);
+    bench.landing.take_back(1, bench.path("done/1-jobs.csv"), "jobs.csv".to_owned(), jobs);
+    bench.landing.take_back(2, bench.path("done/2-gone.csv"), "gone.csv".to_owned(), jobs);
     bench.read(1).await;
     assert_eq!((bench.texts(), bench.numbers()), (vec!["2,b"], vec![2]));
     bench.account();

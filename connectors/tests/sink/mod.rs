@@ -14,7 +14,7 @@ mod waiting;
 use std::time::Duration;
 
 use fixture::{COMPANY, Fixture, delivery};
-use tidegate_connectors::csv::{Arrival, Registry};
+use tidegate_connectors::csv::{Arrival, Registry, Role};
 use tidegate_core::contract::{Consumed, Delivery, Offsets, Sink};
 
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn a_stale_process_can_commit_nothing() {
     assert!(error.message.contains("has taken this pipeline over"), "{error}");
     let stale = &fixture.sink;
     let sum = [7; 32];
-    let file = Arrival { dataset: "departments", name: "a", identity: &sum, content: &sum, bytes: 1 };
+    let (fingerprint, role) = (&sum, Role::Delivery);
+    let file = Arrival { dataset: "departments", name: "a", fingerprint, content: &sum, bytes: 1, role };
     let refused = [
         Sink::heal(stale).await.err(),
         Offsets::store(stale, "transform", &[]).await.err(),

@@ -43,6 +43,8 @@ failpoints! {
     SourceRegistered = "source-registered",
     /// The journal knows a source that has its number, and no line has entered.
     SourceJournaled = "source-journaled",
+    /// A source that is read again has a number as a new one, and its file in `done/`; no line has entered.
+    ReloadShared = "reload-shared",
     /// An upload is on disk, and not registered.
     UploadSpooled = "upload-spooled",
     /// The header of a batch is in its segment, the batch is not.

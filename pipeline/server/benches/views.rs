@@ -25,7 +25,8 @@ use common::{Anything, Bench, REJECTS_PERCENT, Run, median, psql, shipped_views}
 use tempfile::TempDir;
 use tidegate::cli::Global;
 use tidegate::settings::Settings;
-use tidegate_connectors::postgres::{Holder, Postgres, SourceKind};
+use tidegate_connectors::csv::{Arrival, Role};
+use tidegate_connectors::postgres::{Holder, Postgres};
 use tidegate_core::contract::{Delivery, Sink};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
@@ -290,7 +291,9 @@ impl Database {
         let me = Holder { host: "bench".into(), pid: std::process::id(), started: 0.0 };
         sink.lease(&me, LEASE, true).await?;
         sink.prepare(&views).await?;
-        let source = sink.register(DATASET, SourceKind::File, "bench", b"bench", 0).await?.source;
+        let (name, content, role) = ("bench", &[0; 32], Role::Delivery);
+        let file = Arrival { dataset: DATASET, name, fingerprint: content, content, bytes: 0, role };
+        let source = sink.register(file).await?.source;
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         tokio::spawn(connection);
         let upsert = client.prepare(UPSERT).await?;

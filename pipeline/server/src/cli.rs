@@ -13,6 +13,7 @@ use tidegate_connectors::postgres::Role;
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::PARTITIONS_MAX;
 
+use crate::run::Allowed;
 use crate::trace::place::Place;
 pub use backups::{BackupArguments, CodecName, RestoreArguments};
 pub use letters::{LettersArguments, LettersCommand, LettersFormat, MoveArguments, ReplayArguments, Which};
@@ -40,7 +41,9 @@ Examples:
   tidegate trace hired_employees.csv:117         the story of a line
   tidegate verify --deep                         whether every line is where it must be
 
-Exit codes: 0 done, 1 failed or a violation, 2 asked wrongly or faulty manifest, 3 more dead letters than allowed.
+Exit codes: 0 done, 1 failed or a violation, 2 asked wrongly or faulty manifest, 3 more dead letters than allowed;
+with --until-idle also 5 every line of a file was rejected, 4 something was left in the landing folder. If several
+hold, the code is the first of 1, 2, 3, 5, 4, and all are said.
 Logs go to stderr; RUST_LOG sets their level.";
 
 /// Flags of every command.
@@ -94,8 +97,8 @@ pub enum Command {
     Init(InitArguments),
     /// Show a metric view; list, explain, apply, verify and refresh them
     View(ViewArguments),
-    /// Show all sources and what became of their lines
-    Sources(FormatArguments),
+    /// Show all sources and what became of their lines; read some again
+    Sources(SourcesArguments),
     /// Show lines that are not in their table, with the reasons; replay, discard and export them
     DeadLetters(LettersArguments),
     /// Show the topics, and what is on them
@@ -113,6 +116,42 @@ pub enum Command {
     /// Write example data of any size: departments, jobs and employees
     #[command(hide = true)]
     Generate(GenerateArguments),
+}
+
+/// `sources`.
+#[derive(Clone, Debug, Args)]
+pub struct SourcesArguments {
+    /// What to do [default: show all]
+    #[command(subcommand)]
+    pub command: Option<SourcesCommand>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+}
+
+/// What to do with sources.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SourcesCommand {
+    /// Read sources again, each as a new one, from their files in done/
+    #[command(after_help = "\
+Examples:
+  tidegate sources reload 7        the file of source 7 once more, by the manifest as it is now
+  tidegate sources reload 7 8 9    some more, in this order
+
+The running pipeline does it; if none runs, this command runs it until it is idle. The new source is the newest: its
+rows replace those of others with the same keys. Exits with 1 if a file in done/ is gone, or is not what was read.")]
+    Reload(ReloadArguments),
+}
+
+/// `sources reload`.
+#[derive(Clone, Debug, Args)]
+pub struct ReloadArguments {
+    /// Their numbers, as 'tidegate sources' shows them
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<u64>,
+    /// Who asks [default: the user]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
 }
 
 /// `token`.
@@ -208,9 +247,12 @@ pub struct DemoArguments {
 Examples:
   tidegate run                                    watch the landing folder until stopped
   tidegate run --until-idle --format json         ingest what is there, and end
-  tidegate run --until-idle --max-dead-letters 0  the same, and exit with 3 if a line was refused
+  tidegate run --until-idle --max-dead-letters 1%  the same, and exit with 3 if more lines were refused
   tidegate run --take-over                        in the place of a process that hangs, here or elsewhere
 
+With --until-idle the exit code tells what is left to do: 3 more dead letters than --max-dead-letters, 5 every line of
+a file was rejected, 4 something was left in the landing folder: files that cannot be read, that belong to no dataset,
+or that somebody holds open for writing. If several hold, the code is the first of 3, 5, 4.
 SIGTERM and Ctrl-C finish the batch in hand and end; the next run goes on where this one stopped.")]
 pub struct RunArguments {
     /// End when all that is in the landing folder is accounted for
@@ -219,9 +261,9 @@ pub struct RunArguments {
     /// Run in the place of a process that runs the pipeline already; it can commit nothing from then on
     #[arg(long)]
     pub take_over: bool,
-    /// Exit with 3 if this run leaves more new dead letters than so many
-    #[arg(long, value_name = "N")]
-    pub max_dead_letters: Option<u64>,
+    /// Exit with 3 if this run leaves more new dead letters than so many, or than such a share of its lines
+    #[arg(long, value_name = "N|N%")]
+    pub max_dead_letters: Option<Allowed>,
     /// How to write the summary
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

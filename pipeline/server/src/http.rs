@@ -20,6 +20,7 @@ mod rows;
 mod body;
 mod idempotency;
 mod receipts;
+mod reloads;
 mod letters;
 mod moves;
 mod backups;
@@ -109,6 +110,7 @@ fn router(app: App) -> Router {
     let (router, api) = OpenApiRouter::new()
         .merge(push::routes())
         .merge(receipts::routes())
+        .merge(reloads::routes())
         .merge(letters::routes())
         .merge(moves::routes())
         .merge(views::routes())

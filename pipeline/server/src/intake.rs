@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_connectors::csv::{self, Body, Entered, GeneratedKeys, Inbox};
+use tidegate_connectors::csv::{self, Again, Body, Entered, GeneratedKeys, Inbox};
 use tidegate_connectors::postgres::{Answer, Incomplete, Postgres, Request, source_identity};
 use tidegate_core::contract::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -114,6 +114,11 @@ impl Intake {
             return Err(Error::retry("more lines are in flight than fit here; send it again in a moment"));
         }
         Ok(())
+    }
+
+    /// Hands over a source that is to be read again.
+    pub(crate) fn read_again(&self, again: Again) {
+        self.inbox.push_reload(again);
     }
 
     /// Registers a request. Its lines are durable and on their way when this returns.

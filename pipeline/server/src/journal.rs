@@ -49,6 +49,9 @@ pub struct Entry {
     /// BLAKE3 of its content, where it was registered by way of this journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// Of a file: what it has in common with other deliveries of the same.
+    #[serde(default, with = "hex::optional", skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Vec<u8>>,
     /// How many lines it has, once it was read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines: Option<u64>,
@@ -58,6 +61,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What a file must have to be that of the source: where it was noted before version 8 of the schema, that is its
+    /// identity.
+    pub fn fingerprint(&self) -> &[u8] {
+        self.fingerprint.as_deref().unwrap_or(&self.identity)
+    }
+
     fn is_file(&self) -> bool {
         self.kind == SourceKind::File.as_str()
     }
@@ -65,9 +74,9 @@ impl Entry {
 
 impl From<&Registered> for Entry {
     fn from(registered: &Registered) -> Self {
-        let Registered { source, dataset, kind, name, identity, bytes, lines, complete, .. } =
+        let Registered { source, dataset, kind, name, identity, bytes, lines, complete, fingerprint, .. } =
             registered.clone();
-        Self { source, dataset, kind, name, identity, bytes, content: None, lines, complete }
+        Self { source, dataset, kind, name, identity, bytes, content: None, fingerprint, lines, complete }
     }
 }
 
@@ -394,16 +403,17 @@ impl Registry for Journaled {
         let _turn = self.turn.lock().await;
         self.assert_not_behind().await?;
         let registration = Registry::register(&self.postgres, file).await?;
-        let Registration { source, lines, complete, known } = registration;
+        let Registration { source, lines, complete, known, ref identity } = registration;
         if source > self.journal.largest() {
             let entry = Entry {
                 source,
                 dataset: file.dataset.to_owned(),
                 kind: SourceKind::File.as_str().to_owned(),
                 name: file.name.to_owned(),
-                identity: file.identity.to_vec(),
+                identity: identity.clone(),
                 bytes: Some(file.bytes),
                 content: Some(hex::encode(file.content)),
+                fingerprint: Some(file.fingerprint.to_vec()),
                 lines,
                 complete,
             };
@@ -432,6 +442,18 @@ impl Registry for Journaled {
         Ok(complete)
     }
 
+    async fn files_read(&self, sources: &[u64]) -> Result<Vec<(u64, String, u64)>, Error> {
+        Registry::files_read(&self.postgres, sources).await
+    }
+
+    async fn await_file(&self, source: u64) -> Result<(), Error> {
+        Registry::await_file(&self.postgres, source).await
+    }
+
+    async fn refuse_reload(&self, reload: u64, why: &str) -> Result<(), Error> {
+        Registry::refuse_reload(&self.postgres, reload, why).await
+    }
+
     async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {
         Registry::ledger_chunk(&self.postgres, source, line).await
     }
@@ -446,6 +468,7 @@ fn entry(source: u64, request: &Request, new: &NewSource) -> Entry {
         identity: source_identity(&request.identity, &new.dataset).to_vec(),
         bytes: Some(new.bytes),
         content: Some(hex::encode(&request.content)),
+        fingerprint: None,
         lines: new.lines,
         complete: false,
     }
@@ -465,12 +488,34 @@ pub(crate) mod hex {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let digits = String::deserialize(deserializer)?;
+        decode(&String::deserialize(deserializer)?)
+    }
+
+    fn decode<E: Error>(digits: &str) -> Result<Vec<u8>, E> {
         let bytes = digits.as_bytes().chunks(2).map(|pair| {
             let pair = std::str::from_utf8(pair).ok()?;
             u8::from_str_radix(pair, 16).ok()
         });
-        bytes.collect::<Option<_>>().ok_or_else(|| D::Error::custom("no hexadecimal digits"))
+        bytes.collect::<Option<_>>().ok_or_else(|| E::custom("no hexadecimal digits"))
+    }
+
+    /// The same of what may be missing.
+    pub(super) mod optional {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in crate::journal) fn serialize<S: Serializer>(
+            bytes: &Option<Vec<u8>>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            bytes.as_deref().map(super::encode).serialize(serializer)
+        }
+
+        pub(in crate::journal) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Vec<u8>>, D::Error> {
+            let digits = Option::<String>::deserialize(deserializer)?;
+            digits.map(|digits| super::decode(&digits)).transpose()
+        }
     }
 }
 
@@ -487,6 +532,7 @@ mod tests {
             identity: vec![0, 171, 255],
             bytes: Some(12),
             content: Some("ab".to_owned()),
+            fingerprint: Some(vec![1, 2, 3]),
             lines: None,
             complete: false,
         }

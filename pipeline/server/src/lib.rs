@@ -27,6 +27,7 @@ mod intake;
 mod errands;
 pub mod backups;
 pub mod restore;
+pub mod reloads;
 pub mod http;
 pub mod tokens;
 mod refresher;
@@ -48,7 +49,8 @@ pub mod generate;
 /// Why a command did not do what was asked, and the exit code that says so.
 #[derive(Debug)]
 pub struct Failure {
-    /// 1: it failed. 2: it was asked wrongly, or the manifest is faulty. 3: too many dead letters.
+    /// 1: it failed. 2: it was asked wrongly, or the manifest is faulty. 3: too many dead letters. 4: something was left
+    /// in the landing folder. 5: every line of a file was rejected.
     pub code: u8,
     /// What happened and what to do.
     pub message: String,

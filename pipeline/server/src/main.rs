@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             Command::Verify(arguments) => verify::command(&cli.global, arguments).await,
             Command::Init(arguments) => init::command(&cli.global, arguments).await,
             Command::View(arguments) => views::command(&cli.global, arguments).await,
-            Command::Sources(format) => show::sources(&cli.global, format).await,
+            Command::Sources(arguments) => show::sources(&cli.global, arguments).await,
             Command::DeadLetters(arguments) => letters::command(&cli.global, arguments).await,
             Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
             Command::Trace(arguments) => trace::command(&cli.global, arguments).await,

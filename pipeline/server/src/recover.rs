@@ -117,8 +117,8 @@ pub(crate) async fn assert_current(
 /// What a pipeline starts with.
 pub(crate) struct Start {
     pub(crate) registry: Journaled,
-    /// Files of `done/` that are to be read once more: path, name, index of the dataset.
-    pub(crate) files: Vec<(PathBuf, String, usize)>,
+    /// Files of `done/` that are to be read once more: source, path, name, index of the dataset.
+    pub(crate) files: Vec<(u64, PathBuf, String, usize)>,
 }
 
 /// Compares what Postgres has `registered` with what was `noted` outside of it, and opens the journal. To be called
@@ -174,7 +174,8 @@ pub(crate) async fn begin(
         }
         written => written?,
     };
-    let files = findings.map_or_else(Vec::new, |findings| findings.done_files(&settings.manifest));
+    let files =
+        findings.map_or_else(Vec::new, |findings| findings.done_files(&settings.manifest, &registered));
     Ok(Start { registry: Journaled::new(postgres.clone(), journal), files })
 }
 
@@ -198,6 +199,7 @@ fn entries<'a>(
         let mut entry = Entry::from(registered);
         if let Some(noted) = noted.get(&registered.identity[..]) {
             entry.content.clone_from(&noted.content);
+            entry.fingerprint = entry.fingerprint.or_else(|| noted.fingerprint.clone());
             entry.lines = entry.lines.or(noted.lines);
             entry.complete |= noted.complete;
         }

@@ -55,7 +55,14 @@ pub async fn command(global: &Global, arguments: &RestoreArguments) -> Result<()
     postgres.ask_for_restore(id, None, &files, &by, None).await?;
     let rows: u64 = files.iter().map(|file| file.rows).sum();
     info!(restore = %id, rows, "the files are whole and fit; the restore is asked for");
-    let (restore, receipts) = until_accounted(&settings, &postgres, id, rows).await?;
+    let found = async || {
+        let restore = postgres.restore_of(id).await?;
+        restore.ok_or_else(|| Failure::new("the restore is gone from the database"))
+    };
+    let what = format!("restore {id}");
+    let state = async || Ok(entry(found().await?));
+    let receipts = until_accounted(&settings, &postgres, &what, rows, state).await?;
+    let restore = found().await?;
     output::write(&relation(&restore, &receipts), arguments.format).await?;
     if arguments.format == Format::Table {
         output::print(&format!("restored: {rows} rows, every one accounted for\n"))?;
@@ -87,53 +94,73 @@ pub(crate) fn files(manifest: &Manifest, checked: &[Checked]) -> Result<Vec<Rest
     checked.iter().map(file).collect()
 }
 
-/// Waits until the pipeline that runs has accounted for all lines; if none runs, runs it until it is idle.
-async fn until_accounted(
+/// How far something is that is to enter.
+pub(crate) enum Entry {
+    /// It waits for the pipeline.
+    Asked,
+    /// It has become these sources.
+    Entered(Vec<u64>),
+    /// It was refused.
+    Failed(String),
+}
+
+/// How far a restore is.
+fn entry(restore: Restore) -> Entry {
+    match restore.state {
+        RestoreState::Asked => Entry::Asked,
+        RestoreState::Entered => Entry::Entered(restore.sources),
+        RestoreState::Failed => {
+            let why = restore.error.unwrap_or_default();
+            Entry::Failed(match &restore.sources[..] {
+                [] => format!("refused, and nothing of it is applied: {why}"),
+                entered => {
+                    format!("refused when a part of it had entered, as the sources {entered:?}: {why}")
+                }
+            })
+        }
+    }
+}
+
+/// Waits until the pipeline that runs has accounted for all lines of `what` was asked for, about so many; if none runs,
+/// runs it until it is idle. Gives the receipts in the order of their sources.
+pub(crate) async fn until_accounted(
     settings: &Settings,
     postgres: &Postgres,
-    id: Uuid,
+    what: &str,
     rows: u64,
-) -> Result<(Restore, Vec<Receipt>), Failure> {
+    state: impl AsyncFn() -> Result<Entry, Failure>,
+) -> Result<Vec<Receipt>, Failure> {
     let progress = Progress::start(rows);
     let mut ran = false;
     loop {
-        let restore = postgres.restore_of(id).await?;
-        let restore = restore.ok_or_else(|| Failure::new("the restore is gone from the database"))?;
-        match restore.state {
-            RestoreState::Failed => {
-                let why = restore.error.unwrap_or_default();
-                let refused = match &restore.sources[..] {
-                    [] => "refused, and nothing of it is applied".to_owned(),
-                    entered => format!("refused when a part of it had entered, as the sources {entered:?}"),
-                };
-                return Err(Failure::new(format!("{refused}: {why}")));
-            }
-            RestoreState::Entered => {
-                let mut receipts = postgres.receipts_of(&restore.sources).await?;
+        match state().await? {
+            Entry::Failed(why) => return Err(Failure::new(why)),
+            Entry::Entered(sources) => {
+                let mut receipts = postgres.receipts_of(&sources).await?;
                 progress.show(receipts.iter().flat_map(|receipt| receipt.fates).sum());
                 if receipts.iter().all(Receipt::complete) {
                     progress.end();
                     receipts.sort_by_key(|receipt| receipt.source);
-                    return Ok((restore, receipts));
+                    return Ok(receipts);
                 }
             }
-            RestoreState::Asked => {}
+            Entry::Asked => {}
         }
         if !postgres.is_running().await? {
             match run::pipeline(settings, Until::Idle, false).await {
                 Ok(outcome) if outcome.stopped => {
-                    return Err(Failure::new(format!("stopped; the next run goes on with the restore {id}")));
+                    return Err(Failure::new(format!("stopped; the next run goes on with the {what}")));
                 }
                 Ok(_) if ran => {
                     return Err(Failure::new(format!(
-                        "the pipeline is idle, and not every line of the restore {id} is accounted for: 'tidegate sources' shows them"
+                        "the pipeline is idle, and not every line of the {what} is accounted for: 'tidegate sources' shows them"
                     )));
                 }
                 Ok(_) => ran = true,
                 // Somebody was faster.
                 Err(_) if postgres.is_running().await? => {}
                 Err(failure) => {
-                    let message = format!("{}; the next run goes on with the restore {id}", failure.message);
+                    let message = format!("{}; the next run goes on with the {what}", failure.message);
                     return Err(Failure { message, ..failure });
                 }
             }

@@ -1,11 +1,14 @@
 //! `tidegate run`: the pipeline itself.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use tidegate_connectors::csv::{Inbox, Landing, Registry};
+use serde_json::json;
+use tidegate_connectors::csv::{Inbox, Landing};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::View;
 use tidegate_connectors::postgres::{self, Holder, Postgres, Registered};
@@ -31,6 +34,8 @@ use crate::refresher::{self, Refresher};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::{stages, watch};
+pub use ending::{Allowed, Files};
+pub(crate) use ending::{fail_with, left};
 
 /// How often a lease is renewed while it lasts.
 const RENEWALS: u32 = 3;
@@ -58,21 +63,7 @@ pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Fa
     if arguments.format == Format::Table {
         output::print(&format!("{}\n", outcome.in_words()))?;
     }
-    if let Some((path, reason)) = outcome.refused.first() {
-        let others = outcome.refused.len() - 1;
-        let more = if others > 0 { format!(", and {others} more") } else { String::new() };
-        return Err(Failure::new(format!("left in the landing folder: {path}: {reason}{more}")));
-    }
-    match arguments.max_dead_letters {
-        Some(max) if outcome.new_dead_letters > max => Err(Failure {
-            code: 3,
-            message: format!(
-                "{} new dead letters, {max} are allowed; see 'tidegate dead-letters summary'",
-                outcome.new_dead_letters
-            ),
-        }),
-        _ => Ok(()),
-    }
+    ending::fail_with(ending::faults(&outcome, arguments.max_dead_letters, until == Until::Idle))
 }
 
 /// What a run came to.
@@ -80,8 +71,10 @@ pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Fa
 pub struct Outcome {
     /// Of each dataset: its sources and what became of their lines, as the ledger stands now.
     pub datasets: Relation,
-    /// Files that belong to a dataset and could not be taken, with the reason.
-    pub refused: Vec<(String, String)>,
+    /// What became of files.
+    pub files: Files,
+    /// Files whose every line was rejected, by source and name.
+    pub wholly_rejected: Vec<(u64, String)>,
     /// How many more lines are rejected, or wait, than before the run.
     pub new_dead_letters: u64,
     /// How many lines entered in this run.
@@ -122,8 +115,10 @@ impl Outcome {
         let seconds = self.took.as_secs_f64();
         let rate = self.lines as f64 / seconds.max(0.001);
         let stopped = if self.stopped { "; stopped: the next run goes on from here" } else { "" };
+        let passed_over =
+            self.files.passed_over_in_words().map_or_else(String::new, |words| format!("\n{words}"));
         format!(
-            "{} lines in {seconds:.2} s ({rate:.0} lines/s), {} new dead letters{stopped}",
+            "{} lines in {seconds:.2} s ({rate:.0} lines/s), {} new dead letters{stopped}{passed_over}",
             self.lines, self.new_dead_letters
         )
     }
@@ -137,20 +132,21 @@ impl Outcome {
                 let pairs = self.datasets.columns.iter().zip(row).map(|(column, value)| {
                     let value = value.as_deref().unwrap_or_default();
                     let value = match column.kind {
-                        ColumnKind::Number => serde_json::json!(value.parse::<u64>().unwrap_or_default()),
-                        _ => serde_json::json!(value),
+                        ColumnKind::Number => json!(value.parse::<u64>().unwrap_or_default()),
+                        _ => json!(value),
                     };
                     (column.name.clone(), value)
                 });
                 serde_json::Value::Object(pairs.collect())
             })
             .collect();
-        let refused: Vec<_> = self
-            .refused
-            .iter()
-            .map(|(path, reason)| serde_json::json!({"path": path, "reason": reason}))
-            .collect();
-        let summary = serde_json::json!({
+        let with_reason = |(path, reason): &(String, String)| json!({"path": path, "reason": reason});
+        let Files { refused, left, passed_over, .. } = &self.files;
+        let passed_over =
+            passed_over.iter().map(|passed| json!({"file": passed.name, "source": passed.source}));
+        let rejected =
+            self.wholly_rejected.iter().map(|(source, name)| json!({"source": source, "file": name}));
+        let summary = json!({
             "datasets": datasets,
             "lines": self.lines,
             "new_dead_letters": self.new_dead_letters,
@@ -158,7 +154,10 @@ impl Outcome {
             "cpu_seconds": self.usage.cpu_seconds,
             "peak_memory_bytes": self.usage.peak_memory_bytes,
             "stopped": self.stopped,
-            "refused": refused,
+            "refused": refused.iter().map(with_reason).collect::<Vec<_>>(),
+            "left": left.iter().map(with_reason).collect::<Vec<_>>(),
+            "passed_over": passed_over.collect::<Vec<_>>(),
+            "wholly_rejected": rejected.collect::<Vec<_>>(),
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
     }
@@ -199,7 +198,7 @@ pub(crate) async fn pipeline_of(
         // Nobody is to stop for a process that then does not run.
         recover::assert_current(settings, &data_dir, &postgres).await?;
     }
-    let Ran { counts, refused, dead_letters_before } = if shares {
+    let Ran { counts, files, dead_letters_before } = if shares {
         if take_over {
             return Err(Failure::usage(
                 "the topics are on a cluster, so whoever runs the pipeline shares it; --take-over is for embedded \
@@ -223,9 +222,14 @@ pub(crate) async fn pipeline_of(
     }
 
     let took = begun.elapsed();
-    let summary =
-        async || Ok::<_, postgres::Error>((dead_letters(&postgres).await?, datasets(&postgres).await?));
-    let (after, datasets) = if stop.is_cancelled() {
+    let summary = async || {
+        Ok::<_, postgres::Error>((
+            dead_letters(&postgres).await?,
+            datasets(&postgres).await?,
+            ending::wholly_rejected(&postgres, &files).await?,
+        ))
+    };
+    let (after, datasets, wholly_rejected) = if stop.is_cancelled() {
         let never = CancellationToken::new();
         let soon = tokio::time::timeout(SUMMARY_WITHIN, patiently(&never, summary));
         let what = "stopped, and Postgres did not answer in time for a summary: 'tidegate sources' shows it";
@@ -237,7 +241,8 @@ pub(crate) async fn pipeline_of(
     let new_dead_letters = (0..2).map(|i| after[i].saturating_sub(dead_letters_before[i])).sum();
     Ok(Outcome {
         datasets,
-        refused,
+        files,
+        wholly_rejected,
         new_dead_letters,
         lines: counts.entered(),
         took,
@@ -282,7 +287,7 @@ struct Run<'a> {
 /// What a run leaves to tell of.
 pub(crate) struct Ran {
     pub(crate) counts: Arc<Counts>,
-    pub(crate) refused: Vec<(String, String)>,
+    pub(crate) files: Files,
     pub(crate) dead_letters_before: [u64; 2],
 }
 
@@ -321,8 +326,8 @@ impl Run<'_> {
         .await?;
         let mut landing = Landing::new(settings.landing.clone(), settings.manifest.clone(), registry, sent)
             .with_inbox(inbox);
-        for (path, name, dataset) in start.files {
-            landing.take_back(path, name, dataset);
+        for (source, path, name, dataset) in start.files {
+            landing.take_back(source, path, name, dataset);
         }
         let due = patiently(stop, async || postgres.due_views().await).await?;
         let refresher = (!due.is_empty()).then(|| Refresher::start(postgres.clone()));
@@ -362,13 +367,10 @@ impl Run<'_> {
         {
             recovery.end(settings, data_dir, postgres).await?;
         }
-        Ok(Ran { counts, refused: refused(&landing), dead_letters_before })
+        let mut files = Files::default();
+        files.add(&landing);
+        Ok(Ran { counts, files, dead_letters_before })
     }
-}
-
-/// The files that could not be taken, with the reason.
-pub(crate) fn refused<R: Registry>(landing: &Landing<R>) -> Vec<(String, String)> {
-    landing.refused().iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect()
 }
 
 /// [`Postgres::registered`]. Sources whose every line is in the ledger are complete from now on: their file may have

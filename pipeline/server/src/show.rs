@@ -7,16 +7,19 @@ use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_topics::{Broker, Topics};
 use uuid::Uuid;
 
-use crate::cli::{FormatArguments, GenerateArguments, Global, TopicArguments, TopicCommand};
+use crate::cli::{GenerateArguments, Global, SourcesArguments, SourcesCommand, TopicArguments, TopicCommand};
 use crate::settings::Settings;
-use crate::{Failure, data_dir, generate, output};
+use crate::{Failure, data_dir, generate, output, reloads};
 
 /// `tidegate sources`.
 ///
 /// # Errors
 ///
-/// If the database cannot be asked.
-pub async fn sources(global: &Global, arguments: &FormatArguments) -> Result<(), Failure> {
+/// If the database cannot be asked, or a source cannot be read again.
+pub async fn sources(global: &Global, arguments: &SourcesArguments) -> Result<(), Failure> {
+    if let Some(SourcesCommand::Reload(reload)) = &arguments.command {
+        return reloads::command(global, reload, arguments.format).await;
+    }
     let postgres = Settings::load(global)?.database(Uuid::nil())?;
     output::write(&postgres.sources().await?, arguments.format).await
 }

@@ -31,7 +31,7 @@ use crate::intake::{Intake, Registering};
 use crate::journal::Journaled;
 use crate::mover::Mover;
 use crate::refresher::{self, Refresher};
-use crate::run::{self, Ran, patiently};
+use crate::run::{self, Files, Ran, patiently};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::{Failure, recover, watch as watching};
@@ -65,17 +65,14 @@ pub async fn source(global: &Global, arguments: &SourceArguments) -> Result<(), 
     data_dir.bind(database, run::form(&settings.manifest))?;
     let cluster = Cluster::join(&settings, &postgres, me, &views, &stop).await?;
     let shown = watching::start(cluster.counts.clone());
-    let mut refused = Vec::new();
+    let mut files = Files::default();
     let work = async |partitions: Vec<u32>, postgres: Postgres, generation: CancellationToken| {
-        cluster.read_files((&data_dir, None), (partitions, postgres, &generation), until, &mut refused).await
+        cluster.read_files((&data_dir, None), (partitions, postgres, &generation), until, &mut files).await
     };
     let ended = cluster.share(Stage::Source, arguments.stage.partitions.as_ref(), work).await;
     shown.end().await;
     ended?;
-    match refused.first() {
-        Some((path, reason)) => Err(Failure::new(format!("left in the landing folder: {path}: {reason}"))),
-        None => Ok(()),
-    }
+    run::fail_with(if until == Until::Idle { run::left(&files) } else { Vec::new() })
 }
 
 /// `tidegate transform`.
@@ -129,9 +126,9 @@ pub(crate) async fn all(
     if let Some(app) = app {
         app.show(cluster.topics.clone());
     }
-    let mut refused = Vec::new();
+    let mut files = Files::default();
     let work = async |partitions: Vec<u32>, postgres: Postgres, generation: CancellationToken| {
-        cluster.read_files((data_dir, app), (partitions, postgres, &generation), until, &mut refused).await
+        cluster.read_files((data_dir, app), (partitions, postgres, &generation), until, &mut files).await
     };
     info!(landing = %settings.landing.display(), pipeline = settings.manifest.pipeline, "running");
     let shown = watching::start(cluster.counts.clone());
@@ -150,7 +147,7 @@ pub(crate) async fn all(
             () = stop.cancelled() => {}
         }
     }
-    Ok(Ran { counts: cluster.counts.clone(), refused, dead_letters_before })
+    Ok(Ran { counts: cluster.counts.clone(), files, dead_letters_before })
 }
 
 /// Does something, and stops the others when it has ended.
@@ -354,7 +351,7 @@ impl<'a> Cluster<'a> {
         (data_dir, app): (&DataDir, Option<&App>),
         (partitions, postgres, stop): (Vec<u32>, Postgres, &CancellationToken),
         until: Until,
-        refused: &mut Vec<(String, String)>,
+        files: &mut Files,
     ) -> Result<(), Failure> {
         let asked = postgres.clone();
         // Backups are one's business.
@@ -372,7 +369,7 @@ impl<'a> Cluster<'a> {
         admit(app, Some(intake));
         let ended = self.unless_overdue(pipeline.source(&mut landing, until, stop)).await;
         admit(app, None);
-        *refused = run::refused(&landing);
+        files.add(&landing);
         ended
     }
 

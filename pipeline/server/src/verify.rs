@@ -25,9 +25,9 @@ const HEAL_SLACK: Duration = Duration::from_secs(30);
 pub async fn command(global: &Global, arguments: &VerifyArguments) -> Result<(), Failure> {
     let settings = Settings::load(global)?;
     let postgres = settings.database(Uuid::nil())?;
-    let landing = arguments.deep.then_some(settings.landing.as_path());
-    audit(arguments.format, async |watch| postgres.verify(HEAL_EVERY + HEAL_SLACK, landing, watch).await)
-        .await
+    let (landing, heal_within) = (Some(settings.landing.as_path()), HEAL_EVERY + HEAL_SLACK);
+    let verify = async |watch: &Watch<'_>| postgres.verify(heal_within, landing, arguments.deep, watch).await;
+    audit(arguments.format, verify).await
 }
 
 /// Makes an audit, shows what it found, and fails if that is a violation.

@@ -13,11 +13,12 @@ use crate::load;
 
 /// Of the log alone, which begins and removes segments of 64 MiB; and of what is asked for besides: recoveries, uploads,
 /// moves of dead letters, backups, restores. They have tests of their own.
-const NOT_OF_A_RUN: [Failpoint; 17] = [
+const NOT_OF_A_RUN: [Failpoint; 18] = [
     Failpoint::SegmentBegun,
     Failpoint::SegmentTrimmed,
     Failpoint::SourcesRestored,
     Failpoint::UploadSpooled,
+    Failpoint::ReloadShared,
     Failpoint::BackupFileWritten,
     Failpoint::BackupOnDisk,
     Failpoint::BackupPublished,

@@ -16,6 +16,7 @@ mod backups;
 mod bad_input;
 mod check;
 mod cluster;
+mod deliveries;
 mod demo;
 mod deploy;
 mod disk_full;

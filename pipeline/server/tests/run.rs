@@ -99,20 +99,67 @@ async fn more_dead_letters_than_allowed_give_exit_code_3() {
     refused.saying(&["70 new dead letters, 69 are allowed", "dead-letters summary"]);
     company::assert_accounted(&home).await;
     // Only new ones count.
+    home.run("run --until-idle --max-dead-letters 0%").await.succeeded();
     home.run("run --until-idle --max-dead-letters 0").await.succeeded();
     for table in TABLES {
         home.drop(&format!("{table}-again.csv"), company::example(table));
     }
     home.run("run --until-idle --max-dead-letters 70").await.succeeded();
+    // A share is of the lines of this run: 70 of 2195.
+    for (share, code) in [("3.1%", 3), ("3.2%", 0)] {
+        for table in TABLES {
+            home.drop(&format!("{table}-{code}.csv"), company::example(table));
+        }
+        home.run(&format!("run --until-idle --max-dead-letters {share}")).await.failed_with(code);
+    }
+    for wrong in ["101%", "-1", "few", "%"] {
+        home.run(&format!("run --until-idle --max-dead-letters={wrong}")).await.failed_with(2);
+    }
 }
 
 #[tokio::test]
-async fn a_matching_file_that_cannot_be_read_gives_exit_code_1_and_stays() {
+async fn a_file_whose_every_line_is_rejected_gives_exit_code_5_and_what_else_is_wrong_is_said() {
+    let home = company::home().await;
+    home.drop("departments.csv", "id;name\n1;One\n");
+    home.drop("jobs.csv", "1,One\nx,Two\n");
+    let outcome = home.run("run --until-idle --format json").await.failed_with(5);
+    assert_eq!(
+        outcome.json()["wholly_rejected"],
+        serde_json::json!([{"source": 1, "file": "departments.csv"}])
+    );
+    outcome.saying(&["every line of a file was rejected: source 1 'departments.csv'", "sources reload 1"]);
+    // Of another run it says nothing.
+    home.ingest().await;
+    home.drop("departments.csv", "id;name\n2;Two\n");
+    home.drop("notes.txt", "not ours");
+    home.run("run --until-idle").await.failed_with(5).saying(&["left in the landing folder", "notes.txt"]);
+    home.drop("departments.csv", "id;name\n3;Three\n");
+    let all = home.run("run --until-idle --max-dead-letters 1").await.failed_with(3);
+    all.saying(&["2 new dead letters, 1 are allowed", "every line of a file was rejected", "notes.txt"]);
+    home.run("--help").await.succeeded();
+}
+
+#[tokio::test]
+async fn a_file_that_is_held_open_gives_exit_code_4_and_does_not_hold_the_run_up() {
+    let home = company::home().await;
+    let writer = std::fs::File::create(home.path("landing/departments.csv")).unwrap();
+    std::io::Write::write_all(&mut &writer, b"1,One\n").unwrap();
+    home.drop("jobs.csv", "1,One\n");
+    let outcome = home.run("run --until-idle").await.failed_with(4);
+    outcome.saying(&["departments.csv", "has it open for writing", &std::process::id().to_string()]);
+    assert_eq!(home.query("select name from tidegate.sources").await, ["jobs.csv"]);
+    drop(writer);
+    home.ingest().await;
+    assert_eq!(home.query("select id from departments").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_matching_file_that_cannot_be_read_gives_exit_code_4_and_stays() {
     let home = company::home().await;
     home.drop("departments.csv", "1,One\n");
     home.drop("jobs.csv", "1,One\n");
     set_mode(&home, "landing/jobs.csv", 0o000);
-    let outcome = unprivileged(&home, "run --until-idle --format json").await.failed_with(1);
+    let outcome = unprivileged(&home, "run --until-idle --format json").await.failed_with(4);
     let refused = outcome.json()["refused"][0].clone();
     assert!(refused["path"].as_str().unwrap().ends_with("landing/jobs.csv"), "{refused}");
     assert!(refused["reason"].as_str().unwrap().contains("Permission denied"), "{refused}");
@@ -187,11 +234,15 @@ async fn a_database_url_that_cannot_be_read_is_said_without_repeating_the_passwo
 }
 
 #[tokio::test]
-async fn a_file_of_no_dataset_is_left_alone_and_fails_nothing() {
+async fn a_file_of_no_dataset_is_left_alone_and_gives_exit_code_4() {
     let home = company::home().await;
     home.drop("notes.txt", "not ours");
     home.drop(".departments.csv.swp", "not ours");
-    let outcome = home.ingest().await;
-    outcome.saying(&["notes.txt", "matches the 'files' of no dataset"]);
-    assert_eq!(home.names_in("landing"), [".departments.csv.swp", "notes.txt"]);
+    home.drop("departments.csv", "1,One\n");
+    let outcome = home.run("run --until-idle --format json").await.failed_with(4);
+    let left = outcome.json()["left"].clone();
+    assert!(left[0]["path"].as_str().unwrap().ends_with("landing/notes.txt"), "{left}");
+    outcome.saying(&["left in the landing folder", "notes.txt", "matches the 'files' of no dataset"]);
+    assert_eq!(home.query("select id from departments").await, ["1"], "the others are ingested");
+    assert_eq!(home.names_in("landing"), [".departments.csv.swp", "done", "notes.txt"]);
 }

@@ -1,5 +1,7 @@
 //! A run that watches the landing folder, and waits for what is not there yet.
 
+use std::io::Write;
+
 use nix::sys::signal::Signal;
 
 use crate::company;
@@ -29,15 +31,19 @@ async fn a_watching_run_ingests_what_is_dropped_later_and_heals_what_waited() {
 
 #[tokio::test]
 async fn a_file_that_is_still_being_written_is_not_touched() {
-    let manifest = company::MANIFEST.replace("settle: 10ms", "settle: 1h");
-    let home = company::with_manifest(&manifest).await;
-    std::fs::write(home.path("landing/departments.csv"), "1,Half").unwrap();
-    home.drop("jobs.csv", "1,Clerk\n"); // last modified an hour ago
+    let home = company::home().await;
+    let mut writer = std::fs::File::create(home.path("landing/departments.csv")).unwrap();
+    writer.write_all(b"1,Half").unwrap();
+    home.drop("jobs.csv", "1,Clerk\n");
     let mut running = home.spawn("run");
     running.says("running").await;
     until("the settled file is through", async || home.names_in("landing/done").len() == 1).await;
     assert_eq!(home.query("select name from tidegate.sources").await, ["jobs.csv"]);
     assert_eq!(home.names_in("landing"), ["departments.csv", "done"]);
+    writer.write_all(b" and half\n").unwrap();
+    drop(writer);
+    until("the other is through", async || home.names_in("landing/done").len() == 2).await;
+    assert_eq!(home.query("select department from departments").await, ["Half and half"]);
     running.signal(Signal::SIGTERM);
     running.ended().await.succeeded();
 }

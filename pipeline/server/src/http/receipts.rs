@@ -70,6 +70,11 @@ struct ReceiptEvent {
 }
 
 impl Receipt {
+    /// Whether every line is accounted for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// The number of the source.
     pub(super) fn source(&self) -> u64 {
         self.source
@@ -207,11 +212,11 @@ pub(crate) async fn receipt(postgres: &Postgres, source: u64) -> Result<Receipt,
 }
 
 /// A number as Postgres can hold it.
-fn source_number(source: u64) -> Result<u64, Problem> {
+pub(super) fn source_number(source: u64) -> Result<u64, Problem> {
     if i64::try_from(source).is_ok() { Ok(source) } else { Err(no_such(source)) }
 }
 
-fn no_such(source: u64) -> Problem {
+pub(super) fn no_such(source: u64) -> Problem {
     Problem::not_found(format!("there is no source {source}"))
 }
 

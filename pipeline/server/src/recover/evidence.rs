@@ -152,8 +152,14 @@ impl Evidence {
                 .fingerprint(&file.path, &file.name, dataset)
                 .await
                 .map_err(|error| Failure::new(format!("cannot read '{}': {error}", file.path.display())))?;
-            if self.registered_as(&print.identity).is_none() {
-                let entry = done_entry(file, &manifest.datasets[dataset].name, &print);
+            let is_its = |fingerprint: Option<&Vec<u8>>| {
+                fingerprint.is_some_and(|fingerprint| fingerprint[..] == print.fingerprint)
+            };
+            if !is_its(self.registered(file.source).and_then(|registered| registered.fingerprint.as_ref())) {
+                let came_before = self.registered_as(&print.fingerprint).is_some()
+                    || lost.contains_key(&print.fingerprint[..]);
+                let dataset = &manifest.datasets[dataset].name;
+                let entry = done_entry(file, dataset, &print, came_before);
                 lost.entry(entry.identity.clone()).or_insert_with(|| self.lost(entry, None));
             }
         }
@@ -218,15 +224,16 @@ impl Evidence {
 }
 
 /// A source whose only witness is its file in `done/`.
-fn done_entry(file: &DoneFile, dataset: &str, print: &Fingerprint) -> Entry {
+fn done_entry(file: &DoneFile, dataset: &str, print: &Fingerprint, came_before: bool) -> Entry {
     Entry {
         source: file.source,
         dataset: dataset.to_owned(),
         kind: SourceKind::File.as_str().to_owned(),
         name: file.name.clone(),
-        identity: print.identity.to_vec(),
+        identity: print.identity(file.source, came_before).to_vec(),
         bytes: Some(print.bytes),
         content: Some(hex::encode(&print.content)),
+        fingerprint: Some(print.fingerprint.to_vec()),
         lines: None,
         complete: true,
     }

@@ -41,8 +41,10 @@ impl<'a> Files<'a> {
         if manifest.dataset_of_file(&entry.name).is_some_and(|(its, _)| its == dataset) {
             candidates.push(Found::Landing(self.settings.landing.join(&entry.name)));
         }
-        let done = self.done.get(&entry.name[..]).into_iter().flatten();
-        candidates.extend(done.map(|file| Found::Done(file.path.clone())));
+        let mut done: Vec<&DoneFile> =
+            self.done.get(&entry.name[..]).into_iter().flatten().copied().collect();
+        done.sort_by_key(|file| file.source != entry.source); // its own first: others may have the same content
+        candidates.extend(done.into_iter().map(|file| Found::Done(file.path.clone())));
         for candidate in candidates {
             let (Found::Landing(path) | Found::Done(path)) = &candidate else { continue };
             let bytes = std::fs::symlink_metadata(path).ok().map(|metadata| metadata.len());
@@ -50,7 +52,9 @@ impl<'a> Files<'a> {
                 continue;
             }
             match self.fingerprint(path, &entry.name, dataset).await {
-                Ok(print) if print.is(&entry.identity, |own| owners.get(own).copied()) => return candidate,
+                Ok(print) if print.is(entry.fingerprint(), |own| owners.get(own).copied()) => {
+                    return candidate;
+                }
                 Ok(_) => {}
                 Err(error) => warn!("'{}' cannot be read: {error}", path.display()),
             }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use tidegate_connectors::postgres::Registered;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
+use tidegate_connectors::postgres::{Registered, SourceKind};
 use tidegate_core::manifest::Manifest;
 
 use crate::Failure;
@@ -48,18 +48,27 @@ impl Findings {
         let mut lost: Vec<&Lost> = self.lost.iter().collect();
         lost.sort_by_key(|lost| (lost.is_taken, lost.entry.source));
         let registered = lost.into_iter().map(|lost| {
+            let is_file = lost.entry.kind == SourceKind::File.as_str();
+            let fingerprint = is_file.then(|| lost.entry.fingerprint().to_vec());
             let Entry { source, dataset, kind, name, identity, bytes, lines, .. } = lost.entry.clone();
-            Registered { source, dataset, kind, name, identity, bytes, lines, complete: false, held: 0 }
+            let (complete, held) = (false, 0);
+            Registered { source, dataset, kind, name, identity, bytes, lines, complete, held, fingerprint }
         });
         registered.collect()
     }
 
-    /// The files of `done/` to read once more.
-    pub(super) fn done_files(&self, manifest: &Manifest) -> Vec<(PathBuf, String, usize)> {
+    /// The files of `done/` to read once more, each for its source as that is `registered` now.
+    pub(super) fn done_files(
+        &self,
+        manifest: &Manifest,
+        registered: &[Registered],
+    ) -> Vec<(u64, PathBuf, String, usize)> {
+        let registered = by_identity(registered);
         let files = self.lost.iter().filter_map(|lost| {
             let Found::Done(path) = &lost.found else { return None };
             let (dataset, _) = manifest.dataset(&lost.entry.dataset)?;
-            Some((path.clone(), lost.entry.name.clone(), dataset))
+            let source = registered.get(&lost.entry.identity[..])?.source;
+            Some((source, path.clone(), lost.entry.name.clone(), dataset))
         });
         files.collect()
     }

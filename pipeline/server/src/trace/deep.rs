@@ -109,8 +109,10 @@ pub(crate) async fn search(
     let mut stories = VecDeque::new();
     for (name, path) in files_of(settings, index)? {
         let Ok(mut file) = Lines::open(&path, &name, &settings.manifest, index).await else { continue };
-        let namesakes = by_name.get(name.as_str()).into_iter().flatten();
-        if !file.sources(namesakes.map(|known| (known.source, &known.identity[..]))).is_empty() {
+        let namesakes = by_name.get(name.as_str());
+        let last = namesakes.and_then(|namesakes| namesakes.last()).map(|last| last.source);
+        let known = namesakes.into_iter().flatten().map(|known| (known.source, &known.fingerprint[..]));
+        if last.is_some_and(|last| file.sources(known).contains(&last)) {
             continue;
         }
         search.file(&path, &mut file, |line| {

@@ -61,7 +61,7 @@ pub(crate) async fn open(
     for path in [done.clone(), landing, done] {
         match Lines::open(&path, &source.name, &settings.manifest, dataset).await {
             Ok(lines) => {
-                let known = namesakes.iter().map(|known| (known.source, &known.identity[..]));
+                let known = namesakes.iter().map(|known| (known.source, &known.fingerprint[..]));
                 if lines.sources(known).contains(&source.source) {
                     return Ok((path, lines));
                 }

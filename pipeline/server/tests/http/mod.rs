@@ -2,6 +2,7 @@
 
 mod push;
 mod again;
+mod reloads;
 mod security;
 mod uploads;
 mod letters;

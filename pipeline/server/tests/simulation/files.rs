@@ -7,7 +7,7 @@ use tidegate_core::dead_letter::Code;
 /// and the stages may lag by a few lines.
 pub(crate) const MANIFEST: &str = "
 pipeline: sim
-settle: 1s
+settle: 200ms
 max_lag_bytes: 600
 max_record_bytes: 1KiB
 datasets:
@@ -67,7 +67,7 @@ pub(crate) fn some(rng: &mut Rng) -> Vec<File> {
         // A name comes again with another content; name and size tell which.
         let is_new = |file: &File| files.iter().all(|earlier| earlier.bytes.len() != file.bytes.len());
         if let Some(earlier) = files.iter().find(|earlier| earlier.dataset == dataset)
-            && rng.u8(0..4) == 0
+            && rng.bool()
             && is_new(&file)
         {
             file.name.clone_from(&earlier.name);

@@ -375,6 +375,20 @@ impl Registry for Database {
         self.link.call(Call::Commit, &name, self.memory.complete(sources)).await
     }
 
+    async fn files_read(&self, sources: &[u64]) -> Result<Vec<(u64, String, u64)>, Error> {
+        let name = format!("how long the files of {sources:?} were");
+        self.link.call(Call::Ask, &name, self.memory.files_read(sources)).await
+    }
+
+    async fn await_file(&self, source: u64) -> Result<(), Error> {
+        let name = format!("await the file of {source}");
+        self.link.call(Call::Commit, &name, self.memory.await_file(source)).await
+    }
+
+    async fn refuse_reload(&self, reload: u64, why: &str) -> Result<(), Error> {
+        self.memory.refuse_reload(reload, why).await
+    }
+
     async fn ledger_chunk(&self, source: u64, line: u64) -> Result<Chunk, Error> {
         let name = format!("ask the ledger about {source}:{line}");
         self.link.call(Call::Ask, &name, self.memory.ledger_chunk(source, line)).await

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_connectors::csv::Landing;
+use tidegate_connectors::memory::Flaw;
 use tidegate_core::contract::Error;
 use tidegate_engine::{Pipeline, Until, already_sent};
 use tidegate_topics as topics;
@@ -98,5 +99,11 @@ async fn run(
     }
     let sent = already_sent(&world.manifest, &*topics, &database).await?;
     let landing = Landing::new(world.landing.clone(), world.manifest.clone(), database, sent);
+    let around = world.clone();
+    let landing = landing.with_writers(move |path| {
+        let name = path.file_name()?.to_str()?;
+        let is_asked = around.flaw != Some(Flaw::WritersUnseen);
+        (is_asked && around.is_being_written(name)).then(|| "somebody".to_owned())
+    });
     pipeline.run(&mut landing.with_block_bytes(block_bytes), until, &link.stop).await
 }

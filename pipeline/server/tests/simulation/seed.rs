@@ -212,7 +212,9 @@ impl Machines {
     /// Whether all that came from outside was seen, and all sent again that must be.
     fn is_settled(&self) -> bool {
         let state = self.world.state();
-        state.outside_is_seen && !state.must_send_again && self.waiting_files().is_empty()
+        let is_seen = state.outside_is_seen && !state.must_send_again;
+        drop(state);
+        is_seen && self.waiting_files().is_empty()
     }
 
     /// All that the lines came to, with nothing left out. The view is checked at every commit.
@@ -228,7 +230,8 @@ impl Machines {
     fn waiting_files(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.world.landing).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name != "done").collect()
+        // What is being written is not to be taken.
+        names.filter(|name| name != "done" && !self.world.is_being_written(name)).collect()
     }
 
     /// Compares what the database holds with what must have come of it.
@@ -247,6 +250,13 @@ impl Machines {
                 }
             }
             let state = world.state();
+            for (name, deliveries) in &state.deliveries {
+                let of_name = files.iter().filter(|file| file.name == *name);
+                let wanted = deliveries.iter().map(|file| &world.files[*file]);
+                if !of_name.map(|file| &file.bytes).eq(wanted.map(|file| &file.bytes)) {
+                    return Err(format!("'{name}' was delivered as {deliveries:?}: {:?}", database.sources));
+                }
+            }
             let expected = Outcome::expected(&world.manifest, &files, &state.outside);
             let found = Outcome::found(database, &files);
             drop(state);

@@ -1,8 +1,9 @@
 //! The world around a pipeline: at every call it decides, by its dice, what goes wrong.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File as Handle};
 use std::future::{Future, pending};
+use std::io::Write;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +30,9 @@ const CALLS_MAX: u64 = 400_000;
 /// which it must have looked for rows of other applications.
 const LOOKS_MAX: u64 = 8_000;
 
+/// What clocks that are behind say, since 1970.
+const PAST: Duration = Duration::from_secs(1_000_000_000);
+
 /// What all processes of a seed have in common.
 pub(crate) struct World {
     pub(crate) manifest: Arc<Manifest>,
@@ -51,6 +55,10 @@ pub(crate) struct State {
     pub(crate) outside: Vec<(usize, Vec<String>)>,
     /// Whether waiting lines were looked at since the last of them.
     pub(crate) outside_is_seen: bool,
+    /// By name, the files that were put there, but for those whose content was there last.
+    pub(crate) deliveries: BTreeMap<String, Vec<usize>>,
+    /// Files that are being written in the landing folder.
+    writing: Vec<Writing>,
     /// What was sent to the sink, in order: it may be sent again.
     pub(crate) sent: Vec<Sent>,
     /// Whether the process that begins next sends all of it again.
@@ -62,10 +70,26 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Notes that a file lies in the landing folder as a whole.
+    fn delivered(&mut self, name: &str, file: usize) {
+        let deliveries = self.deliveries.entry(name.to_owned()).or_default();
+        if deliveries.last() != Some(&file) {
+            deliveries.push(file);
+        }
+    }
+
     /// Some place among what was sent, half of the time the first.
     pub(crate) fn some_sent(&mut self) -> usize {
         if self.rng.bool() { 0 } else { self.rng.usize(0..=self.sent.len()) }
     }
+}
+
+/// A file that somebody writes in the landing folder, piece by piece, and keeps open.
+struct Writing {
+    file: usize,
+    handle: Handle,
+    /// How many bytes are there.
+    written: usize,
 }
 
 /// How rough it is in a seed.
@@ -190,6 +214,10 @@ impl Fault {
 enum Event {
     /// A file is put into the landing folder.
     File(usize),
+    /// Somebody begins to write a file in the landing folder.
+    Begins(usize),
+    /// And goes on.
+    GoesOn(usize),
     /// Another application writes a row.
     Outside(usize, Vec<String>),
 }
@@ -286,8 +314,9 @@ impl World {
         let files = files::some(&mut rng);
         let database = Database::default();
         (0..manifest.datasets.len()).for_each(|dataset| database.refuse(dataset, 1, files::REFUSED));
-        let mut events: Vec<Event> = (0..files.len()).map(Event::File).collect();
-        for _ in 0..rng.usize(0..3) {
+        let mut how = |file| if rng.u8(0..6) == 0 { Event::Begins(file) } else { Event::File(file) };
+        let mut events: Vec<Event> = (0..files.len()).map(&mut how).collect();
+        for _ in 0..rng.usize(0..6) {
             events.push(Event::File(rng.usize(0..files.len()))); // the same file again
         }
         for _ in 0..rng.usize(0..3) {
@@ -313,6 +342,8 @@ impl World {
             events: events.into(),
             outside: Vec::new(),
             outside_is_seen: true,
+            deliveries: BTreeMap::new(),
+            writing: Vec::new(),
             sent: Vec::new(),
             must_send_again: false,
             violation: None,
@@ -365,10 +396,14 @@ impl World {
         match event {
             Event::File(file) => {
                 // Its name may belong to one with another content, which is still being read.
-                if !self.put(&self.files[file], &mut state.rng) {
+                if self.put(&self.files[file], &mut state.rng) {
+                    state.delivered(&self.files[file].name, file);
+                } else {
                     state.events.push_back(Event::File(file));
                 }
             }
+            Event::Begins(file) => self.begin(file, state),
+            Event::GoesOn(file) => self.go_on(file, state),
             Event::Outside(dataset, values) => {
                 let columns: Vec<&str> = values.iter().map(String::as_str).collect();
                 self.database.insert(dataset, &self.manifest.datasets[dataset], &columns);
@@ -394,6 +429,42 @@ impl World {
         handle.set_modified(modified).expect("a file's time can be set");
         fs::rename(&aside, &path).expect("a file can be renamed");
         true
+    }
+
+    /// Begins to write a file where it is to be read, unless one of its name is there.
+    fn begin(&self, file: usize, state: &mut State) {
+        let path = self.landing.join(&self.files[file].name);
+        match Handle::options().write(true).create_new(true).open(path) {
+            Ok(handle) => {
+                state.writing.push(Writing { file, handle, written: 0 });
+                self.go_on(file, state);
+            }
+            Err(_) => state.events.push_back(Event::Begins(file)),
+        }
+    }
+
+    /// Writes some more of a file; at its end it is closed. Its time is that of a clock which is years behind.
+    fn go_on(&self, file: usize, state: &mut State) {
+        let bytes = &self.files[file].bytes;
+        let index = state.writing.iter().position(|writing| writing.file == file);
+        let index = index.expect("it goes on only where it has begun");
+        let Writing { handle, written, .. } = &mut state.writing[index];
+        let end = if state.rng.u8(0..3) == 0 { bytes.len() } else { state.rng.usize(*written..=bytes.len()) };
+        handle.write_all(&bytes[*written..end]).expect("a file can be written");
+        handle.set_modified(SystemTime::UNIX_EPOCH + PAST).expect("a file's time can be set");
+        *written = end;
+        if end == bytes.len() {
+            state.writing.swap_remove(index);
+            state.delivered(&self.files[file].name, file);
+        } else {
+            let at = state.rng.usize(0..=state.events.len());
+            state.events.insert(at, Event::GoesOn(file));
+        }
+    }
+
+    /// Whether somebody has a file of the landing folder open for writing.
+    pub(crate) fn is_being_written(&self, name: &str) -> bool {
+        self.state().writing.iter().any(|writing| self.files[writing.file].name == name)
     }
 
     /// Looks for what must never be, after a commit.

@@ -195,7 +195,7 @@ async fn assert_finds(home: &Home, command: &str, damage: &str, expected: &[&str
 async fn verify(home: &Home, heal_within: Duration) -> Report {
     let manifest = Manifest::parse(company::MANIFEST, &|_| None).unwrap();
     let postgres = Postgres::new(&home.url, manifest.into(), uuid::Uuid::nil()).unwrap();
-    postgres.verify(heal_within, None, &|_, _| {}).await.unwrap()
+    postgres.verify(heal_within, None, false, &|_, _| {}).await.unwrap()
 }
 
 #[tokio::test]
