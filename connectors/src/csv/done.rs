@@ -17,6 +17,11 @@ pub fn done_path(landing: &Path, source: u64, name: &str) -> PathBuf {
     landing.join(DONE).join(format!("{source}-{name}"))
 }
 
+/// Whether a file is in `done/`.
+pub(super) fn is_done(file: &Path) -> bool {
+    file.parent().and_then(Path::file_name).is_some_and(|folder| folder == DONE)
+}
+
 /// Moves a file to `done/<source>-<name>`, if it is still the one that was read: nobody has read what
 /// came in its place. `false` if it is not.
 pub(super) fn move_to_done(

@@ -1,5 +1,8 @@
 //! The landing folder as a source of lines.
 
+mod entered;
+mod reload;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +13,14 @@ use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 
-use super::done::{Moved, done_path, move_to_done, share_done};
+use super::done::{Moved, done_path, move_to_done};
 use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
-use super::inbox::{Again, Body, Entered, Inbox};
+use super::inbox::Inbox;
 use super::passed::Passed;
 use super::pending::{Pending, Read};
 use super::put_away::PutAway;
-use super::reading::{Content, Progress, Reading, Unfit, give_lines};
+use super::reading::{Content, Progress, Reading, Unfit};
 use super::registry::{Arrival, Registry, Role};
 
 /// The landing folder of a pipeline: gives out the lines of the files that are put there.
@@ -231,108 +234,6 @@ impl<R: Registry> Landing<R> {
         }
     }
 
-    /// Opens a file whose lines are on no topic any more and not all in the ledger, to give out these.
-    async fn read_again(&mut self) -> Result<bool, Error> {
-        for entered in self.pending.requests_again() {
-            self.inbox.requeue(entered);
-        }
-        while let Some(source) = self.pending.next_again() {
-            let Some(read) = self.pending.get(source) else { return Ok(false) };
-            let lines = read.lines;
-            if read.is_hopeless() {
-                let reason = "it does not become complete, though the ledger lacks none of its lines; compare the \
-                              source in tidegate.sources with its lines in tidegate.ledger";
-                self.folder.refuse(&read.file.path, Some(read.file.stamp), reason.to_owned());
-                self.pending.remove(source);
-                continue;
-            }
-            let content = match reopen(read) {
-                Ok(Some(opened)) => match Content::start(opened, &self.manifest, self.block_bytes) {
-                    Ok(content) => Ok(content),
-                    Err(Unfit::Failed(_)) => continue, // it rests, and is tried again
-                    Err(_) => Err("its file has changed"),
-                },
-                Ok(None) => Err("its file has changed or is gone"),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Err("its file is gone"),
-                Err(error) => {
-                    tracing::warn!(source, "'{}' cannot be read again: {error}", read.file.path.display());
-                    continue;
-                }
-            };
-            match content {
-                Ok(content) => {
-                    tracing::info!(source, "lines are missing from the ledger and read again");
-                    let reading = Reading::new(source, content, Passed::up_to(0), lines);
-                    self.state = State::Reading(Box::new(reading));
-                    return Ok(true);
-                }
-                Err(why) => {
-                    self.registry.await_file(source).await?;
-                    let path = read.file.path.display();
-                    tracing::warn!(
-                        source,
-                        "'{path}' has lines that are missing from the ledger, and {why}; the source stays \
-                         incomplete: put the file of that content there again, or send it again under its key"
-                    );
-                    self.pending.remove(source);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// The lines of requests that have come, of one dataset and not many more than an intake holds.
-    fn give_requests(&mut self) -> Option<Intake> {
-        let first = self.inbox.next_lines()?;
-        let mut intake = Intake { dataset: first.dataset, ..Intake::default() };
-        let mut next = Some(first);
-        while let Some(entered) = next {
-            let Body::Lines(text) = &entered.body else { break };
-            let dataset = &self.manifest.datasets[entered.dataset];
-            let validator = &self.validators[entered.dataset];
-            let lines = (entered.source, &text[..]);
-            give_lines(lines, dataset, validator, self.manifest.max_record_bytes, &mut intake);
-            self.pending.add_request(entered);
-            next = (intake.records.as_bytes().len() < self.block_bytes)
-                .then(|| self.inbox.next_lines())
-                .flatten();
-            if next.as_ref().is_some_and(|entered| entered.dataset != intake.dataset) {
-                next.take().into_iter().for_each(|entered| self.inbox.push_front(entered));
-            }
-        }
-        Some(intake)
-    }
-
-    /// Opens the next file of the spool. `false` if there is none.
-    fn take_spooled(&mut self) -> bool {
-        while let Some(entered) = self.inbox.next_file() {
-            let Entered { source, dataset, name, body } = entered;
-            let Body::File { path, content, known, lines, keys } = body else { continue };
-            let opened = Opened::spooled(path.clone(), name, dataset, content);
-            let content = opened.map_err(Unfit::Failed).and_then(|opened| {
-                Content::start(Opened { keys, ..opened }, &self.manifest, self.block_bytes)
-            });
-            match content {
-                Ok(content) => {
-                    let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
-                    let passed = if known { Passed::up_to(sent_to) } else { Passed::none() };
-                    let reading = Reading::new(source, content, passed, lines.unwrap_or(0).max(sent_to));
-                    self.state = State::Reading(Box::new(reading));
-                    return true;
-                }
-                Err(unfit) => {
-                    let (path, error) = (path.display(), io::Error::from(unfit));
-                    tracing::error!(
-                        source,
-                        "'{path}' in the spool cannot be read: {error}; the source stays incomplete: send it again under \
-                         its key"
-                    );
-                }
-            }
-        }
-        false
-    }
-
     /// Opens and hashes the next file that may be taken. `false` if there is none.
     async fn take_next(&mut self) -> Result<bool, Error> {
         while let Some(candidate) = self.folder.next(&self.manifest, &self.pending)? {
@@ -379,73 +280,20 @@ impl<R: Registry> Landing<R> {
         Ok(Taken { fingerprint, role, content: Content::start(opened, &self.manifest, self.block_bytes)? })
     }
 
-    /// Opens and hashes the file of the next source that is to be read again. `false` if there is none.
-    async fn take_reload(&mut self) -> Result<bool, Error> {
-        while let Some(again) = self.inbox.next_reload() {
-            if !self.folder.is_ours(&again.name) {
-                continue;
-            }
-            let opened = match self.reopen_done(&again).await {
-                Ok(opened) => self.taken(opened, Role::Reload(again.reload)).map_err(io::Error::from),
-                Err(error) => Err(error),
-            };
-            match opened {
-                Ok(taken) => {
-                    self.state = State::Registering(Box::new(taken));
-                    return Ok(true);
-                }
-                Err(error) => {
-                    let Again { reload, old_source, name, .. } = &again;
-                    let path = done_path(&self.folder.path, *old_source, name);
-                    let why = format!(
-                        "'{}' cannot be read again: {error}; drop the file under its name once more, with a change if it \
-                         is the one that was read last",
-                        path.display()
-                    );
-                    tracing::warn!(source = old_source, "{why}");
-                    if let Err(error) = self.registry.refuse_reload(*reload, &why).await {
-                        self.inbox.retry_reload(again);
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// The file in `done/` of a source that is to be read again, which must be the one that was read.
-    async fn reopen_done(&self, again: &Again) -> io::Result<Opened> {
-        let folder = &self.folder.path;
-        let own = again.source.map(|source| done_path(folder, source, &again.name));
-        let path = own.filter(|path| path.exists());
-        let path = path.unwrap_or_else(|| done_path(folder, again.old_source, &again.name));
-        let opened = Opened::open(&path, &again.name, again.dataset).await?;
-        let is_same = match &again.content {
-            Some(content) => opened.content.as_bytes()[..] == content[..],
-            None => again.bytes.is_none_or(|bytes| bytes == opened.stamp.size),
-        };
-        if is_same { Ok(opened) } else { Err(io::Error::other("it is not what was read")) }
-    }
-
-    /// Looks whether files of `done/` have become longer since they were read.
-    async fn look_for_grown(&mut self) -> Result<(), Error> {
-        let mut grown = self.put_away.grown();
-        if !self.put_away.is_looked_through() {
-            let (folder, manifest) = (&self.folder.path, &self.manifest);
-            let earlier = self.put_away.grown_earlier(folder, manifest, &self.registry).await?;
-            grown.extend(earlier.unwrap_or_default());
-        }
-        for (moved, stamp) in grown {
-            self.folder.note_grown(moved, stamp);
-        }
-        Ok(())
-    }
-
     /// Gives the file that was taken its number, and opens it for reading.
     async fn register(&mut self) -> Result<(), Error> {
         let State::Registering(taken) = &mut self.state else { return Ok(()) };
         let mut opened = taken.content.opened.clone();
-        if opened.stat().ok() != Some(opened.stamp) {
+        let now = opened.stat().ok();
+        if let Role::Reload(reload) = taken.role {
+            // Another name in done/ is no change of the content.
+            if !now.is_some_and(|now| now.looks_like(&opened.stamp)) {
+                let why = format!("'{}' has changed while it was read again", opened.path.display());
+                self.registry.refuse_reload(reload, &why).await?;
+                self.state = State::Watching;
+                return Ok(());
+            }
+        } else if now != Some(opened.stamp) {
             self.folder.unsettled = true;
             self.state = State::Watching;
             return Ok(());
@@ -461,16 +309,8 @@ impl<R: Registry> Landing<R> {
         let registration = self.registry.register(arrival).await?;
         let source = registration.source;
         if let Role::Reload(_) = taken.role {
-            opened.path = share_done(&self.folder.path, &opened.path, &opened.name, source)
-                .await
-                .map_err(|error| cannot_share(&opened.path, &error))?;
-            Failpoint::ReloadShared.pass()?;
-            // A second name is a change, though not of the content.
-            let stamp = opened.stat().map_err(|error| cannot_share(&opened.path, &error))?;
-            if stamp.looks_like(&opened.stamp) {
-                opened.stamp = stamp;
-            }
-            taken.content.opened = opened.clone();
+            reload::share(&self.folder.path, &mut taken.content.opened, source).await?;
+            opened = taken.content.opened.clone();
         }
         if !registration.complete {
             let sent_to = self.already_sent.get(&source).copied().unwrap_or(0);
@@ -553,13 +393,6 @@ fn note<T>(list: &mut Vec<T>, it: T) {
     }
 }
 
-fn cannot_share(path: &Path, error: &io::Error) -> Error {
-    Error::retry(format!(
-        "cannot give '{}' a second name in done/: {error}; it is tried again",
-        path.display()
-    ))
-}
-
 /// Removes a file of the spool that is not needed any more.
 pub fn remove_spooled(path: &Path) {
     match std::fs::remove_file(path) {
@@ -568,21 +401,4 @@ pub fn remove_spooled(path: &Path) {
         }
         _ => {}
     }
-}
-
-/// Opens a file that was read, if it is still the same.
-fn reopen(read: &Read) -> io::Result<Option<Opened>> {
-    let (file, stamp) = file::open(&read.file.path)?;
-    let opened = Opened {
-        path: read.file.path.clone(),
-        name: read.file.name.clone(),
-        dataset: read.file.dataset,
-        file: Arc::new(file),
-        stamp,
-        content: read.file.content,
-        has_odd_quotes: false,
-        spooled: read.file.spooled,
-        keys: read.file.keys.clone(),
-    };
-    Ok((read.whole && stamp == read.file.stamp).then_some(opened))
 }

@@ -1,6 +1,6 @@
 //! Files that were moved to `done/`: whether somebody goes on writing to them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -54,35 +54,34 @@ impl PutAway {
         grown
     }
 
-    /// The next files of earlier processes that are longer than what was read of them; `None` when all were looked at.
+    /// Of the next files of earlier processes those that are longer than what was read of them.
     pub(super) async fn grown_earlier(
         &mut self,
         landing: &Path,
         manifest: &Manifest,
         registry: &impl Registry,
-    ) -> Result<Option<Vec<(Moved, Stamp)>>, Error> {
+    ) -> Result<Vec<(Moved, Stamp)>, Error> {
         let earlier = match &mut self.earlier {
             Some(earlier) => earlier,
             None => self.earlier.insert(done_files(landing).map_err(|error| {
                 Error::retry(format!("cannot read done/ in '{}': {error}", landing.display()))
             })?),
         };
-        if earlier.is_empty() {
-            return Ok(None);
-        }
         let rest = earlier.len().saturating_sub(TOGETHER_MAX);
         let sources: Vec<u64> = earlier[rest..].iter().map(|file| file.source).collect();
-        let read = registry.files_read(&sources).await?;
+        let read = if sources.is_empty() { Vec::new() } else { registry.files_read(&sources).await? };
+        let read: HashMap<_, _> =
+            read.iter().map(|(source, dataset, bytes)| (*source, (dataset, *bytes))).collect();
         let mut grown = Vec::new();
         for DoneFile { path, source, name } in earlier.drain(rest..) {
-            let Some((_, dataset, bytes)) = read.iter().find(|(of, ..)| *of == source) else { continue };
+            let Some((dataset, bytes)) = read.get(&source).copied() else { continue };
             let Some((dataset, _)) = manifest.dataset(dataset) else { continue };
-            let moved = Moved { path, name, dataset, bytes: *bytes };
+            let moved = Moved { path, name, dataset, bytes };
             if let Some(stamp) = moved.grown() {
                 grown.push((moved, stamp));
             }
         }
-        Ok(Some(grown))
+        Ok(grown)
     }
 
     /// Whether all files of earlier processes were looked at.
