@@ -167,10 +167,10 @@ async fn a_header_may_name_the_columns_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_file_whose_header_does_not_fit_stays_and_gives_exit_code_1() {
+async fn a_file_whose_header_does_not_fit_stays_and_gives_exit_code_4() {
     let home = Home::new(MANIFEST).await;
     home.drop("headed.csv", "id,A,b\n1,a,b\n");
-    home.run("run --until-idle").await.failed_with(1).saying(&["headed.csv", "line 1", "'A'", "'a'"]);
+    home.run("run --until-idle").await.failed_with(4).saying(&["headed.csv", "line 1", "'A'", "'a'"]);
     assert_eq!(home.names_in("landing"), ["headed.csv"]);
     assert!(home.sources().await.is_empty());
 }
@@ -185,7 +185,7 @@ async fn a_file_that_is_dropped_brings_its_keys_though_those_of_requests_are_gen
     home.drop("things.csv", "name\na\n");
     home.run("run --until-idle")
         .await
-        .failed_with(1)
+        .failed_with(4)
         .saying(&["things.csv", "lacks the required column 'id'"]);
     assert_eq!(home.names_in("landing"), ["things.csv"]);
 }
