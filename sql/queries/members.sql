@@ -1,4 +1,21 @@
--- All instances that live, with the partitions whose leases they hold.
+-- All instances that live, with the partitions whose leases they hold. A plain run shares with nobody and so is no
+-- member: its leases alone tell of it.
+with living as (
+    select stage, owner, host, pid, started_at, lag_records, joined_at
+    from tidegate.members
+    where expires_at >= now()
+    union all
+    select stage, owner, min(host), min(pid), min(started_at), null, min(started_at)
+    from tidegate.leases
+    where
+        expires_at >= now()
+        and not exists (
+            select from tidegate.members
+            where members.stage = leases.stage and members.owner = leases.owner and members.expires_at >= now()
+        )
+    group by stage, owner
+)
+
 select
     stage, host, pid,
     extract(epoch from started_at)::double precision as started,
@@ -6,9 +23,8 @@ select
     array(
         select partition
         from tidegate.leases
-        where leases.stage = members.stage and leases.owner = members.owner and leases.expires_at >= now()
+        where leases.stage = living.stage and leases.owner = living.owner and leases.expires_at >= now()
         order by partition
     ) as partitions
-from tidegate.members
-where expires_at >= now()
+from living
 order by array_position(array['source', 'transform', 'sink'], stage), joined_at, owner

@@ -12,6 +12,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::GeneratedKeys;
 use super::reading::{Content, Unfit};
+use super::sniff::nature::{NATURE_BYTES, Nature};
 
 /// How much is read at once, unless a source is told otherwise.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
@@ -124,6 +125,21 @@ impl Opened {
         hash_of(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
     }
 
+    /// What it is by its first bytes, if it is no plain text in UTF-8.
+    pub(super) fn nature(&self) -> io::Result<Option<Nature>> {
+        let mut head = vec![0; NATURE_BYTES.min(self.stamp.size as usize)];
+        let read = read_full(&self.file, &mut head, 0)?;
+        Ok(Nature::of(&head[..read]))
+    }
+
+    /// What it is, if all of its lines would be dead letters for that: no header says so where there is none.
+    pub(super) fn no_text(&self, manifest: &Manifest) -> io::Result<Option<Nature>> {
+        match manifest.datasets[self.dataset].csv.header {
+            true => Ok(None),
+            false => Ok(self.nature()?.filter(|nature| nature.is_no_text())),
+        }
+    }
+
     /// Its stamp now.
     pub(super) fn stat(&self) -> io::Result<Stamp> {
         Ok(Stamp::of(&self.file.metadata()?))
@@ -142,6 +158,9 @@ pub(super) fn changed() -> io::Error {
 /// If it cannot be read.
 pub fn unfit(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<Option<String>> {
     let opened = Opened::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
+    if let Some(nature) = opened.no_text(manifest)? {
+        return Ok(Some(nature.to_string()));
+    }
     match Content::start(opened, manifest, BLOCK_BYTES) {
         Ok(_) => Ok(None),
         Err(Unfit::Refused(fault)) => Ok(Some(fault)),

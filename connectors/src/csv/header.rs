@@ -1,8 +1,15 @@
 //! The record of column names at the head of a file, and lines put in the manifest's order.
 
+use std::io::{self, Read};
+use std::path::Path;
+
 use tidegate_core::dead_letter::{Code, Reason};
-use tidegate_core::manifest::{Dataset, nearest};
-use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::manifest::{Dataset, Manifest, nearest};
+use tidegate_core::printable::printable_line;
+use tidegate_core::split::{Dialect, Fields, Splitter, Step};
+
+use super::file;
+use super::sniff::nature::odd_line_ends;
 
 /// How the fields of a file become the columns of its dataset.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ pub(super) fn read(
     can_generate: bool,
 ) -> Result<Option<Order>, String> {
     if std::str::from_utf8(record).is_err() {
-        return Err("the header is not UTF-8".into());
+        return Err(NO_UTF8.into());
     }
     let mut scratch = Fields::default();
     scratch.split(record, dialect).map_err(|unclosed| format!("in the header {unclosed}"))?;
@@ -51,7 +58,12 @@ pub(super) fn read(
         }
     }
     if !faults.is_empty() {
-        return Err(faults.join("; "));
+        return Err(
+            match odd_line_ends(record).map(str::to_owned).or_else(|| divided_by(record, dialect, dataset)) {
+                Some(cause) => format!("{cause}; so {}", faults[0]),
+                None => faults.join("; "),
+            },
+        );
     }
     let is_the_manifests = fields.iter().enumerate().all(|(column, field)| *field == Some(column));
     let order = Order {
@@ -64,9 +76,62 @@ pub(super) fn read(
     Ok((!is_the_manifests).then_some(order))
 }
 
+/// What to say of a file without a header whose first line names the columns.
+pub const FIRST_LINE_OF_NAMES: &str = "its first line names the columns, and is read as a row: set 'csv: {header: true}', or \
+                                       take the line away if all files of the dataset have none";
+
+/// How much of a file its first line is looked for in.
+const FIRST_LINE_BYTES: u64 = 64 << 10;
+
+/// Whether the first line of a file without a header holds the names of its columns, in any order and case.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn names_the_columns(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<bool> {
+    let dataset = &manifest.datasets[dataset];
+    if dataset.csv.header {
+        return Ok(false);
+    }
+    let (file, _) = file::open(path)?;
+    let mut head = Vec::new();
+    file.take(FIRST_LINE_BYTES).read_to_end(&mut head)?;
+    let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
+    let Step::Record { text, .. } = Splitter::new(dialect, head.len()).next(&head, true) else {
+        return Ok(false);
+    };
+    let (record, mut fields) = (&head[text], Fields::default());
+    if fields.split(record, dialect).is_err() || fields.len() != dataset.columns.len() {
+        return Ok(false);
+    }
+    let name = |index| String::from_utf8_lossy(fields.get(index, record)).trim().to_lowercase();
+    let mut names: Vec<String> = (0..fields.len()).map(name).collect();
+    let mut columns: Vec<String> =
+        dataset.columns.iter().map(|column| column.name.trim().to_lowercase()).collect();
+    names.sort_unstable();
+    columns.sort_unstable();
+    Ok(names == columns)
+}
+
+const NO_UTF8: &str = "the header is not UTF-8: save the file as UTF-8, or convert it from what it is, for example with \
+                       'iconv -f WINDOWS-1252 -t UTF-8'";
+
+/// Says so if another delimiter divides the header into as many names as there are columns.
+fn divided_by(record: &[u8], dialect: Dialect, dataset: &Dataset) -> Option<String> {
+    let columns = dataset.columns.len();
+    let is_one = columns > 1 && !record.contains(&dialect.delimiter);
+    let other =
+        b",;\t|".iter().find(|other| record.iter().filter(|byte| byte == other).count() + 1 == columns)?;
+    is_one.then(|| {
+        let other = char::from(*other).escape_default();
+        format!("its fields seem to be set apart by \"{other}\": say so in csv: {{delimiter: \"{other}\"}}")
+    })
+}
+
 fn unknown(name: &str, dataset: &Dataset) -> String {
     let names = dataset.columns.iter().map(|column| column.name.as_str());
     let hint = nearest(name, names).map(|known| format!(", did you mean '{known}'?")).unwrap_or_default();
+    let name = printable_line(name);
     format!("the header names the column '{name}', which '{}' does not have{hint}", dataset.name)
 }
 

@@ -1,82 +1,114 @@
-//! The first rows of a file to a guess of its columns.
+//! The beginning of a file to a guess of its columns.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use csv_async::{AsyncReaderBuilder, ByteRecord};
 use tidegate_core::contract::Error;
-use tidegate_core::manifest::starter::{Inference, Sample};
-use tidegate_core::split::{Dialect, Fields, Splitter, Step};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tidegate_core::manifest::starter::{Inference, Layout, Sample};
+use tidegate_core::split::{Fields, Splitter, Step};
 
-/// What may stand between fields, the likelier first.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+use super::sniff::dialect::{self, Found};
+use super::sniff::encoding::{self, Decoded};
+use super::sniff::head::Head;
+use super::sniff::nature::Nature;
 
-/// How much of a file is looked at for its delimiter.
-const PROBE_BYTES: usize = 64 << 10;
+/// How much of a file is looked at, unless it is told otherwise: 8 MiB.
+pub const SAMPLE_BYTES: usize = 8 << 20;
 
-/// Looks at the first `rows` rows of a file.
+/// A record longer than this is none.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Looks at the first `bytes_max` bytes of a file, after they were unpacked.
 ///
 /// # Errors
 ///
-/// If the file cannot be read.
-pub async fn sample(path: &Path, rows: usize) -> Result<Sample, Error> {
-    let fail =
-        |error: &dyn std::fmt::Display| Error::halt(format!("cannot read '{}': {error}", path.display()));
-    let mut file = File::open(path).await.map_err(|error| fail(&error))?;
-    let mut probe = Vec::new();
-    (&mut file).take(PROBE_BYTES as u64).read_to_end(&mut probe).await.map_err(|error| fail(&error))?;
-    file.rewind().await.map_err(|error| fail(&error))?;
-    let delimiter = delimiter_of(&probe);
-
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut inference = Inference::new(&file_name);
-    let mut reader = AsyncReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .create_reader(tokio::io::BufReader::new(file));
-    let mut record = ByteRecord::new();
-    for row in 0..rows {
-        if !reader.read_byte_record(&mut record).await.map_err(|error| fail(&error))? {
-            break;
-        }
-        let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
-        let mut fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
-        if let (0, Some(first)) = (row, fields.first_mut()) {
-            *first = first.trim_start_matches('\u{feff}');
-        }
-        inference.observe(&fields);
-    }
-    Ok(Sample { delimiter, ..inference.finish() })
+/// If the file cannot be read, or is no text.
+pub async fn sample(path: &Path, bytes_max: usize) -> Result<Sample, Error> {
+    let path = path.to_owned();
+    let work = tokio::task::spawn_blocking(move || sample_now(&path, bytes_max));
+    work.await.unwrap_or_else(|stopped| Err(Error::halt(stopped.to_string())))
 }
 
-/// The delimiter that gives most records the same number of fields; of equal ones that with more fields.
-fn delimiter_of(probe: &[u8]) -> u8 {
-    let rank = |delimiter: &u8| {
-        let (consistent, width) = consistency(probe, *delimiter);
-        if width > 1 { (consistent, width) } else { (0, 0) }
+fn sample_now(path: &Path, bytes_max: usize) -> Result<Sample, Error> {
+    let fail = |why: &dyn std::fmt::Display| Error::halt(format!("cannot read '{}': {why}", path.display()));
+    let head = Head::read(path, bytes_max).map_err(|error| fail(&error))?;
+    let text_of = match head.nature {
+        Some(Nature::Utf16Le | Nature::Utf16Be | Nature::TwoMarks) | None => head.nature,
+        Some(other) => return Err(fail(&other)),
     };
-    // Of the best the first, as `max_by_key` gives the last.
-    DELIMITERS.into_iter().rev().max_by_key(rank).unwrap_or(b',')
+    let decoded = encoding::decode(&head.bytes, text_of);
+    let text = decoded.text.trim_start_matches('\u{feff}');
+    let found = dialect::find(text, head.whole);
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut inference = Inference::new(&file_name, layout(&head, &decoded, &found));
+    let misquoted = rows(&text.as_bytes()[found.start..], &found, head.whole, &mut inference);
+    let mut sample = inference.finish();
+    if let Some((line, why, lines)) = misquoted {
+        let line = line + found.skipped_lines;
+        sample.layout.doubts.push(format!("{lines} lines are rejected for their quotes; line {line}: {why}"));
+    }
+    Ok(sample)
 }
 
-/// How many records in a thousand have the most frequent number of fields, and that number.
-fn consistency(probe: &[u8], delimiter: u8) -> (usize, usize) {
-    let dialect = Dialect { delimiter, quote: b'"' };
-    let mut splitter = Splitter::new(dialect, PROBE_BYTES);
-    let mut fields = Fields::default();
-    let mut widths = BTreeMap::new();
-    let mut records = 0;
-    let (mut rest, whole) = (probe, probe.len() < PROBE_BYTES);
-    while let Step::Record { text, consumed } = splitter.next(rest, whole) {
-        let text = &rest[text];
-        let width = fields.split(text, dialect).map_or(0, |()| fields.len());
-        *widths.entry(width).or_insert(0) += 1;
-        records += 1;
-        rest = &rest[consumed..];
+/// Gives the inference all rows. Tells of those with wrong quotes the first one's line, what is wrong there, and how many
+/// there are.
+fn rows(text: &[u8], found: &Found, whole: bool, inference: &mut Inference) -> Option<(u64, String, u64)> {
+    let mut splitter = Splitter::new(found.dialect(), RECORD_BYTES_MAX);
+    let (mut fields, mut quoted) = (Fields::default(), Vec::new());
+    let (mut passed, mut misquoted) = (0, None);
+    loop {
+        let rest = &text[passed..];
+        match splitter.next(rest, whole) {
+            Step::Record { text, consumed } => {
+                let record = &rest[text];
+                passed += consumed;
+                if let Err(error) = fields.split(record, found.dialect()) {
+                    let first = misquoted.get_or_insert((splitter.physical_line(), error.to_string(), 0));
+                    first.2 += 1;
+                    continue;
+                }
+                let value = |index| std::str::from_utf8(fields.get(index, record)).unwrap_or_default();
+                let values: Vec<&str> = (0..fields.len()).map(value).collect();
+                quoted.clear();
+                quoted.extend((0..fields.len()).map(|index| fields.is_quoted(index)));
+                inference.observe(&values, &quoted);
+            }
+            Step::TooLong { consumed, .. } => passed += consumed,
+            Step::More { .. } | Step::End => return misquoted,
+        }
     }
-    let most = widths.into_iter().max_by_key(|(_, records)| *records);
-    most.map_or((0, 0), |(width, most)| (most * 1000 / records, width))
+}
+
+/// What was found out about the bytes, and what of it a run cannot do.
+fn layout(head: &Head, decoded: &Decoded, found: &Found) -> Layout {
+    let mut layout = Layout::plain(found.delimiter, found.width);
+    (layout.bytes, layout.whole) = (head.bytes.len() as u64, head.whole);
+    if head.gzip {
+        layout.obstacles.push(Nature::Gzip.to_string());
+    }
+    match (head.nature, decoded.encoding) {
+        (Some(nature), _) => layout.obstacles.push(nature.to_string()),
+        (None, Some(encoding)) => layout
+            .obstacles
+            .push(format!("it is {encoding}, not UTF-8: convert it: iconv -f {encoding} -t UTF-8")),
+        (None, None) => {}
+    }
+    if decoded.guessed {
+        layout.doubts.push("the encoding is guessed from its letters: look at accents".into());
+    }
+    if decoded.broken_lines > 0 {
+        layout.doubts.push(format!("{} lines are not UTF-8 and are rejected", decoded.broken_lines));
+    }
+    if found.sep_line {
+        layout.obstacles.push(
+            "its first line says the delimiter ('sep='), and a run takes it for the header: remove it".into(),
+        );
+    }
+    let skipped = found.skipped_lines - u64::from(found.sep_line);
+    if skipped > 0 {
+        layout.obstacles.push(format!(
+            "{skipped} lines stand before the header, which a run takes for it: remove them, for example with 'tail -n +{}'",
+            found.skipped_lines + 1
+        ));
+    }
+    layout
 }

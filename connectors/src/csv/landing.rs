@@ -16,6 +16,7 @@ use tidegate_core::validate::Validator;
 use super::done::{Moved, done_path, move_to_done};
 use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
+use super::header::{FIRST_LINE_OF_NAMES, names_the_columns};
 use super::inbox::Inbox;
 use super::passed::Passed;
 use super::pending::{Pending, Read};
@@ -266,6 +267,9 @@ impl<R: Registry> Landing<R> {
         let how = (dataset, self.manifest.datasets[dataset].csv.quote);
         let opened = Opened::hashed((file, stamp), path, name, how).await.map_err(Unfit::Failed)?;
         let opened = opened.ok_or(Unfit::Changed)?;
+        if lost.is_none() {
+            self.assert_meant(&opened)?;
+        }
         if opened.has_odd_quotes
             && lost.is_none()
             && !self.folder.may_end_openly(&candidate.path, self.manifest.settle)
@@ -273,6 +277,17 @@ impl<R: Registry> Landing<R> {
             return Err(Unfit::Changed);
         }
         self.taken(opened, lost.map_or(Role::Delivery, Role::Lost))
+    }
+
+    /// Refuses a new file that is no text, and warns of one whose first line is a header that nobody expects.
+    fn assert_meant(&self, opened: &Opened) -> Result<(), Unfit> {
+        if let Some(nature) = opened.no_text(&self.manifest).map_err(Unfit::Failed)? {
+            return Err(Unfit::Refused(nature.to_string()));
+        }
+        if names_the_columns(&opened.path, opened.dataset, &self.manifest).map_err(Unfit::Failed)? {
+            tracing::warn!("'{}': {FIRST_LINE_OF_NAMES}", opened.path.display());
+        }
+        Ok(())
     }
 
     fn taken(&self, opened: Opened, role: Role) -> Result<Taken, Unfit> {

@@ -16,7 +16,7 @@
 //! * [`Registry`]: what the landing folder asks of Postgres.
 //! * [`Rows`]: rows to lines, for what enters as JSON or Avro.
 //! * [`GeneratedKeys`]: keys for lines of uploads that lack one.
-//! * [`infer`]: the first rows of a file to a guess of its columns.
+//! * [`sniff`]: what a file is, by its bytes. [`infer`]: its beginning to a guess of its columns.
 
 mod registry;
 mod landing;
@@ -34,6 +34,7 @@ mod pending;
 mod inbox;
 mod lines;
 pub(crate) mod again;
+mod sniff;
 pub mod infer;
 mod rows;
 mod generated;
@@ -41,9 +42,11 @@ mod generated;
 pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
 pub use file::{count_lines, unfit};
 pub use generated::GeneratedKeys;
+pub use header::{FIRST_LINE_OF_NAMES, names_the_columns};
 pub use inbox::{Again, Body, Entered, Inbox};
 pub use landing::{LISTED_MAX, Landing, PassedOver, remove_spooled};
 pub use lines::{FileLine, Lines};
 pub use put_away::size_of;
 pub use registry::{Arrival, Registry, Role};
 pub use rows::Rows;
+pub use sniff::Nature;

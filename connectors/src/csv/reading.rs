@@ -69,14 +69,11 @@ impl Content {
                 Next::Record(text) => {
                     let can_generate = self.opened.spooled;
                     let order = header::read(self.blocks.bytes(text), dataset, dialect, can_generate);
-                    let line = self.blocks.physical_line();
-                    self.order = order.map_err(|fault| Unfit::Refused(format!("line {line}: {fault}")))?;
+                    self.order = order.map_err(|fault| self.unfit(&fault))?;
                     return Ok(());
                 }
                 Next::TooLong(_) => {
-                    let line = self.blocks.physical_line();
-                    let fault = format!("line {line}: the header is longer than max_record_bytes");
-                    return Err(Unfit::Refused(fault));
+                    return Err(self.unfit("the header is longer than max_record_bytes"));
                 }
                 Next::End => return Ok(()),
                 Next::Block => match self.blocks.read(&self.opened.file).map_err(Unfit::Failed)? {
@@ -84,6 +81,15 @@ impl Content {
                     None => return Err(Unfit::Changed),
                 },
             }
+        }
+    }
+
+    /// A file whose header cannot be read: what it is, if its first bytes say that it is something else, and else what
+    /// is wrong with the header.
+    fn unfit(&self, fault: &str) -> Unfit {
+        match self.opened.nature() {
+            Ok(Some(nature)) => Unfit::Refused(nature.to_string()),
+            _ => Unfit::Refused(format!("line {}: {fault}", self.blocks.physical_line())),
         }
     }
 

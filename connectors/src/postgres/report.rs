@@ -64,8 +64,8 @@ impl Postgres {
         self.relation(&sql, &[&sources, &dataset, &before, &i64::MAX]).await
     }
 
-    /// Dead letters behind a position, oldest first, a row for each reason that the filter means: at most `limit`
-    /// letters.
+    /// Dead letters before a position, newest first, a row for each reason that the filter means: at most `limit`
+    /// letters. Those that are healed, replayed or discarded only if `closed_too` or the filter asks for them.
     ///
     /// # Errors
     ///
@@ -73,18 +73,25 @@ impl Postgres {
     pub async fn dead_letters(
         &self,
         filter: &LetterFilter,
+        closed_too: bool,
         after: Option<Position>,
         limit: i64,
     ) -> Result<Relation, Error> {
+        let newest = Position::new(i64::MAX as u64, i64::MAX as u64);
+        let before = after.unwrap_or(newest);
+        let (source, line) = (before.source as i64, before.line as i64);
+        let closed_too = closed_too || filter.status.is_some();
         let sql = format!(
             "select source, line, dataset, status, reason ->> 'code' as code, reason ->> 'column' as column, \
              reason ->> 'message' as message, text \
-             from (select * from tidegate.dead_letters as d where {CONDITIONS} order by source, line limit $11) as d \
+             from (select * from tidegate.dead_letters as d where {CONDITIONS} \
+             and ($12::boolean or d.status in ('rejected', 'waiting', 'claimed')) \
+             and (d.source, d.line) < ($13::bigint, $14::bigint) order by source desc, line desc limit $11) as d \
              cross join lateral jsonb_array_elements(reasons) as reason \
              where ($2::text is null or reason ->> 'code' = $2) and ($3::text is null or reason ->> 'column' = $3) \
-             order by source, line"
+             order by source desc, line desc"
         );
-        self.relation(&sql, &filter.parameters(after).with(&[&limit])).await
+        self.relation(&sql, &filter.parameters(None).with(&[&limit, &closed_too, &source, &line])).await
     }
 
     /// One dead letter, whole; no row if the line is none.

@@ -10,6 +10,7 @@ mod folder;
 mod resuming;
 mod database;
 mod infer;
+mod nature;
 mod lines;
 mod speed;
 

@@ -5,6 +5,7 @@
 //! A line is read here in the order in which it lives:
 //!
 //! * [`manifest`]: what a pipeline is: its datasets, their columns, rules and references.
+//! * [`printable`]: text of strangers, for a terminal and a log.
 //! * `decimal`, `instant`: numbers and points in time as texts, of bounds and of values alike.
 //! * [`position`]: the identity of a line, `(source, line)`, which orders lines for ever.
 //! * [`split`]: bytes of a file to records of CSV, whatever the bytes are.
@@ -17,6 +18,7 @@
 //! * [`contract`]: what the engine asks of the world outside: a source, a registry, a sink.
 
 pub mod manifest;
+pub mod printable;
 mod decimal;
 mod instant;
 pub mod position;

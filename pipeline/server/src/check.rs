@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
+use tidegate_connectors::csv;
 use tidegate_connectors::postgres::inspect::{Finding, Grade};
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::{Explanation, View};
+use tidegate_core::manifest::Manifest;
 use tidegate_topics::Topics;
 use uuid::Uuid;
 
 use crate::cli::{Format, FormatArguments, Global};
 use crate::settings::Settings;
 use crate::{Failure, output, views};
+
+/// Into how many files of the landing folder it is looked.
+const FILES_LOOKED_INTO: usize = 1000;
 
 /// `tidegate check`.
 ///
@@ -124,7 +129,12 @@ fn landing(settings: &Settings) -> Vec<Finding> {
     for name in names.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()) {
         let name = name.to_string_lossy();
         match settings.manifest.dataset_of_file(&name) {
-            Some(_) => matching += 1,
+            Some((dataset, _)) => {
+                matching += 1;
+                if matching <= FILES_LOOKED_INTO {
+                    findings.extend(file(&folder.join(name.as_ref()), dataset, &settings.manifest));
+                }
+            }
             None if name.starts_with('.') => {}
             None => findings.push(Finding::new(
                 subject,
@@ -136,6 +146,21 @@ fn landing(settings: &Settings) -> Vec<Finding> {
     let message = format!("{}, {matching} files to ingest", folder.display());
     findings.insert(0, Finding::new(subject, Grade::Good, message));
     findings
+}
+
+/// What keeps a file from being read as it is meant, as far as its beginning shows it.
+fn file(path: &Path, dataset: usize, manifest: &Manifest) -> Option<Finding> {
+    let warning = |message: String| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Finding::new("landing folder", Grade::Warning, format!("{name}: {message}"))
+    };
+    match csv::unfit(path, dataset, manifest) {
+        Ok(Some(fault)) => return Some(warning(format!("it will be refused: {fault}"))),
+        Ok(None) => {}
+        Err(error) => return Some(warning(format!("it cannot be read: {error}"))),
+    }
+    let names = csv::names_the_columns(path, dataset, manifest).unwrap_or(false);
+    names.then(|| warning(csv::FIRST_LINE_OF_NAMES.to_owned()))
 }
 
 fn writable(folder: &Path) -> bool {

@@ -115,10 +115,10 @@ async fn show(settings: &Settings) -> Result<(), Failure> {
     let outcome = run::pipeline(settings, Until::Idle, false).await?;
     let postgres = settings.database(Uuid::nil())?;
     output::print("What came in, and what became of it:\n")?;
-    output::print(&output::table(&outcome.datasets))?;
+    output::print(&output::table_here(&outcome.datasets))?;
     output::print(&format!("{}\n", outcome.in_words()))?;
     output::print("\nDead letters by reason:\n")?;
-    output::print(&output::table(&postgres.dead_letter_summary(&LetterFilter::default()).await?))?;
+    output::print(&output::table_here(&postgres.dead_letter_summary(&LetterFilter::default()).await?))?;
     let year = Rows { filters: vec![("year".to_owned(), YEAR.to_owned())], ..Rows::default() };
     for (view, title) in [
         ("hires_by_quarter", "Hires by department, job and quarter"),
@@ -127,7 +127,7 @@ async fn show(settings: &Settings) -> Result<(), Failure> {
         let mut relation = postgres.view_rows(view, &year).await?.rows;
         let more = relation.rows.len().saturating_sub(ROWS_SHOWN);
         relation.rows.truncate(ROWS_SHOWN);
-        output::print(&format!("\n{title}, {YEAR}:\n{}", output::table(&relation)))?;
+        output::print(&format!("\n{title}, {YEAR}:\n{}", output::table_here(&relation)))?;
         if more > 0 {
             output::print(&format!("... and {more} more rows\n"))?;
         }

@@ -3,13 +3,11 @@
 use std::io::Write;
 
 use tidegate_connectors::csv::infer;
-use tidegate_core::manifest::starter;
+use tidegate_core::manifest::starter::{self, Remarks, Starter};
+use tidegate_core::printable::printable_line;
 
 use crate::cli::{Global, InitArguments};
 use crate::{Failure, output};
-
-/// How many rows of a file its types are inferred from.
-const SAMPLE_ROWS: usize = 10_000;
 
 /// `tidegate init`.
 ///
@@ -19,10 +17,10 @@ const SAMPLE_ROWS: usize = 10_000;
 pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), Failure> {
     let mut samples = Vec::new();
     for path in &arguments.from {
-        samples.push(infer::sample(path, SAMPLE_ROWS).await?);
+        samples.push(infer::sample(path, infer::SAMPLE_BYTES).await?);
     }
     let directory = std::env::current_dir()?;
-    let text = starter::write(
+    let Starter { text, remarks } = starter::write(
         &samples,
         &pipeline_name(&directory.file_name().unwrap_or_default().to_string_lossy()),
     );
@@ -39,7 +37,20 @@ pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), F
         _ => Failure::new(format!("cannot write '{path}': {error}")),
     })?;
     file.write_all(text.as_bytes())?;
-    output::print(&format!("wrote {path}; read it through, then try 'tidegate check'\n"))
+    let told: String = remarks.iter().map(told).collect();
+    output::print(&format!("{told}wrote {path}; read it through, then try 'tidegate check'\n"))
+}
+
+/// What was found in a file, and what is open, for the terminal.
+fn told(remarks: &Remarks) -> String {
+    let mut told = format!("{}: {}\n", printable_line(&remarks.file_name), printable_line(&remarks.found));
+    for obstacle in &remarks.obstacles {
+        told.push_str(&format!("  not read as it is: {}\n", printable_line(obstacle)));
+    }
+    for doubt in &remarks.doubts {
+        told.push_str(&format!("  not sure: {}\n", printable_line(doubt)));
+    }
+    told
 }
 
 /// A name for the pipeline from that of the folder.

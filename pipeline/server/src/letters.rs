@@ -38,11 +38,11 @@ pub async fn command(global: &Global, arguments: &LettersArguments) -> Result<()
     let postgres = settings.database(Uuid::nil())?;
     let format = arguments.format;
     let relation = match &arguments.command {
-        None => postgres.dead_letters(&LetterFilter::default(), None, 1000).await?,
-        Some(LettersCommand::List { which, after, limit }) => {
+        None => postgres.dead_letters(&LetterFilter::default(), false, None, 1000).await?,
+        Some(LettersCommand::List { which, all, after, limit }) => {
             let filter = which.filter();
             filter.check().map_err(Failure::usage)?;
-            postgres.dead_letters(&filter, *after, *limit).await?
+            postgres.dead_letters(&filter, *all, *after, *limit).await?
         }
         Some(LettersCommand::Show { position }) => {
             let letter = postgres.dead_letter(position.source, position.line).await?;

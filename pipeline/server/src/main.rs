@@ -1,5 +1,6 @@
 //! Parses, dispatches and reports.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -10,7 +11,11 @@ use tidegate::{
     verify, views,
 };
 use tidegate_core::failpoint;
+use tidegate_core::printable::{Printable, printable};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::debug_fn;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,6 +25,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        .fmt_fields(harmless())
         .init();
     if let Ok(armed) = std::env::var("TIDEGATE_FAILPOINT")
         && let Err(error) = failpoint::arm(&armed)
@@ -60,7 +66,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Writes fields of a log so that nothing in them, a file's name perhaps, moves the cursor of whoever reads it.
+fn harmless() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
+    debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(Printable(writer), "{value:?}"),
+        name => {
+            write!(writer, "{name}=")?;
+            write!(Printable(writer), "{value:?}")
+        }
+    })
+    .delimited(" ")
+}
+
 fn report(message: &str, code: u8) -> ExitCode {
-    eprintln!("tidegate: {message}");
+    eprintln!("tidegate: {}", printable(message));
     ExitCode::from(code)
 }

@@ -1,12 +1,17 @@
 //! Results on stdout: a table for people, CSV and JSON for machines.
+//!
+//! What people see has no control characters; what machines read is exact.
 
 use std::borrow::Cow;
 use std::io::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableComponent, Width, presets,
+};
 use csv_async::AsyncWriterBuilder;
 use serde_json::value::RawValue;
 use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
+use tidegate_core::printable::printable;
 
 use crate::Failure;
 use crate::cli::Format;
@@ -18,7 +23,7 @@ use crate::cli::Format;
 /// If stdout cannot be written to; a reader that has gone away is no error.
 pub async fn write(relation: &Relation, format: Format) -> Result<(), Failure> {
     let text = match format {
-        Format::Table => table(relation),
+        Format::Table => table_here(relation),
         Format::Csv => csv(relation, Cells::Exact).await?,
         Format::Json => json(relation)?,
     };
@@ -38,13 +43,46 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A relation as a table for people.
-pub fn table(relation: &Relation) -> String {
+/// A relation as a table for people, on the terminal that there is.
+pub(crate) fn table_here(relation: &Relation) -> String {
+    table(relation, terminal_columns())
+}
+
+/// How wide the terminal is; `None` where stdout is none.
+fn terminal_columns() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout())
+        .map(|(terminal_size::Width(columns), _)| columns.into())
+}
+
+/// Texts of a table may be broken into lines of so many characters, if it must be narrow.
+const TEXT_CHARS_MIN: usize = 20;
+
+/// Of a longer text in a narrow table the end is left out.
+const TEXT_CHARS_MAX: usize = 600;
+
+/// A relation as a table for people, within so many columns of the terminal: with texts broken into lines, or, where
+/// that is too narrow, a row as lines of a name and its value.
+pub fn table(relation: &Relation, columns_max: Option<usize>) -> String {
+    let cell = |value: &Option<String>| shown(value.as_deref().unwrap_or_default());
+    let rows: Vec<Vec<String>> = relation.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let wide = arranged(relation, &rows);
+    let Some(columns_max) = columns_max.filter(|max| columns_of(&wide) > *max) else {
+        return format!("{wide}\n");
+    };
+    let short: Vec<Vec<String>> =
+        rows.into_iter().map(|row| row.into_iter().map(shortened).collect()).collect();
+    match narrowed(arranged(relation, &short), relation, columns_max) {
+        Some(narrow) => format!("{narrow}\n"),
+        None => listed(relation, &short, columns_max),
+    }
+}
+
+fn arranged(relation: &Relation, rows: &[Vec<String>]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(relation.columns.iter().map(|column| &column.name));
-    for row in &relation.rows {
-        table.add_row(row.iter().map(|value| shown(value.as_deref().unwrap_or_default())));
+    table.set_header(relation.columns.iter().map(|column| shown(&column.name)));
+    for row in rows {
+        table.add_row(row);
     }
     for (i, column) in relation.columns.iter().enumerate() {
         if column.kind == ColumnKind::Number
@@ -53,12 +91,70 @@ pub fn table(relation: &Relation) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table
+}
+
+/// How many columns of a terminal a table takes.
+fn columns_of(table: &Table) -> usize {
+    let widths = table.column_max_content_widths();
+    widths.iter().map(|width| usize::from(*width) + 2).sum::<usize>() + 2
+}
+
+/// A table whose texts are broken so that it fits; numbers, times and names of columns never are. `None` if that leaves
+/// texts too little room.
+fn narrowed(mut table: Table, relation: &Relation, columns_max: usize) -> Option<Table> {
+    let widths = table.column_max_content_widths();
+    let mut least = 2;
+    for (index, (column, width)) in relation.columns.iter().zip(widths).enumerate() {
+        let width = usize::from(width);
+        let name = column.name.chars().count();
+        let room = match column.kind {
+            ColumnKind::Text | ColumnKind::Json => width.min(TEXT_CHARS_MIN.max(name)),
+            ColumnKind::Number | ColumnKind::Boolean => width,
+        };
+        let bound = Width::Fixed((room + 2) as u16);
+        let constraint = match room == width {
+            true => ColumnConstraint::Absolute(bound),
+            false => ColumnConstraint::LowerBoundary(bound),
+        };
+        table.column_mut(index)?.set_constraint(constraint);
+        least += room + 2;
+    }
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns_max as u16);
+    (least <= columns_max).then_some(table)
+}
+
+/// Each row as lines of a name and its value.
+fn listed(relation: &Relation, rows: &[Vec<String>], columns_max: usize) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_style(TableComponent::BottomBorder, '─').set_style(TableComponent::TopBorder, '─');
+    table.set_width(columns_max as u16);
+    for (number, row) in rows.iter().enumerate() {
+        if number > 0 {
+            table.add_row(Row::from(["", ""]));
+        }
+        for (column, value) in relation.columns.iter().zip(row) {
+            table.add_row([&shown(&column.name), value]);
+        }
+    }
+    let names = relation.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed((names + 2) as u16)));
+    }
     format!("{table}\n")
 }
 
-/// A text that cannot move the cursor or change colours of the terminal it is shown on.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// A text that cannot move the cursor, change colours or reorder letters on the terminal it is shown on.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    printable(text).into_owned()
 }
 
 /// How texts become cells of CSV.
@@ -209,6 +305,49 @@ mod tests {
 
     #[test]
     fn a_table_shows_no_escape_sequence() {
-        assert_eq!(shown("a\u{1b}[31m"), "a\u{fffd}[31m");
+        assert_eq!(shown("a\u{1b}[31m"), "a\\u{1b}[31m");
+        let columns = vec![Column::new("\u{1b}[1m", ColumnKind::Text)];
+        let relation = Relation { columns, rows: vec![vec![Some("b\u{202e}\u{9b}".into())]] };
+        for columns_max in [None, Some(80), Some(12)] {
+            let table = table(&relation, columns_max);
+            assert!(!table.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{table:?}");
+        }
+    }
+
+    fn wide() -> Relation {
+        let number = |name| Column::new(name, ColumnKind::Number);
+        let text = |name| Column::new(name, ColumnKind::Text);
+        let columns = vec![number("source"), number("line"), text("dataset"), text("message"), text("text")];
+        let row = |line: &str| {
+            let message =
+                "name is required; a line that is long enough that no terminal has room for it".to_owned();
+            let values =
+                ["1000001".into(), line.to_owned(), "hired_employees".into(), message, "é".repeat(3000)];
+            values.map(Some).to_vec()
+        };
+        Relation { columns, rows: vec![row("17"), row("1234567890123")] }
+    }
+
+    #[test]
+    fn a_table_fits_into_a_narrow_terminal_and_breaks_no_number() {
+        for columns_max in [60, 80, 100, 129, 200] {
+            let table = table(&wide(), Some(columns_max));
+            let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= columns_max, "{widest} in {columns_max}:\n{table}");
+            for word in ["1000001", "1234567890123", "source", "required"] {
+                assert!(table.contains(word), "'{word}' is broken in {columns_max}:\n{table}");
+            }
+        }
+        let narrow = table(&wide(), Some(100));
+        assert!(narrow.starts_with('┌'), "{narrow}");
+        let listed = table(&wide(), Some(60));
+        assert!(listed.contains("dataset") && !listed.starts_with('┌'), "{listed}");
+    }
+
+    #[test]
+    fn a_table_that_has_room_stays_as_it_is() {
+        assert_eq!(table(&relation(), Some(80)), table(&relation(), None));
+        let whole = table(&wide(), None);
+        assert!(whole.contains(&"é".repeat(3000)), "what is no terminal gets all of it");
     }
 }

@@ -55,7 +55,7 @@ pub async fn command(global: &Global, arguments: &RecoverArguments) -> Result<()
 
 async fn show(relation: &Relation, in_words: &str, format: Format) -> Result<(), Failure> {
     output::write(relation, format).await?;
-    if format == Format::Table { output::print(&format!("{in_words}\n")) } else { Ok(()) }
+    if format == Format::Table { output::print(&output::shown(&format!("{in_words}\n"))) } else { Ok(()) }
 }
 
 /// What is missing; changes nothing.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use tidegate_core::contract::Tally;
 use tidegate_engine::Counts;
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -69,27 +70,59 @@ impl Watching {
 
 async fn show(counts: Arc<Counts>, bar: Option<ProgressBar>) {
     let every = if bar.is_some() { IN_TERMINAL_EVERY } else { ELSEWHERE_EVERY };
-    let mut last = 0;
+    let mut last = (0, 0);
     loop {
         tokio::time::sleep(every).await;
-        let tallies = counts.tallies();
-        let accepted: u64 = tallies.iter().map(|tally| tally.accepted).sum();
-        let rejected: u64 = tallies.iter().map(|tally| tally.rejected).sum();
-        let waiting: u64 = tallies.iter().map(|tally| tally.waiting).sum();
+        let Sums { accepted, rejected, waiting, healed } = Sums::of(&counts.tallies(), counts.healed());
         let entered = counts.entered();
         match &bar {
             Some(bar) => {
                 let (entered, accepted) = (HumanCount(entered), HumanCount(accepted));
                 bar.set_message(format!(
-                    "{entered} lines in, {accepted} accepted, {rejected} rejected, {waiting} waiting"
+                    "{entered} lines in, {accepted} accepted, {rejected} rejected, {waiting} waiting, {healed} healed"
                 ));
                 bar.tick();
             }
-            None if entered != last => {
-                info!(entered, accepted, rejected, waiting, "lines so far");
-                last = entered;
+            None if (entered, healed) != last => {
+                info!(entered, accepted, rejected, waiting, healed, "lines so far");
+                last = (entered, healed);
             }
             None => {}
         }
+    }
+}
+
+/// What has become of the lines of a run so far.
+#[derive(Debug, PartialEq, Eq)]
+struct Sums {
+    accepted: u64,
+    rejected: u64,
+    /// Lines that wait now, as far as they have come in this run.
+    waiting: u64,
+    healed: u64,
+}
+
+impl Sums {
+    fn of(tallies: &[Tally], healed: u64) -> Self {
+        let waited: u64 = tallies.iter().map(|tally| tally.waiting).sum();
+        Self {
+            accepted: tallies.iter().map(|tally| tally.accepted).sum(),
+            rejected: tallies.iter().map(|tally| tally.rejected).sum(),
+            // Lines of earlier runs may heal too.
+            waiting: waited.saturating_sub(healed),
+            healed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_has_healed_waits_no_more() {
+        let tallies = [Tally { accepted: 5, waiting: 3, ..Tally::default() }];
+        let waiting = |healed| Sums::of(&tallies, healed).waiting;
+        assert_eq!((waiting(0), waiting(2), waiting(9)), (3, 1, 0));
     }
 }

@@ -42,6 +42,24 @@ async fn a_fresh_database_is_fine_and_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn files_that_would_be_refused_or_begin_with_names_are_warned_of() {
+    let manifest = "pipeline: c\ndatasets:\n  t: {key: id, columns: {id: text, name: text}}\n  \
+                    h: {key: id, csv: {header: true}, columns: {id: text}}\n";
+    let home = Home::new(manifest).await;
+    home.drop("t1.csv", "id,name\na,Ann\n");
+    home.drop("h1.csv", b"PK\x03\x04\x14\0\0\0\x08\0a.csv");
+    home.drop("h2.csv", "id\na\n");
+    let (outcome, findings) = findings(&home, "").await;
+    outcome.succeeded();
+    let warnings: Vec<&str> =
+        findings.iter().filter(|it| it[1] == "warning").map(|it| it[2].as_str()).collect();
+    let warns = |name: &str, what: &str| warnings.iter().any(|it| it.starts_with(name) && it.contains(what));
+    assert!(warns("t1.csv", "its first line names the columns"), "{warnings:?}");
+    assert!(warns("h1.csv", "zip archive"), "{warnings:?}");
+    assert_eq!(warnings.iter().filter(|it| it.starts_with("h2.csv")).count(), 0, "{warnings:?}");
+}
+
+#[tokio::test]
 async fn a_landing_folder_that_is_missing_is_not_created() {
     let home = company::home().await;
     std::fs::remove_dir(home.path("landing")).unwrap();

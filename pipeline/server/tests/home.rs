@@ -235,9 +235,12 @@ impl Home {
         self.run("sources --format json").await.succeeded().rows()
     }
 
-    /// The dead letters as `tidegate dead-letters list` shows them, a row for each reason.
+    /// The dead letters as `tidegate dead-letters list --all` shows them, a row for each reason, oldest first.
     pub(crate) async fn dead_letters(&self) -> Vec<Value> {
-        self.run("dead-letters list --limit 100000 --format json").await.succeeded().rows()
+        let list = "dead-letters list --all --limit 100000 --format json";
+        let mut rows = self.run(list).await.succeeded().rows();
+        rows.sort_by_key(|row| (row["source"].as_u64(), row["line"].as_u64()));
+        rows
     }
 }
 

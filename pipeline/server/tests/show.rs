@@ -95,21 +95,22 @@ async fn dead_letters_are_listed_with_a_row_for_each_reason() {
         rows.iter().map(text).collect::<Vec<_>>()
     };
     let all = [
-        "1:3 rejected missing_value",
+        "3:6 waiting unknown_reference",
         "3:5 rejected missing_value",
         "3:5 rejected invalid_integer",
-        "3:6 waiting unknown_reference",
+        "1:3 rejected missing_value",
     ];
     assert_eq!(list("").await, all);
-    assert_eq!(list("--dataset departments").await, all[..1]);
-    assert_eq!(list("--source 3").await, all[1..]);
-    assert_eq!(list("--status waiting").await, all[3..]);
+    assert_eq!(list("--dataset departments").await, all[3..]);
+    assert_eq!(list("--source 3").await, all[..3]);
+    assert_eq!(list("--status waiting").await, all[..1]);
     assert_eq!(list("--code missing_value --source 3").await, all[1..2]);
     assert_eq!(list("--limit 1").await, all[..1]);
+    assert_eq!(list("--after 3:6").await, all[1..]);
     let bare = home.run("dead-letters --format csv").await.succeeded().stdout;
     assert_eq!(bare, home.run("dead-letters list --format csv").await.succeeded().stdout);
     assert!(
-        bare.starts_with("source,line,dataset,status,code,column,message,text\n1,3,departments,"),
+        bare.starts_with("source,line,dataset,status,code,column,message,text\n3,6,hired_employees,"),
         "{bare}"
     );
 }

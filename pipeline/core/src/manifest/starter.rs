@@ -1,130 +1,133 @@
 //! A first manifest, inferred from samples of files.
 //!
 //! Feed the rows of a file to an [`Inference`], and give the [`Sample`]s of all files to [`write()`]. What
-//! comes out is a guess for a person to check, and [`Manifest::parse`](super::Manifest::parse) accepts it.
+//! comes out is a guess for a person to check: [`Manifest::parse`](super::Manifest::parse) accepts it, unless no key was
+//! found for a dataset, which a comment says.
+//!
+//! # Layout
+//!
+//! * `inference`: rows to tallies, these to columns. `header` tells whether the first row names them, by their types and
+//!   by what texts have in common: `shapes`.
+//! * `column`: the type of a column. `numbers`, `dates` and `markers` know how people and programs write values.
+//! * `key`, `references`: what identifies a row, and what leads to other datasets.
+//! * `text`: the manifest. `remarks`: what a person should know about it.
 
-mod column;
 mod inference;
-mod names;
+mod header;
+mod shapes;
+mod column;
+mod numbers;
+mod dates;
+mod markers;
+mod key;
 mod references;
+mod names;
+mod remarks;
+mod text;
 
-use std::fmt::Write as _;
+pub use column::{ColumnSample, Meant};
+pub use inference::{Inference, Oddities};
+pub use remarks::Remarks;
+pub use text::{Starter, write};
 
-pub use column::ColumnSample;
-pub use inference::Inference;
+use key::KeyGuess;
+use markers::MARKERS;
 
-use names::{Files, key_text, value_text};
+/// How a file is written, and how much of it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What stands between its fields.
+    pub delimiter: u8,
+    /// How many fields most of its lines have.
+    pub width: usize,
+    /// How many bytes of the file were looked at.
+    pub bytes: u64,
+    /// Whether these are all.
+    pub whole: bool,
+    /// What keeps the pipeline from reading the file as it is, each with what to do.
+    pub obstacles: Vec<String>,
+    /// What may be otherwise.
+    pub doubts: Vec<String>,
+}
+
+impl Layout {
+    /// Of a file of plain UTF-8 with lines of so many fields, of which all was looked at.
+    pub fn plain(delimiter: u8, width: usize) -> Self {
+        Self { delimiter, width, bytes: 0, whole: true, obstacles: Vec::new(), doubts: Vec::new() }
+    }
+}
 
 /// What the rows of one file look like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The file's name, without its folder.
     pub file_name: String,
+    /// How it is written.
+    pub layout: Layout,
     /// The names in its first record, where that seems to be a header.
     pub header: Option<Vec<String>>,
+    /// Whether nothing speaks against that.
+    pub sure_of_header: bool,
+    /// What is odd about the first row.
+    pub odd: Oddities,
     /// Its columns, in order.
     pub columns: Vec<ColumnSample>,
-    /// What stands between its fields.
-    pub delimiter: u8,
+    /// How many rows were looked at, without the header.
+    pub rows: u64,
+    /// How many besides have another number of fields than most.
+    pub ragged: u64,
+}
+
+impl Sample {
+    /// The text that means a missing value most often, if one does.
+    pub fn null(&self) -> Option<&'static str> {
+        self.null_marker().map(|marker| MARKERS[marker])
+    }
+
+    /// Its number among the markers.
+    fn null_marker(&self) -> Option<usize> {
+        let mut counts = [0; MARKERS.len()];
+        for column in &self.columns {
+            for (marker, count) in column.markers.iter().enumerate() {
+                if !column.is_text() || markers::is_no_word(marker) {
+                    counts[marker] += count;
+                }
+            }
+        }
+        // Of equal ones the first, as `max_by_key` gives the last.
+        let most = counts.into_iter().enumerate().rev().max_by_key(|(_, count)| *count);
+        most.filter(|(_, count)| *count > 0).map(|(marker, _)| marker)
+    }
 }
 
 /// A dataset as it will be written.
 struct Guess<'a> {
     name: String,
     files: String,
-    header: bool,
-    delimiter: u8,
-    key: usize,
+    sample: &'a Sample,
+    layout: &'a Layout,
+    key: KeyGuess,
+    null: Option<usize>,
     columns: &'a [ColumnSample],
 }
 
-/// Writes a manifest for the samples, with comments on what to check. Samples without a column, and a
-/// second one of the same file name, are left out. `pipeline` is made a valid name.
-pub fn write(samples: &[Sample], pipeline: &str) -> String {
-    let pipeline = names::pipeline(pipeline);
-    let mut files = Files::new(&pipeline);
-    let guesses: Vec<Guess<'_>> = samples.iter().filter_map(|sample| guess(sample, &mut files)).collect();
-    let mut text = format!(
-        "# Inferred from samples: check keys, types and references before the first run.\n\
-         pipeline: {pipeline}\n\
-         landing: landing # files dropped here are read, and moved to landing/done when all is accounted for\n\
-         views: sql/views # one metric query a file\n\n\
-         datasets:\n"
-    );
-    if guesses.is_empty() {
-        text.push_str(EXAMPLE);
+impl Guess<'_> {
+    /// How often the chosen text for a missing value stands in a column.
+    fn nulls(&self, column: &ColumnSample) -> u64 {
+        self.null.map_or(0, |null| column.markers[null])
     }
-    let references = references::guess(&guesses);
-    for (index, guess) in guesses.iter().enumerate() {
-        write_dataset(&mut text, guess, &guesses, &references[index]);
-    }
-    text
-}
 
-/// What stands in a manifest for which there were no samples.
-const EXAMPLE: &str = "  example: # no sample to infer from; replace this\n    key: id\n    columns:\n      \
-                       id: integer\n      name: text\n";
+    /// Whether a column may lack values.
+    fn is_optional(&self, index: usize) -> bool {
+        let column = &self.columns[index];
+        let nulls = self.nulls(column);
+        let is_meant = nulls > 0 && (!column.is_text() || self.means_missing(column));
+        self.key.column() != Some(index) && (column.optional() || is_meant)
+    }
 
-fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Option<Guess<'a>> {
-    if sample.columns.is_empty() {
-        return None;
+    /// Whether the text for a missing value means that in a column of text too. Not among codes, where `NA` is Namibia.
+    fn means_missing(&self, column: &ColumnSample) -> bool {
+        let is_code = column.length <= 3;
+        self.null.is_some_and(markers::is_no_word) || !is_code
     }
-    let (name, files) = files.take(&sample.file_name)?;
-    let key = key_of(&sample.columns);
-    Some(Guess {
-        name,
-        files,
-        header: sample.header.is_some(),
-        delimiter: sample.delimiter,
-        key,
-        columns: &sample.columns,
-    })
-}
-
-/// The column named `id`, else the first that could be a key, else the first.
-fn key_of(columns: &[ColumnSample]) -> usize {
-    let named = columns.iter().position(|column| column.name.eq_ignore_ascii_case("id"));
-    named.or_else(|| columns.iter().position(ColumnSample::identifies)).unwrap_or(0)
-}
-
-fn write_dataset(text: &mut String, guess: &Guess<'_>, all: &[Guess<'_>], references: &[Option<usize>]) {
-    let key = &guess.columns[guess.key];
-    let unsure = if key.identifies() { "" } else { " # check: in the sample its values are not distinct" };
-    let mut lines = format!("  {}:\n    files: {}\n", guess.name, value_text(&guess.files));
-    let delimiter =
-        (guess.delimiter != b',').then(|| format!("delimiter: {:?}", char::from(guess.delimiter)));
-    let header = guess.header.then(|| "header: true".to_owned());
-    let dialect: Vec<String> = delimiter.into_iter().chain(header).collect();
-    if !dialect.is_empty() {
-        let _ = writeln!(lines, "    csv: {{{}}}", dialect.join(", "));
-    }
-    // Writing to a text cannot fail.
-    let _ = writeln!(lines, "    key: {}{unsure}\n    columns:", value_text(&key.name));
-    for (index, column) in guess.columns.iter().enumerate() {
-        let optional = column.optional() && index != guess.key;
-        let target = references[index].map(|target| all[target].name.as_str());
-        let _ = writeln!(lines, "      {}", column_line(column, optional, target));
-    }
-    text.push_str(&lines);
-}
-
-fn column_line(column: &ColumnSample, optional: bool, references: Option<&str>) -> String {
-    let (name, kind) = (key_text(&column.name), column.kind);
-    let mut value = match (optional, references) {
-        (false, None) => kind.to_string(),
-        (true, None) => format!("{{type: {kind}, optional: true}}"),
-        (false, Some(target)) => format!("{{type: {kind}, references: {target}}}"),
-        (true, Some(target)) => format!("{{type: {kind}, optional: true, references: {target}}}"),
-    };
-    let mut doubts = Vec::new();
-    if column.empty > 0 && !optional {
-        doubts.push(format!("{} empty", column.empty));
-    }
-    if column.misfits > 0 {
-        doubts.push(format!("{} no {kind}", column.misfits));
-    }
-    if !doubts.is_empty() {
-        let _ = write!(value, " # of {} sampled: {}; these are rejected", column.rows(), doubts.join(", "));
-    }
-    format!("{name}: {value}")
 }

@@ -18,6 +18,7 @@ pub struct QuoteError {
 impl QuoteError {
     const UNCLOSED: &'static str = "never closes";
     const ASTRAY: &'static str = "closes before the field ends";
+    const PADDED: &'static str = "stands behind a blank, which makes it a part of the value";
 }
 
 /// The fields of one record; a buffer to use again for the next.
@@ -101,6 +102,10 @@ impl Fields {
                 }
             }
             let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
+            // Whoever writes `1, "Ann, Jr"` means neither the blank nor the quotes, nor two fields.
+            if !is_quoted && is_padded(&text[at..end], quote) {
+                return Err(QuoteError { field: self.ranges.len() + 1, fault: QuoteError::PADDED });
+            }
             self.unquoted.extend_from_slice(&text[at..end]);
             self.ranges.push((start as u32, self.unquoted.len() as u32));
             self.quoted.push(is_quoted);
@@ -171,4 +176,10 @@ pub fn write_field(field: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(part);
     }
     out.push(b'"');
+}
+
+/// Whether blanks and then a quote begin a field.
+fn is_padded(field: &[u8], quote: u8) -> bool {
+    let blanks = field.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    blanks > 0 && field.get(blanks) == Some(&quote)
 }

@@ -7,6 +7,9 @@ mod generated;
 mod schema;
 mod service;
 mod starter;
+mod starter_columns;
+mod starter_headers;
+mod starter_keys;
 mod topics;
 
 use std::time::Duration;

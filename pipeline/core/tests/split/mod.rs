@@ -245,3 +245,20 @@ fn fields_are_divided_at_delimiters_outside_quotes() {
     let astray = fields.split(b"\"a\",\"b\"x", Dialect::STANDARD).unwrap_err();
     assert!(astray.to_string().starts_with("the quote that opens field 2 closes before the field ends"));
 }
+
+#[test]
+fn a_quote_behind_a_blank_begins_no_value() {
+    let mut fields = Fields::default();
+    for text in ["1, \"Ann\"", "1,\t\"Ann\",2", "1,  \"Ann"] {
+        let padded = fields.split(text.as_bytes(), Dialect::STANDARD).unwrap_err();
+        assert_eq!(padded.field, 2, "{text}");
+        assert!(
+            padded.to_string().starts_with("the quote that opens field 2 stands behind a blank"),
+            "{padded}"
+        );
+    }
+    for text in ["1, a \"b\"", "1,\" \"\"a\"\"\"", "1,5\" pipe"] {
+        fields.split(text.as_bytes(), Dialect::STANDARD).unwrap();
+    }
+    fields.split(b"1, \"a\"", Dialect { delimiter: b',', quote: b'\'' }).unwrap();
+}

@@ -85,6 +85,7 @@ impl Wellformed {
         let Dialect { delimiter, quote } = self.dialect;
         let must = value.iter().any(|byte| [delimiter, b'\r', b'\n'].contains(byte))
             || value.first() == Some(&quote)
+            || value.trim_ascii_start().first() == Some(&quote) // behind a blank it is refused
             || value.starts_with(b"\xef") // of a byte order mark
             || (alone && value.is_empty());
         if !must && !quoted {

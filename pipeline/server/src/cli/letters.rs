@@ -45,12 +45,15 @@ pub enum LettersFormat {
 /// What to do with the dead letters.
 #[derive(Debug, Subcommand)]
 pub enum LettersCommand {
-    /// One row for each reason of each dead letter, oldest position first
+    /// One row for each reason of each dead letter that is open, newest first: rejected, waiting or claimed
     List {
         /// Which
         #[command(flatten)]
         which: Which,
-        /// Only lines behind this one: the last of the page before
+        /// Those too that are healed, replayed or discarded
+        #[arg(long, conflicts_with = "status")]
+        all: bool,
+        /// Only lines older than this one: the last of the page before
         #[arg(long, value_name = "SOURCE:LINE")]
         after: Option<Position>,
         /// At most so many lines

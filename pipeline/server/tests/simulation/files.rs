@@ -140,7 +140,7 @@ impl Writer {
     /// Writes a line that is no row, and tells why.
     fn wrong(&mut self, rng: &mut Rng, values: Vec<String>, out: &mut Vec<u8>) -> Vec<Code> {
         let mut fields: Vec<Vec<u8>> = values.into_iter().map(String::into_bytes).collect();
-        let codes = match rng.u8(0..9) {
+        let codes = match rng.u8(0..10) {
             0 => {
                 fields[0].clear();
                 vec![Code::MissingValue]
@@ -169,6 +169,10 @@ impl Writer {
             6 if self.dataset != JOBS => {
                 self.may_quote = false;
                 fields[1] = b"\"open".to_vec();
+                vec![Code::InvalidCharacter]
+            }
+            8 if self.may_quote => {
+                fields[1] = b" \"padded\"".to_vec();
                 vec![Code::InvalidCharacter]
             }
             7 => {

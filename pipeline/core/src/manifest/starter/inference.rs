@@ -1,90 +1,129 @@
 //! The rows of one file to its columns.
 
-use std::collections::{BTreeMap, HashSet};
-
-use super::column::{Tally, fits};
-use super::{Sample, names};
-use crate::manifest::Kind;
+use super::column::{ColumnSample, Tally};
+use super::header::{self, Verdict};
+use super::{Layout, Sample, names};
 use crate::manifest::limits::COLUMNS_MAX;
 
 /// Looks at the rows of one file, one by one, and says what its columns seem to be.
 #[derive(Debug)]
 pub struct Inference {
     file_name: String,
+    layout: Layout,
+    width: usize,
     first: Option<Vec<String>>,
     columns: Vec<Tally>,
-    /// How many rows had how many fields; the most frequent number is that of the columns.
-    widths: BTreeMap<usize, u64>,
+    rows: u64,
+    ragged: u64,
+}
+
+/// What is odd about the first row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Lines end in a delimiter, so that the last column has neither name nor values.
+    pub trailing_delimiter: bool,
+    /// The header has one name less than lines have fields: R writes row names so.
+    pub short_header: bool,
 }
 
 impl Inference {
-    /// An inference for the file of that name, without its folder.
-    pub fn new(file_name: &str) -> Self {
-        Self { file_name: file_name.to_owned(), first: None, columns: Vec::new(), widths: BTreeMap::new() }
+    /// An inference for the file of that name, without its folder, of rows as `layout` says.
+    pub fn new(file_name: &str, layout: Layout) -> Self {
+        let (columns, width) = (Vec::new(), layout.width.min(COLUMNS_MAX));
+        Self { file_name: file_name.to_owned(), layout, width, first: None, columns, rows: 0, ragged: 0 }
     }
 
-    /// Takes the next row, from the first on, which may be a header.
-    pub fn observe(&mut self, fields: &[&str]) {
+    /// Takes the next row, from the first on, which may be a header. `quoted` tells which fields stood in quotes; behind
+    /// its end none did.
+    pub fn observe(&mut self, fields: &[&str], quoted: &[bool]) {
         if self.first.is_none() {
+            let text = |index: usize| fields.get(index).copied().unwrap_or_default();
+            let tally = |index| Tally::below(text(index));
+            self.columns = (0..self.width).map(tally).collect();
             self.first = Some(fields.iter().map(|field| (*field).to_owned()).collect());
             return;
         }
-        self.tally(fields);
+        self.tally(fields, quoted);
     }
 
     /// What the columns seem to be.
     pub fn finish(mut self) -> Sample {
-        let first = self.first.take().unwrap_or_default();
-        let header = self.is_header(&first);
-        if !header {
-            let fields: Vec<&str> = first.iter().map(String::as_str).collect();
-            self.tally(&fields);
+        let mut first = self.first.take().unwrap_or_default();
+        let mut odd = self.put_right(&mut first);
+        let verdict = match first.len() == self.width && self.width > 0 {
+            true => header::judge(&first, &self.columns, self.layout.delimiter),
+            false => Verdict { is_header: false, is_sure: self.ragged + self.rows == 0 },
+        };
+        if !verdict.is_header && !first.is_empty() {
+            let skipped = usize::from(std::mem::take(&mut odd.short_header));
+            let fields: Vec<&str> = first[skipped..].iter().map(String::as_str).collect();
+            self.tally(&fields, &[]);
         }
-        let width = self.width();
-        let mut columns = Vec::with_capacity(width);
-        for (index, tally) in self.columns.into_iter().take(width).enumerate() {
-            let name = match first.get(index) {
-                Some(name) if header => names::column(name),
-                _ => format!("column_{}", index + 1),
+        let delimiter = self.layout.delimiter;
+        let names = verdict.is_header.then(|| names::columns(&first));
+        let mut columns: Vec<ColumnSample> = Vec::with_capacity(self.columns.len());
+        for (index, tally) in self.columns.into_iter().enumerate() {
+            let (name, renamed) = match &names {
+                Some(names) => names[index].clone(),
+                None => (format!("column_{}", index + 1), None),
             };
-            columns.push(tally.finish(name));
+            columns.push(tally.finish(name, renamed, delimiter));
         }
         if let Some(column) = columns.first_mut()
-            && !header
-            && matches!(column.kind, Kind::Integer | Kind::BigInt)
+            && !verdict.is_header
+            && column.is_whole()
             && column.identifies()
         {
             column.name = "id".into();
         }
-        Sample { file_name: self.file_name, header: header.then_some(first), columns, delimiter: b',' }
-    }
-
-    fn tally(&mut self, fields: &[&str]) {
-        let fields = &fields[..fields.len().min(COLUMNS_MAX)];
-        if self.columns.len() < fields.len() {
-            self.columns.resize_with(fields.len(), Tally::default);
+        Sample {
+            file_name: self.file_name,
+            layout: self.layout,
+            header: verdict.is_header.then_some(first),
+            sure_of_header: verdict.is_sure,
+            odd,
+            columns,
+            rows: self.rows,
+            ragged: self.ragged,
         }
-        for (column, field) in self.columns.iter_mut().zip(fields) {
-            column.observe(field);
+    }
+
+    /// Makes a header fit that has a field more or less than the lines, and notes why it has.
+    fn put_right(&mut self, first: &mut Vec<String>) -> Oddities {
+        let mut odd = Oddities::default();
+        let last_is_empty = self.rows > 0 && self.columns.last().is_some_and(|column| column.is_blank());
+        let ends_empty = first.last().is_some_and(String::is_empty);
+        if first.len() == self.width + 1 && ends_empty {
+            first.pop();
+            odd.trailing_delimiter = true;
+        } else if self.width > 1
+            && last_is_empty
+            && (first.len() + 1 == self.width || (first.len() == self.width && ends_empty))
+        {
+            // Without names above them, such lines have one column more, and no value in it.
+            let names = &first[..self.width - 1];
+            let verdict = header::judge(names, &self.columns[..self.width - 1], self.layout.delimiter);
+            if verdict.is_header {
+                first.truncate(self.width - 1);
+                self.columns.pop();
+                self.width -= 1;
+                odd.trailing_delimiter = true;
+            }
+        } else if first.len() + 1 == self.width && self.rows > 0 {
+            first.insert(0, String::new());
+            odd.short_header = true;
         }
-        *self.widths.entry(fields.len()).or_default() += 1;
+        odd
     }
 
-    /// A first row is a header when it has a distinct name for each column, and stands above a column
-    /// of a type that its name does not fit.
-    fn is_header(&self, first: &[String]) -> bool {
-        let distinct: HashSet<&String> = first.iter().collect();
-        let named = first.iter().all(|name| names::is_like_a_column(name)) && distinct.len() == first.len();
-        let typed = first.iter().zip(&self.columns).any(|(name, column)| {
-            let kind = column.kind();
-            kind != Kind::Text && !fits(kind, name)
-        });
-        named && typed && first.len() == self.width()
-    }
-
-    /// The most frequent number of fields; of equally frequent ones the largest.
-    fn width(&self) -> usize {
-        let most = self.widths.iter().max_by_key(|(_, rows)| **rows);
-        most.map_or(0, |(width, _)| *width)
+    fn tally(&mut self, fields: &[&str], quoted: &[bool]) {
+        if fields.len() != self.layout.width && fields.len() != self.width {
+            self.ragged += 1;
+            return;
+        }
+        self.rows += 1;
+        for (index, (column, field)) in self.columns.iter_mut().zip(fields).enumerate() {
+            column.observe(field, quoted.get(index).copied().unwrap_or_default());
+        }
     }
 }

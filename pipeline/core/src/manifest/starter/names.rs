@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::printable::is_harmful;
+
 use super::super::limits::{
     DATASET_CHARS_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX, TAKEN_COLUMNS, TOPIC_BYTES_MAX,
 };
@@ -15,16 +17,31 @@ pub(super) fn pipeline(name: &str) -> String {
     if name.is_empty() { "pipeline".into() } else { name.into() }
 }
 
-/// A column's name for a name in a header: the same, but for what no table could have.
-pub(super) fn column(name: &str) -> String {
-    if TAKEN_COLUMNS.contains(&name) { format!("{name}_") } else { name.into() }
+/// Names of columns for those in a header: the same, and which of them a table could not have.
+pub(super) fn columns(header: &[String]) -> Vec<(String, Option<String>)> {
+    let mut taken = HashSet::new();
+    let names = header.iter().enumerate().map(|(index, name)| {
+        let wanted = match name.replace('\0', "") {
+            blank if blank.trim().is_empty() && index == 0 => "row".to_owned(),
+            blank if blank.trim().is_empty() => format!("column_{}", index + 1),
+            ours if TAKEN_COLUMNS.contains(&ours.as_str()) => format!("{ours}_"),
+            other => shortened(&other, IDENTIFIER_BYTES_MAX).to_owned(),
+        };
+        let numbered = |number: usize| match number {
+            1 => wanted.clone(),
+            _ => format!("{}_{number}", shortened(&wanted, IDENTIFIER_BYTES_MAX - 8)),
+        };
+        let ours = (1..).map(numbered).find(|ours| !taken.contains(ours)).unwrap_or_default();
+        taken.insert(ours.clone());
+        let renamed = (ours != *name).then(|| name.clone());
+        (ours, renamed)
+    });
+    names.collect()
 }
 
-/// Whether a field reads like the name of a column.
-pub(super) fn is_like_a_column(field: &str) -> bool {
-    let begins = field.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    let goes_on = field.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '.'));
-    begins && goes_on && field.len() <= IDENTIFIER_BYTES_MAX
+/// The beginning of a text, of at most so many bytes.
+fn shortened(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// A key as YAML, quoted where it must be.
@@ -52,11 +69,8 @@ impl Files {
 
     /// The name and the glob for a file; `None` where a file of the same name was there, or it is none.
     pub(super) fn take(&mut self, file_name: &str) -> Option<(String, String)> {
-        let (stem, extension) = match file_name.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
-            _ => (file_name, String::new()),
-        };
-        let glob = format!("{}*{}", escaped(stem), escaped(&extension));
+        let (stem, extension) = parted(file_name);
+        let glob = format!("{}*{}", escaped(stem), escaped(extension));
         if file_name.contains('/') || file_name.is_empty() || !self.globs.insert(glob.clone()) {
             return None;
         }
@@ -76,6 +90,15 @@ impl Files {
         };
         (1..).map(numbered).find(|name| !self.names.contains(name)).unwrap_or_default()
     }
+}
+
+/// A file's name without its extension, and that: `.csv`, `.csv.gz`.
+fn parted(file_name: &str) -> (&str, &str) {
+    let part = |end: usize| file_name[..end].rfind('.').filter(|at| *at > 0);
+    let Some(at) = part(file_name.len()) else { return (file_name, "") };
+    let is_packed = matches!(&file_name[at..], ".gz" | ".bz2" | ".xz" | ".zst");
+    let at = if is_packed { part(at).unwrap_or(at) } else { at };
+    file_name.split_at(at)
 }
 
 /// A glob for exactly this text.
@@ -98,12 +121,13 @@ fn is_plain(text: &str) -> bool {
     begins && goes_on && !word.contains(&text.to_ascii_lowercase().as_str())
 }
 
-fn quoted(text: &str) -> String {
+/// A text in quotes, as YAML.
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            _ if character.is_control() => quoted.push_str(&format!("\\U{:08x}", u32::from(character))),
+            _ if is_harmful(character) => quoted.push_str(&format!("\\U{:08x}", u32::from(character))),
             _ => quoted.push(character),
         }
     }

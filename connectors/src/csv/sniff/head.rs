@@ -1,0 +1,43 @@
+//! The beginning of a file, unpacked where it is compressed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::nature::{NATURE_BYTES, Nature};
+
+/// The beginning of a file.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+    /// What it is besides text in UTF-8; what the bytes were unpacked from is no part of it.
+    pub(crate) nature: Option<Nature>,
+    /// Whether it was compressed by gzip.
+    pub(crate) gzip: bool,
+}
+
+impl Head {
+    /// Reads up to so many bytes of what the file holds.
+    pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut file).take(NATURE_BYTES as u64).read_to_end(&mut bytes)?;
+        let gzip = Nature::of(&bytes) == Some(Nature::Gzip);
+        let rest = io::Cursor::new(bytes).chain(file);
+        let mut bytes = Vec::new();
+        // One byte more tells whether there is more.
+        let limit = bytes_max as u64 + 1;
+        match gzip {
+            true => MultiGzDecoder::new(rest).take(limit).read_to_end(&mut bytes)?,
+            false => rest.take(limit).read_to_end(&mut bytes)?,
+        };
+        let whole = bytes.len() <= bytes_max;
+        bytes.truncate(bytes_max);
+        let nature = Nature::of(&bytes[..bytes.len().min(NATURE_BYTES)]);
+        Ok(Self { bytes, whole, nature, gzip })
+    }
+}

@@ -1,0 +1,137 @@
+//! The manifest as text.
+
+use std::fmt::Write as _;
+
+use super::names::{self, Files, key_text, value_text};
+use super::references::{self, Reference};
+use super::remarks::{self, Remarks};
+use super::{ColumnSample, Guess, Sample, key};
+use crate::printable::printable_line;
+
+/// A manifest to start from.
+#[derive(Clone, Debug)]
+pub struct Starter {
+    /// It itself.
+    pub text: String,
+    /// What to know about each dataset.
+    pub remarks: Vec<Remarks>,
+}
+
+/// Writes a manifest for the samples, with comments on what to check. Samples without a column, and a
+/// second one of the same file name, are left out. `pipeline` is made a valid name.
+pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
+    let pipeline = names::pipeline(pipeline);
+    let mut files = Files::new(&pipeline);
+    let guesses: Vec<Guess<'_>> = samples.iter().filter_map(|sample| guess(sample, &mut files)).collect();
+    let mut text = format!(
+        "# Inferred from samples: check keys, types and references before the first run.\n\
+         pipeline: {pipeline}\n\
+         landing: landing # files dropped here are read, and moved to landing/done when all is accounted for\n\
+         views: sql/views # one metric query a file\n\n\
+         datasets:\n"
+    );
+    if guesses.is_empty() {
+        text.push_str(EXAMPLE);
+    }
+    let references = references::guess(&guesses);
+    let mut remarks = Vec::new();
+    for (index, guess) in guesses.iter().enumerate() {
+        let about = remarks::about(guess);
+        write_dataset(&mut text, guess, &about, &guesses, &references[index]);
+        remarks.push(about);
+    }
+    Starter { text, remarks }
+}
+
+/// What stands in a manifest for which there were no samples.
+const EXAMPLE: &str = "  example: # no sample to infer from; replace this\n    key: id\n    columns:\n      \
+                       id: integer\n      name: text\n";
+
+fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Option<Guess<'a>> {
+    if sample.columns.is_empty() {
+        return None;
+    }
+    let (name, files) = files.take(&sample.file_name)?;
+    let (layout, columns) = (&sample.layout, &sample.columns);
+    let key = key::guess(columns, &name);
+    Some(Guess { name, files, sample, layout, key, null: sample.null_marker(), columns })
+}
+
+// Writing to a text cannot fail.
+fn write_dataset(
+    text: &mut String,
+    guess: &Guess<'_>,
+    remarks: &Remarks,
+    all: &[Guess<'_>],
+    references: &[Option<Reference>],
+) {
+    let _ = writeln!(text, "  {}:", guess.name);
+    for obstacle in &remarks.obstacles {
+        let _ = writeln!(text, "    # not read as it is: {}", printable_line(obstacle));
+    }
+    for doubt in &remarks.doubts {
+        let _ = writeln!(text, "    # not sure: {}", printable_line(doubt));
+    }
+    let _ = writeln!(text, "    files: {}", value_text(&guess.files));
+    let layout = guess.layout;
+    let delimiter = (layout.delimiter != b',')
+        .then(|| format!("delimiter: {:?}", char::from(layout.delimiter).to_string()));
+    let header = guess.sample.header.is_some().then(|| "header: true".to_owned());
+    let null = guess.sample.null().map(|null| format!("null: {}", names::quoted(null)));
+    let dialect: Vec<String> = delimiter.into_iter().chain(header).chain(null).collect();
+    if !dialect.is_empty() {
+        let _ = writeln!(text, "    csv: {{{}}}", dialect.join(", "));
+    }
+    let _ = match guess.key.column() {
+        Some(key) => writeln!(text, "    key: {}\n    columns:", value_text(&guess.columns[key].name)),
+        None => writeln!(
+            text,
+            "    # key: which column identifies a row? 'tidegate check' fails until this says it\n    columns:"
+        ),
+    };
+    for (index, column) in guess.columns.iter().enumerate() {
+        let target =
+            references[index].map(|reference| (all[reference.dataset].name.as_str(), reference.lacking));
+        let _ = writeln!(text, "      {}", column_line(guess, column, index, target));
+    }
+}
+
+fn column_line(
+    guess: &Guess<'_>,
+    column: &ColumnSample,
+    index: usize,
+    references: Option<(&str, usize)>,
+) -> String {
+    let (name, kind) = (key_text(&column.name), column.kind);
+    let optional = guess.is_optional(index);
+    let mut value = match (optional, references) {
+        (false, None) => kind.to_string(),
+        (true, None) => format!("{{type: {kind}, optional: true}}"),
+        (false, Some((target, _))) => format!("{{type: {kind}, references: {target}}}"),
+        (true, Some((target, _))) => format!("{{type: {kind}, optional: true, references: {target}}}"),
+    };
+    let (mut rejected, mut doubts) = (Vec::new(), Vec::new());
+    if column.empty > 0 && !optional {
+        rejected.push(format!("{} empty", column.empty));
+    }
+    let nulls = guess.nulls(column);
+    if nulls > 0 && !optional {
+        rejected.push(format!("{nulls} \"{}\"", guess.sample.null().unwrap_or_default()));
+    }
+    if column.misfits > 0 {
+        rejected.push(format!("{} no {kind}", column.misfits));
+    }
+    if !rejected.is_empty() {
+        doubts.push(format!("of {} sampled: {}; these are rejected", column.rows(), rejected.join(", ")));
+    }
+    if column.meant.is_some() {
+        doubts.push(format!("{}: text keeps it", remarks::in_words(column)));
+    }
+    if let Some((target, lacking @ 1..)) = references {
+        doubts.push(format!("{lacking} values are not in the sample of {target}"));
+    }
+    if !doubts.is_empty() {
+        let _ = write!(value, " # {}", printable_line(&doubts.join("; ")));
+    }
+    format!("{name}: {value}")
+}

@@ -1,0 +1,82 @@
+//! A key is written only if nothing speaks against it, and references only where values agree.
+
+use tidegate_core::manifest::Manifest;
+use tidegate_core::manifest::starter::{Sample, Starter, write};
+
+use super::starter::sample_of;
+
+fn table(file_name: &str, rows: &[&str]) -> Sample {
+    sample_of(file_name, rows, ',', b',')
+}
+
+fn key_of(starter: &Starter) -> Option<&str> {
+    starter.text.lines().find_map(|line| line.strip_prefix("    key: "))
+}
+
+fn key(file_name: &str, rows: &[&str]) -> Option<String> {
+    key_of(&write(&[table(file_name, rows)], "p")).map(str::to_owned)
+}
+
+#[test]
+fn a_column_whose_values_come_twice_is_no_key() {
+    assert_eq!(key("a.csv", &["rownames,id,v", "1,a,1", "2,a,2", "3,b,3"]).as_deref(), Some("rownames"));
+    assert_eq!(key("a.csv", &["id,v", "1,5", "1,6"]), None);
+    assert_eq!(key("a.csv", &["id,v", "1,5", ",6"]), None);
+}
+
+#[test]
+fn the_first_column_or_one_called_like_a_key_is_chosen() {
+    assert_eq!(
+        key("airlines.csv", &["carrier,name", "9E,Endeavor", "AA,American"]).as_deref(),
+        Some("carrier")
+    );
+    assert_eq!(key("a.csv", &["order_id,customer,amount", "1,c1,5", "2,c1,7"]).as_deref(), Some("order_id"));
+    assert_eq!(key("a.csv", &["name,ID", "x,1", "y,2"]).as_deref(), Some("ID"));
+    assert_eq!(
+        key("orders.csv", &["at,orderId", "2021-01-01,1", "2021-01-02,2"]).as_deref(),
+        Some("orderId")
+    );
+}
+
+#[test]
+fn what_is_distinct_by_chance_is_no_key() {
+    assert_eq!(key("a.csv", &["price,what", "1.5,a", "2.5,a"]), None);
+    assert_eq!(key("a.csv", &["amount,what", "1,a", "2,a"]), None);
+    assert_eq!(key("a.csv", &["what,amount", "a,1", "a,2"]), None);
+    assert_eq!(key("a.csv", &["day,customer_id", "2021-01-01,1", "2021-01-01,2"]), None);
+}
+
+#[test]
+fn columns_that_are_distinct_together_are_said_and_no_key_is_written() {
+    let starter = write(&[table("a.csv", &["order_id,line_no,sku", "1,1,a", "1,2,b", "2,1,c"])], "p");
+    assert_eq!(key_of(&starter), None);
+    assert!(
+        starter.remarks[0].doubts[0].contains("'order_id' and 'line_no' are distinct together"),
+        "{starter:?}"
+    );
+    let faults = Manifest::parse(&starter.text, &|_| None).unwrap_err();
+    assert!(faults.to_string().contains("\"key\" is missing"), "{faults}");
+}
+
+#[test]
+fn references_are_found_by_names_and_by_values() {
+    let flights = table("flights.csv", &["flight_id,carrier,planeId", "1,AA,7", "2,9E,8", "3,AA,7"]);
+    let airlines = table("airlines.csv", &["carrier,name", "9E,Endeavor", "AA,American"]);
+    let planes = table("planes.csv", &["id,seats", "7,100", "8,200"]);
+    let text = write(&[flights, airlines, planes], "p").text;
+    assert!(text.contains("carrier: {type: text, references: airlines}"), "{text}");
+    assert!(text.contains("planeId: {type: integer, references: planes}"), "{text}");
+    let other = table("other.csv", &["other_id,carrier", "1,ZZ"]);
+    let airlines = table("airlines.csv", &["carrier,name", "9E,Endeavor", "AA,American"]);
+    let text = write(&[other, airlines], "p").text;
+    assert!(!text.contains("references:"), "{text}");
+}
+
+#[test]
+fn a_name_from_a_file_cannot_break_out_of_the_manifest() {
+    let sample = table("a\u{1b}[2J.csv", &["id,\u{1b}[31m\u{202e}x\n# y,${HOME}", "1,2,3", "4,5,6"]);
+    let starter = write(&[sample], "p");
+    assert!(!starter.text.contains(['\u{1b}', '\u{202e}']), "{:?}", starter.text);
+    let manifest = Manifest::parse(&starter.text, &|_| None).unwrap();
+    assert_eq!(manifest.datasets[0].columns[1].name, "\u{1b}[31m\u{202e}x\n# y");
+}
