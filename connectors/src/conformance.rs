@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Offsets, SINK_READER, Sink, Tally};
 use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};
-use tidegate_core::ledger::Fate;
+use tidegate_core::ledger::{Effects, Fate};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
 
@@ -72,6 +72,13 @@ pub trait Bench: Sized {
 
     /// Refuses rows of a dataset that have this name from now on.
     async fn refuse(&self, dataset: &str, name: &str);
+
+    /// Leaves rows of a dataset out that have this name from now on, without an error, whether a row is inserted or
+    /// updated.
+    async fn leave_out(&self, dataset: &str, name: &str);
+
+    /// What the accepted lines of a source did, as it is stored.
+    async fn effects(&self, source: u64) -> Effects;
 }
 
 /// Checks every property.
@@ -89,6 +96,10 @@ pub async fn all<B: Bench>() {
     refusals_do_not_depend_on_which_lines_come_together::<B>().await;
     refusals_and_references_do_not_depend_on_which_lines_come_together::<B>().await;
     a_waiting_line_that_is_refused_when_it_heals_is_rejected::<B>().await;
+    a_line_that_is_left_out_is_a_dead_letter_and_the_rest_is_applied::<B>().await;
+    lines_that_are_left_out_do_not_depend_on_which_come_together::<B>().await;
+    what_accepted_lines_did_is_counted_once::<B>().await;
+    rows_are_inserted_as_often_as_they_are_there_in_any_order_and_grouping::<B>().await;
     dead_letters_are_kept_once::<B>().await;
     a_commit_that_may_heal_says_so::<B>().await;
     a_process_that_was_taken_over_commits_nothing::<B>().await;
@@ -170,6 +181,18 @@ fn letter((dataset, source, line, text): Given<'_>, event: Event, code: Code) ->
     Delivery { dead_letters: vec![batch], ..Delivery::default() }
 }
 
+/// The tally of a dataset without what its accepted lines did, each of them one thing.
+fn fates(applied: &Applied, dataset: usize) -> Tally {
+    let tally = applied.tallies[dataset];
+    assert_eq!(tally.effects.accepted(), tally.accepted, "{tally:?}");
+    Tally { effects: Effects::default(), ..tally }
+}
+
+/// Accepted lines: inserted, updated, superseded.
+fn effects([inserted, updated, superseded]: [u64; 3]) -> Effects {
+    Effects { inserted, updated, superseded, uncounted: 0 }
+}
+
 fn consumed(next: u64) -> Vec<Consumed> {
     vec![Consumed { topic: "conformance-accepted-parents".to_owned(), partition: 0, next }]
 }
@@ -179,11 +202,11 @@ pub async fn lines_are_applied_once<B: Bench>() {
     let stand = Stand::<B>::new().await;
     let lines = [("parents", 1, 1, "1,a"), ("parents", 1, 2, "2,b"), ("parents", 1, 2, "2,b")];
     let applied = stand.apply(&lines).await;
-    assert_eq!(applied.tallies[PARENTS], Tally { accepted: 2, duplicates: 1, ..Tally::default() });
+    assert_eq!(fates(&applied, PARENTS), Tally { accepted: 2, duplicates: 1, ..Tally::default() });
     let again = stand.apply(&lines).await;
-    assert_eq!(again.tallies[PARENTS], Tally { duplicates: 3, ..Tally::default() });
+    assert_eq!(fates(&again, PARENTS), Tally { duplicates: 3, ..Tally::default() });
     let overlapping = stand.apply(&[("parents", 1, 2, "2,b"), ("parents", 1, 3, "3,c")]).await;
-    assert_eq!(overlapping.tallies[PARENTS], Tally { accepted: 1, duplicates: 1, ..Tally::default() });
+    assert_eq!(fates(&overlapping, PARENTS), Tally { accepted: 1, duplicates: 1, ..Tally::default() });
     assert_eq!(stand.bench.rows("parents").await, ["1,a 1:1", "2,b 1:2", "3,c 1:3"]);
 }
 
@@ -241,7 +264,7 @@ pub async fn a_line_waits_for_its_references_and_heals_at_its_own_position<B: Be
     let stand = Stand::<B>::new().await;
     let child = ("children", 9, 1, "7,Ada,1,2");
     let applied = stand.apply(&[child]).await;
-    assert_eq!(applied.tallies[CHILDREN], Tally { waiting: 1, ..Tally::default() });
+    assert_eq!(fates(&applied, CHILDREN), Tally { waiting: 1, ..Tally::default() });
     assert_eq!(stand.bench.letters().await, ["9:1 waiting unknown_reference+unknown_reference"]);
     assert_eq!(stand.heal().await, 0);
     stand.apply(&[("parents", 10, 1, "1,p")]).await;
@@ -255,7 +278,7 @@ pub async fn a_line_waits_for_its_references_and_heals_at_its_own_position<B: Be
     assert_eq!(stand.fate(9, 1).await, Some(Fate::Accepted));
     assert!(stand.bench.letters().await[0].starts_with("9:1 healed"));
     assert_eq!(stand.heal().await, 0, "it heals once");
-    assert_eq!(stand.apply(&[child]).await.tallies[CHILDREN], Tally { duplicates: 1, ..Tally::default() });
+    assert_eq!(fates(&stand.apply(&[child]).await, CHILDREN), Tally { duplicates: 1, ..Tally::default() });
 }
 
 /// Whether it said that the line waits, or that it does not.
@@ -264,9 +287,9 @@ pub async fn the_sink_decides_references_whatever_the_transform_thought<B: Bench
     stand.apply(&[("parents", 1, 1, "1,p"), ("others", 2, 1, "2,o")]).await;
     let waiting = letter(("children", 9, 1, "7,Ada,1,2"), Event::Waiting, Code::UnknownReference);
     let applied = stand.deliver(&waiting).await.expect("a delivery is applied");
-    assert_eq!(applied.tallies[CHILDREN], Tally { accepted: 1, ..Tally::default() });
+    assert_eq!(fates(&applied, CHILDREN), Tally { accepted: 1, ..Tally::default() });
     let applied = stand.apply(&[("children", 9, 2, "8,Bob,1,3")]).await;
-    assert_eq!(applied.tallies[CHILDREN], Tally { waiting: 1, ..Tally::default() });
+    assert_eq!(fates(&applied, CHILDREN), Tally { waiting: 1, ..Tally::default() });
     assert_eq!(stand.bench.rows("children").await, ["7,Ada 9:1"]);
     assert_eq!(stand.bench.letters().await, ["9:2 waiting unknown_reference"]);
 }
@@ -329,7 +352,7 @@ pub async fn a_refused_row_is_a_dead_letter_and_the_rest_is_applied<B: Bench>() 
     let lines: Vec<_> =
         texts.iter().zip(1..).map(|(text, line)| ("parents", 1, line, text.as_str())).collect();
     let applied = stand.apply(&lines).await;
-    assert_eq!(applied.tallies[PARENTS], Tally { accepted: 97, rejected: 3, ..Tally::default() });
+    assert_eq!(fates(&applied, PARENTS), Tally { accepted: 97, rejected: 3, ..Tally::default() });
     let expected = [33, 66, 99].map(|line| format!("1:{line} rejected constraint_violation"));
     assert_eq!(stand.bench.letters().await, expected);
     assert_eq!(stand.bench.rows("parents").await.len(), 97);
@@ -405,19 +428,134 @@ pub async fn a_waiting_line_that_is_refused_when_it_heals_is_rejected<B: Bench>(
     assert_eq!(stand.fate(9, 1).await, Some(Fate::Rejected));
 }
 
+/// An update that is left out, too: the row stays what it was.
+pub async fn a_line_that_is_left_out_is_a_dead_letter_and_the_rest_is_applied<B: Bench>() {
+    let stand = Stand::<B>::new().await;
+    stand.apply(&[("parents", 1, 1, "3,before")]).await;
+    stand.bench.leave_out("parents", "out").await;
+    let texts: Vec<String> =
+        (1..=1500).map(|id| format!("{id},{}", if id % 500 == 3 { "out" } else { "good" })).collect();
+    let lines: Vec<_> =
+        texts.iter().zip(1..).map(|(text, line)| ("parents", 2, line, text.as_str())).collect();
+    let applied = stand.apply(&lines).await;
+    assert_eq!(fates(&applied, PARENTS), Tally { accepted: 1497, rejected: 3, ..Tally::default() });
+    assert_eq!(applied.tallies[PARENTS].effects, effects([1497, 0, 0]));
+    assert_eq!(applied.reasons, [((PARENTS, Code::LeftOut), 3)].into());
+    let expected = [3, 503, 1003].map(|line| format!("2:{line} rejected left_out"));
+    assert_eq!(stand.bench.letters().await, expected);
+    let rows = stand.bench.rows("parents").await;
+    assert_eq!((rows.len(), rows[2].as_str()), (1498, "3,before 1:1"));
+    assert_eq!(stand.fate(2, 503).await, Some(Fate::Rejected));
+    let again = stand.apply(&lines[..600]).await;
+    assert_eq!(fates(&again, PARENTS), Tally { duplicates: 600, ..Tally::default() });
+}
+
+/// Whether what references them comes with them or later: it waits.
+pub async fn lines_that_are_left_out_do_not_depend_on_which_come_together<B: Bench>() {
+    let lines = [
+        ("people", 1, 1, "2,b,1"), // needs one that is left out
+        ("people", 1, 2, "1,out,"),
+        ("people", 1, 3, "3,c,"),
+        ("people", 1, 4, "4,d,3"),
+        ("people", 1, 5, "5,bad,"),
+    ];
+    for (order, size) in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]].iter().flat_map(|o| [5, 1, 2].map(|s| (o, s))) {
+        let stand = Stand::<B>::new().await;
+        stand.bench.leave_out("people", "out").await;
+        stand.bench.refuse("people", "bad").await;
+        for group in order.chunks(size) {
+            let lines: Vec<_> = group.iter().map(|i| lines[*i]).collect();
+            stand.apply(&lines).await;
+        }
+        stand.heal().await;
+        let case = format!("{order:?} in groups of {size}");
+        assert_eq!(stand.bench.rows("people").await, ["3,c 1:3", "4,d 1:4"], "{case}");
+        let letters = stand.bench.letters().await;
+        let dead: Vec<_> = letters.iter().filter(|letter| !letter.contains("healed")).collect();
+        let expected = [
+            "1:1 waiting unknown_reference",
+            "1:2 rejected left_out",
+            "1:5 rejected constraint_violation",
+        ];
+        assert_eq!(dead, expected, "{case}");
+    }
+}
+
+/// In the transaction that accepts them, whatever the way in.
+pub async fn what_accepted_lines_did_is_counted_once<B: Bench>() {
+    let stand = Stand::<B>::new().await;
+    stand.bench.insert("parents", &["9", "theirs"]).await;
+    let first = [("parents", 1, 1, "1,a"), ("parents", 1, 2, "2,b"), ("parents", 1, 3, "2,c")];
+    for expected in [[2, 0, 1], [0; 3]] {
+        let applied = stand.apply(&first).await;
+        assert_eq!(applied.tallies[PARENTS].effects, effects(expected));
+    }
+    let second = [
+        ("parents", 3, 1, "1,d"),
+        ("parents", 3, 2, "9,e"),
+        ("parents", 3, 3, "4,f"),
+        ("parents", 3, 4, "4,g"),
+        ("parents", 3, 5, "4,h"),
+    ];
+    assert_eq!(stand.apply(&second).await.tallies[PARENTS].effects, effects([1, 2, 2]));
+    let older = [("parents", 2, 1, "1,x"), ("parents", 2, 2, "5,y")];
+    assert_eq!(stand.apply(&older).await.tallies[PARENTS].effects, effects([1, 0, 1]));
+    // Lines that heal are counted when they do, at their own source.
+    stand.apply(&[("children", 4, 1, "7,Ada,1,2"), ("children", 4, 2, "7,Bob,1,2")]).await;
+    assert_eq!(stand.bench.effects(4).await, Effects::default());
+    stand.apply(&[("others", 5, 1, "2,o")]).await;
+    assert_eq!(stand.heal().await, 2);
+    let stored = [(1, [2, 0, 1]), (2, [1, 0, 1]), (3, [1, 2, 2]), (4, [1, 0, 1]), (5, [1, 0, 0])];
+    for (source, expected) in stored {
+        assert_eq!(stand.bench.effects(source).await, effects(expected), "source {source}");
+    }
+}
+
+/// How they are updated and superseded is decided by what comes first.
+pub async fn rows_are_inserted_as_often_as_they_are_there_in_any_order_and_grouping<B: Bench>() {
+    let lines = [
+        ("parents", 1, 1, "1,a"),
+        ("parents", 1, 2, "1,b"),
+        ("parents", 2, 1, "1,c"),
+        ("parents", 2, 70_000, "2,d"),
+        ("parents", 1, 3, "2,bad"),
+        ("parents", 2, 70_001, "3,out"),
+        ("parents", 1, 4, "4,theirs"),
+    ];
+    for order in [[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0], [2, 0, 4, 6, 1, 3, 5]] {
+        for size in [1, 2, 7] {
+            let stand = Stand::<B>::new().await;
+            stand.bench.refuse("parents", "bad").await;
+            stand.bench.leave_out("parents", "out").await;
+            stand.bench.insert("parents", &["4", "before"]).await;
+            for group in order.chunks(size) {
+                let lines: Vec<_> = group.iter().map(|i| lines[*i]).collect();
+                stand.apply(&lines).await;
+            }
+            let mut sum = Effects::default();
+            for (source, accepted) in [(1, 3), (2, 2)] {
+                let effects = stand.bench.effects(source).await;
+                assert_eq!(effects.accepted(), accepted, "{order:?} by {size}: {effects:?}");
+                sum += effects;
+            }
+            assert_eq!(sum.inserted, 2, "{order:?} by {size}: {sum:?}");
+        }
+    }
+}
+
 /// A line has one fate, the first that is committed.
 pub async fn dead_letters_are_kept_once<B: Bench>() {
     let stand = Stand::<B>::new().await;
     let rejected = letter(("parents", 1, 1, "x,a"), Event::Rejected, Code::InvalidInteger);
     for expected in [Tally { rejected: 1, ..Tally::default() }, Tally { duplicates: 1, ..Tally::default() }] {
         let applied = stand.deliver(&rejected).await.expect("a delivery is applied");
-        assert_eq!(applied.tallies[PARENTS], expected);
+        assert_eq!(fates(&applied, PARENTS), expected);
     }
     let accepted = stand.apply(&[("parents", 1, 1, "1,a"), ("parents", 1, 2, "2,b")]).await;
-    assert_eq!(accepted.tallies[PARENTS], Tally { accepted: 1, duplicates: 1, ..Tally::default() });
+    assert_eq!(fates(&accepted, PARENTS), Tally { accepted: 1, duplicates: 1, ..Tally::default() });
     let late = letter(("parents", 1, 2, "2,b"), Event::Rejected, Code::NotAllowed);
     let applied = stand.deliver(&late).await.expect("a delivery is applied");
-    assert_eq!(applied.tallies[PARENTS], Tally { duplicates: 1, ..Tally::default() });
+    assert_eq!(fates(&applied, PARENTS), Tally { duplicates: 1, ..Tally::default() });
     assert_eq!(stand.bench.letters().await, ["1:1 rejected invalid_integer"]);
     assert_eq!(stand.bench.rows("parents").await, ["2,b 1:2"]);
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Offsets, SINK_READER, Sink, Tally};
 use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};
-use tidegate_core::ledger::{Chunk, Fate, chunk_of};
+use tidegate_core::ledger::{Chunk, Effects, Fate, chunk_of};
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
@@ -35,15 +35,20 @@ pub struct State {
     pub sources: Vec<Source>,
     /// By source and chunk.
     pub ledger: BTreeMap<(u64, u64), Chunk>,
+    /// What the accepted lines of each source did to their table.
+    pub effects: BTreeMap<u64, Effects>,
     /// Rows by dataset and key, the key in its [`normal_key`] form.
     pub tables: BTreeMap<(usize, Vec<u8>), Row>,
     /// Lines that are, or were, not in their table.
     pub letters: BTreeMap<Position, Letter>,
     /// The view that is kept.
     pub view: View,
+    /// How many rows other applications have made.
+    pub outside: u64,
     offsets: BTreeMap<(String, String, u32), u64>,
     owner: Option<u64>,
     refused: Vec<(usize, usize, String)>,
+    left_out: Vec<(usize, usize, String)>,
 }
 
 /// A registered source.
@@ -149,11 +154,15 @@ pub enum Flaw {
     ContentIsDelivery,
     /// Nobody asks whether a file is being written.
     WritersUnseen,
+    /// A line that a trigger leaves out is taken for accepted.
+    LeftOutAccepted,
+    /// What a line does to its table is counted whether the ledger holds the line or not.
+    CountsDuplicates,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::LedgerForgets,
         Self::LastWriteWins,
         Self::ResumeSkips,
@@ -162,6 +171,8 @@ impl Flaw {
         Self::HealingLost,
         Self::ContentIsDelivery,
         Self::WritersUnseen,
+        Self::LeftOutAccepted,
+        Self::CountsDuplicates,
     ];
 }
 
@@ -209,6 +220,13 @@ struct Candidate {
     text: Arc<str>,
 }
 
+impl Candidate {
+    /// Whether it is of this dataset and has this value in this column.
+    fn has(&self, (dataset, column, value): &(usize, usize, String)) -> bool {
+        *dataset == self.dataset && self.values[*column] == *value
+    }
+}
+
 /// What a line references through a column.
 struct Wanted {
     column: usize,
@@ -246,16 +264,22 @@ impl Database {
         self.locked().refused.push((dataset, column, value.to_owned()));
     }
 
+    /// Leaves rows out that have this value, as a trigger would that returns null.
+    pub fn leave_out(&self, dataset: usize, column: usize, value: &str) {
+        self.locked().left_out.push((dataset, column, value.to_owned()));
+    }
+
     /// Writes a row as another application would, unless the key is there. `definition` is of
     /// the dataset.
     pub fn insert(&self, dataset: usize, definition: &Dataset, values: &[&str]) {
         let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         let mut state = self.locked();
-        let State { tables, view, .. } = &mut *state;
+        let State { tables, view, outside, .. } = &mut *state;
         tables.entry((dataset, key)).or_insert_with(|| {
             let row = Row { position: None, values };
             view.change(view.of, dataset, None, Some(&row));
+            *outside += 1;
             row
         });
     }
@@ -490,13 +514,17 @@ impl<'a> Transaction<'a> {
                 new.push(row);
             } else {
                 self.applied.tallies[dataset].duplicates += 1;
+                if self.process.flaw == Some(Flaw::CountsDuplicates) {
+                    self.count(row, Effects { superseded: 1, ..Effects::default() });
+                }
             }
         }
         let written = self.writable(&new);
         for row in new.iter().filter(|row| written.contains(&row.position)) {
-            self.write(row);
+            let effects = self.write(row);
             self.settle(row, Fate::Accepted, Vec::new());
             self.applied.tallies[dataset].accepted += 1;
+            self.count(row, effects);
         }
         for row in new.iter().filter(|row| !written.contains(&row.position)) {
             let lacks: Vec<&Wanted> =
@@ -521,7 +549,11 @@ impl<'a> Transaction<'a> {
     /// The lines that can be written together: none is refused, and each finds its references in the tables or
     /// among the others.
     fn writable(&self, new: &[&Candidate]) -> BTreeSet<Position> {
-        let mut left: Vec<_> = new.iter().filter(|row| !self.is_refused(row)).collect();
+        let left_out = |row: &&&Candidate| {
+            self.is_left_out(row) && self.process.flaw != Some(Flaw::LeftOutAccepted)
+        };
+        let mut left: Vec<_> =
+            new.iter().filter(|row| !self.is_refused(row) && !left_out(row)).collect();
         loop {
             let own: BTreeSet<_> = left.iter().map(|row| (row.dataset, row.key.as_slice())).collect();
             let before = left.len();
@@ -537,22 +569,35 @@ impl<'a> Transaction<'a> {
     }
 
     fn is_refused(&self, row: &Candidate) -> bool {
-        let refuses = |(dataset, column, value): &(usize, usize, String)| {
-            *dataset == row.dataset && row.values[*column] == *value
-        };
-        self.next.refused.iter().any(refuses)
+        self.next.refused.iter().any(|value| row.has(value))
     }
 
-    /// The newest position wins.
-    fn write(&mut self, row: &Candidate) {
+    fn is_left_out(&self, row: &Candidate) -> bool {
+        self.next.left_out.iter().any(|value| row.has(value))
+    }
+
+    /// The newest position wins. Tells what the line did.
+    fn write(&mut self, row: &Candidate) -> Effects {
         let key = (row.dataset, row.key.clone());
         let held = self.next.tables.get(&key);
         let is_newer = held.is_none_or(|held| held.position < Some(row.position));
-        if is_newer || self.process.flaw == Some(Flaw::LastWriteWins) {
-            let new = Row { position: Some(row.position), values: row.values.clone() };
-            self.next.view.change(self.process.view, row.dataset, held, Some(&new));
-            self.next.tables.insert(key, new);
+        if self.is_left_out(row) || !(is_newer || self.process.flaw == Some(Flaw::LastWriteWins)) {
+            return Effects { superseded: 1, ..Effects::default() };
         }
+        let effects = match held {
+            None => Effects { inserted: 1, ..Effects::default() },
+            Some(_) => Effects { updated: 1, ..Effects::default() },
+        };
+        let new = Row { position: Some(row.position), values: row.values.clone() };
+        self.next.view.change(self.process.view, row.dataset, held, Some(&new));
+        self.next.tables.insert(key, new);
+        effects
+    }
+
+    /// Counts what an accepted line did.
+    fn count(&mut self, row: &Candidate, effects: Effects) {
+        *self.next.effects.entry(row.position.source).or_default() += effects;
+        self.applied.tallies[row.dataset].effects += effects;
     }
 
     /// Notes what became of a line, in the ledger and among the dead letters.
@@ -571,7 +616,10 @@ impl<'a> Transaction<'a> {
             unknown_reference(column, parent, row.values[wanted.column].as_bytes())
         };
         let reasons: Arc<[Reason]> = match fate {
-            Fate::Rejected => [Reason::new(Code::ConstraintViolation, None, "refused", b"")].into(),
+            Fate::Rejected if self.is_refused(row) => {
+                [Reason::new(Code::ConstraintViolation, None, "refused", b"")].into()
+            }
+            Fate::Rejected => [Reason::new(Code::LeftOut, None, "left out", b"")].into(),
             _ => lacks.iter().map(unknown).collect(),
         };
         let awaits = lacks.iter().map(|wanted| wanted.key.clone()).collect();

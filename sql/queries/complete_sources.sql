@@ -1,5 +1,6 @@
 -- Marks the sources of $1 whose every line has a place in the ledger, and gives the numbers of all that are marked,
--- by now or before: the answer to an earlier call may have been lost.
+-- by now or before: the answer to an earlier call may have been lost. Of those that are marked by now it tells how many
+-- lines are accepted, and how many of these repeat a key of the source.
 with marked as (
     update tidegate.sources as s
     set completed_at = clock_timestamp()
@@ -11,7 +12,7 @@ with marked as (
             from tidegate.ledger
             where ledger.source = s.source
         )
-    returning s.source
+    returning s.source, s.dataset, s.kind, s.name
 ),
 
 -- Nobody reads them any more.
@@ -20,8 +21,29 @@ forgotten as (
     where source in (select source from marked)
 )
 
-select source from marked
+select
+    m.source,
+    m.dataset,
+    m.kind,
+    m.name,
+    l.accepted,
+    l.repeated
+from marked as m
+cross join lateral (
+    select
+        sum(accepted_count) as accepted,
+        sum(repeated_count) as repeated
+    from tidegate.ledger
+    where ledger.source = m.source
+) as l
 union all
-select source from tidegate.sources
+select
+    source,
+    null as dataset,
+    null as kind,
+    null as name,
+    null as accepted,
+    null as repeated
+from tidegate.sources
 where source = any($1) and completed_at is not null
 order by source

@@ -1,11 +1,15 @@
--- All that ever entered, by dataset, kind and state: how many sources, what became of their lines, and how many the
--- ledger lacks of sources that were read to their end.
+-- All that ever entered, by dataset, kind and state: how many sources, what became of their lines, what the accepted ones
+-- did, and how many the ledger lacks of sources that were read to their end.
 select
     dataset,
     kind,
     completed_at is not null as complete,
     count(*) as sources,
     coalesce(sum(accepted), 0)::bigint as accepted,
+    coalesce(sum(inserted), 0)::bigint as inserted,
+    coalesce(sum(updated), 0)::bigint as updated,
+    coalesce(sum(superseded), 0)::bigint as superseded,
+    coalesce(sum(uncounted), 0)::bigint as uncounted,
     coalesce(sum(rejected), 0)::bigint as rejected,
     coalesce(sum(waiting), 0)::bigint as waiting,
     coalesce(sum(discarded), 0)::bigint as discarded,
@@ -15,6 +19,10 @@ left join (
     select
         source,
         sum(accepted_count) as accepted,
+        sum(inserted_count) as inserted,
+        sum(updated_count) as updated,
+        sum(superseded_count) as superseded,
+        sum(uncounted_count) as uncounted,
         sum(rejected_count) as rejected,
         sum(waiting_count) as waiting,
         sum(discarded_count) as discarded,

@@ -11,14 +11,24 @@ select
     coalesce(l.waiting, 0)::bigint as waiting,
     coalesce(l.discarded, 0)::bigint as discarded,
     s.registered_at,
-    s.completed_at
+    s.completed_at,
+    coalesce(l.inserted, 0)::bigint as inserted,
+    coalesce(l.updated, 0)::bigint as updated,
+    coalesce(l.superseded, 0)::bigint as superseded,
+    coalesce(l.uncounted, 0)::bigint as uncounted,
+    coalesce(l.repeated, 0)::bigint as repeated
 from tidegate.sources as s
 left join lateral (
     select
         sum(accepted_count) as accepted,
         sum(rejected_count) as rejected,
         sum(waiting_count) as waiting,
-        sum(discarded_count) as discarded
+        sum(discarded_count) as discarded,
+        sum(inserted_count) as inserted,
+        sum(updated_count) as updated,
+        sum(superseded_count) as superseded,
+        sum(uncounted_count) as uncounted,
+        sum(repeated_count) as repeated
     from tidegate.ledger
     where ledger.source = s.source
 ) as l on true

@@ -1,4 +1,4 @@
--- Writes one locked chunk of the ledger.
+-- Writes one locked chunk of the ledger. Lines stay accepted once they are, so what they did is added up.
 update tidegate.ledger
 set
     accepted = $3,
@@ -8,5 +8,9 @@ set
     accepted_count = $7,
     rejected_count = $8,
     waiting_count = $9,
-    discarded_count = $10
+    discarded_count = $10,
+    inserted_count = inserted_count + $11,
+    updated_count = updated_count + $12,
+    superseded_count = superseded_count + $13,
+    repeated_count = repeated_count + $14
 where source = $1 and chunk = $2

@@ -1,6 +1,6 @@
 //! What entered over HTTP or from a backup: registered already, and waiting for its lines to be given out.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -133,9 +133,17 @@ impl Inbox {
         self.queue().is_empty() && self.reloads().queue.is_empty()
     }
 
-    /// The next source whose lines are here.
-    pub(super) fn next_lines(&self) -> Option<Entered> {
+    /// The next source whose lines are here. Those of datasets that have stopped are forgotten: they are kept where
+    /// the next run finds them.
+    pub(super) fn next_lines(&self, stopped: &BTreeSet<usize>) -> Option<Entered> {
         let mut queue = self.queue();
+        queue.retain(|entered| {
+            let stays = !stopped.contains(&entered.dataset);
+            if !stays {
+                self.settle(entered);
+            }
+            stays
+        });
         let found = queue.iter().position(|entered| matches!(entered.body, Body::Lines(_)))?;
         queue.remove(found)
     }

@@ -3,7 +3,7 @@
 mod entered;
 mod reload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub struct Landing<R> {
     pending: Pending,
     passed_over: Vec<PassedOver>,
     complete: Vec<u64>,
+    /// The datasets whose lines are left alone.
+    stopped: BTreeSet<usize>,
 }
 
 /// A file that was not read, because it is the one that was read last under its name.
@@ -109,6 +111,21 @@ impl<R: Registry> Source for Landing<R> {
         Ok(if is_idle { Polled::Idle } else { Polled::Waiting })
     }
 
+    fn stop(&mut self, dataset: usize) {
+        if !self.stopped.insert(dataset) {
+            return;
+        }
+        self.pending.stop(dataset).iter().for_each(|entered| self.inbox.settle(entered));
+        let open = match &self.state {
+            State::Watching => None,
+            State::Registering(taken) => Some(taken.content.opened.dataset),
+            State::Reading(reading) => Some(reading.opened().dataset),
+        };
+        if open == Some(dataset) {
+            self.state = State::Watching;
+        }
+    }
+
     async fn ready(&self) {
         self.inbox.rung().await;
     }
@@ -136,6 +153,7 @@ impl<R: Registry> Landing<R> {
             pending: Pending::default(),
             passed_over: Vec::new(),
             complete: Vec::new(),
+            stopped: BTreeSet::new(),
         }
     }
 
@@ -238,6 +256,9 @@ impl<R: Registry> Landing<R> {
     /// Opens and hashes the next file that may be taken. `false` if there is none.
     async fn take_next(&mut self) -> Result<bool, Error> {
         while let Some(candidate) = self.folder.next(&self.manifest, &self.pending)? {
+            if self.stopped.contains(&candidate.dataset) {
+                continue;
+            }
             match self.take(&candidate).await {
                 Ok(taken) => {
                     self.folder.admit(&candidate.path);

@@ -126,6 +126,16 @@ impl Pending {
         again
     }
 
+    /// Forgets the sources of a dataset. Gives the requests among them.
+    pub(super) fn stop(&mut self, dataset: usize) -> Vec<Entered> {
+        self.sources.retain(|_, read| read.file.dataset != dataset);
+        let its = |given: &Given| given.entered.dataset == dataset;
+        let stopped: Vec<Entered> =
+            self.requests.values().filter(|given| its(given)).map(|given| given.entered.clone()).collect();
+        self.requests.retain(|_, given| !its(given));
+        stopped
+    }
+
     pub(super) fn remove(&mut self, source: u64) -> Option<Read> {
         self.sources.remove(&source)
     }

@@ -11,6 +11,8 @@ use tidegate_core::validate::Scratch;
 use tracing::warn;
 
 use super::Validators;
+use super::error::is_about_values;
+use super::ledger::ChunkWrites;
 use super::references::Values;
 
 /// All lines of a delivery, or of a round of healing. Opaque outside the sink.
@@ -220,10 +222,45 @@ impl Batch {
 pub(super) struct Verdicts {
     /// The indexes of the rows that are to be written, or are.
     pub(super) accepted: Vec<u32>,
+    /// What these wrote.
+    pub(super) writes: ChunkWrites,
     /// The others, with the reasons and whether they wait or are rejected.
     pub(super) set_aside: Vec<SetAside>,
     /// How many the ledger held already.
     pub(super) duplicates: u64,
+    /// The rows that Postgres refused one by one.
+    pub(super) refusals: Refusals,
+}
+
+/// How Postgres refused rows.
+#[derive(Default)]
+pub(super) struct Refusals {
+    rows: usize,
+    /// The SQLSTATE that all of them have; `None` where they differ.
+    state: Option<String>,
+    /// What Postgres said to all of them; `None` where that differs, as where it repeats their values.
+    message: Option<String>,
+}
+
+impl Refusals {
+    pub(super) fn add(&mut self, state: &str, message: &str) {
+        if self.rows == 0 {
+            (self.state, self.message) = (Some(state.to_owned()), Some(message.to_owned()));
+        } else {
+            self.state.take_if(|its| its != state);
+            self.message.take_if(|its| its != message);
+        }
+        self.rows += 1;
+    }
+
+    /// How all of `tried` rows were refused in one way that is not about their values; `None` if they were not.
+    pub(super) fn of_all(&self, tried: usize) -> Option<String> {
+        let state = self.state.as_deref().filter(|state| self.rows == tried && !is_about_values(state))?;
+        Some(match &self.message {
+            Some(message) => format!("{message} (SQLSTATE {state})"),
+            None => format!("SQLSTATE {state}, with a message of its own for each"),
+        })
+    }
 }
 
 /// A row that is not written.

@@ -139,8 +139,12 @@ pub(super) async fn copy(
         }
         sink.send(message.freeze()).await?;
     }
-    sink.finish().await?;
-    Ok(())
+    let copied = sink.finish().await?;
+    if copied == accepted.len() as u64 {
+        return Ok(());
+    }
+    let sent = accepted.len();
+    Err(Error::halt(format!("Postgres reports {copied} rows copied into {table}, and {sent} were sent")))
 }
 
 /// The format in which `copy` is to read canonical lines: what has neither quotes nor backslashes means the same

@@ -25,6 +25,17 @@ pub enum Error {
          over to a replica that lagged?); 'tidegate recover' lists what is missing and brings it back"
     )]
     SourceLost(u64),
+    /// No row of a dataset gets into its table, whatever is in it.
+    #[error(
+        "Postgres refuses each of {rows} rows in the same way: {said}; correct the triggers, policies and rights of \
+         the table, or the lines"
+    )]
+    AllRefused {
+        /// How many rows were tried.
+        rows: usize,
+        /// What Postgres says to each of them.
+        said: String,
+    },
     /// Others must end first.
     #[error("{0}")]
     InTheWay(String),
@@ -56,7 +67,19 @@ impl Error {
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
             Self::Pool(_) | Self::Failpoint(_) | Self::InTheWay(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
-            Self::LeaseLost(_) | Self::SourceLost(_) | Self::Halt(_) => Kind::Lasting,
+            Self::LeaseLost(_) | Self::SourceLost(_) | Self::AllRefused { .. } | Self::Halt(_) => Kind::Lasting,
+        }
+    }
+
+    /// Whether an error that came of writing a dataset's rows concerns that dataset alone.
+    pub(super) fn is_of_dataset(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                let is_its = |state: &str| may_be_a_rows(state) || state.starts_with("55");
+                error.code().is_some_and(|state| is_its(state.code()))
+            }
+            Self::AllRefused { .. } | Self::Halt(_) => true,
+            _ => false,
         }
     }
 
@@ -64,6 +87,29 @@ impl Error {
     pub(super) fn halt(message: impl Into<String>) -> Self {
         Self::Halt(message.into())
     }
+}
+
+/// The classes of SQLSTATE that are not a row's, whatever row was being written: the connection's, the server's, the
+/// transaction's. **All else is the row's**, once it is shown that the statement works without it.
+const NOT_A_ROWS: [&str; 10] = ["08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0"];
+/// Damaged storage: the server's, though their class is that of any internal error.
+const DAMAGED: [&str; 2] = ["XX001", "XX002"];
+
+/// Whether an error with this SQLSTATE may be a row's.
+pub(super) fn may_be_a_rows(state: &str) -> bool {
+    !NOT_A_ROWS.contains(&&state[..2]) && !DAMAGED.contains(&state)
+}
+
+/// The same as a condition of SQL on the variable `state`.
+pub(super) fn may_be_a_rows_sql() -> String {
+    let list = |states: &[&str]| format!("'{}'", states.join("', '"));
+    format!("left(state, 2) not in ({}) and state not in ({})", list(&NOT_A_ROWS), list(&DAMAGED))
+}
+
+/// Whether an error with this SQLSTATE is about values, however many rows meet it: of data, a constraint, a limit,
+/// or `raise exception` without a code of its own.
+pub(super) fn is_about_values(state: &str) -> bool {
+    ["22", "23", "44", "54"].contains(&&state[..2]) || state == "P0001"
 }
 
 pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
@@ -79,9 +125,9 @@ pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
     }
     let passing = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
     match &state.code()[..2] {
-        // 54: a key too long for its index, for example.
-        "22" | "23" | "54" => Kind::Row,
-        "P0" if *state == SqlState::RAISE_EXCEPTION => Kind::Row,
+        // The transaction's: one that a trigger raises is tried again too.
+        "40" => Kind::Conflict,
+        _ if may_be_a_rows(state.code()) => Kind::Row,
         // Connection, resources, shutdown, start-up, a standby that is being promoted.
         "08" | "53" | "57" | "58" => Kind::Passing,
         "25" if passing.contains(state) => Kind::Passing,

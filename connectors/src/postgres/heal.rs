@@ -37,6 +37,9 @@ impl Postgres {
     }
 
     async fn heal_dataset(&self, dataset: usize) -> Result<u64, Error> {
+        if self.inner.sink.is_stopped(dataset) {
+            return Ok(0);
+        }
         let Some(sql) = self.ready_statement(dataset) else { return Ok(0) };
         let name = &self.inner.manifest.datasets[dataset].name;
         let mut after = Position::new(0, 0);

@@ -1,6 +1,7 @@
 //! The ledger inside one transaction: read early, entered in memory, locked and written last.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use deadpool_postgres::Transaction;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
@@ -23,6 +24,76 @@ struct Change {
     entered: Chunk,
     /// Lines of the batch that go from one set to another.
     settled: Vec<(u64, Fate, Fate)>,
+    /// What the lines did that the batch accepts.
+    writes: Writes,
+}
+
+/// What accepted lines wrote. Those that wrote nothing are superseded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Writes {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    /// Lines whose key another line of their own source had, or has by now: none of them inserted a row.
+    pub(super) repeated: u64,
+}
+
+/// The same of the lines of a batch, by source and chunk.
+#[derive(Debug, Default)]
+pub(super) struct ChunkWrites(BTreeMap<(u64, u64), Writes>);
+
+impl AddAssign for Writes {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.repeated += other.repeated;
+    }
+}
+
+impl ChunkWrites {
+    /// Adds what lines of the chunk wrote that covers `position`.
+    pub(super) fn add(&mut self, position: Position, writes: Writes) {
+        *self.0.entry(key_of(position)).or_default() += writes;
+    }
+
+    /// Whether no chunk has more rows written than it has `lines`.
+    pub(super) fn fits(&self, lines: &Self) -> bool {
+        let sent = |chunk| lines.0.get(chunk).map_or(0, |lines| lines.inserted);
+        self.0.iter().all(|(chunk, writes)| writes.inserted + writes.updated <= sent(chunk))
+    }
+
+    /// What all of them wrote.
+    pub(super) fn total(&self) -> Writes {
+        let mut total = Writes::default();
+        self.0.values().for_each(|writes| total += *writes);
+        total
+    }
+}
+
+impl FromIterator<Position> for ChunkWrites {
+    /// Lines each of which inserted a row.
+    fn from_iter<T: IntoIterator<Item = Position>>(lines: T) -> Self {
+        let mut all = Self::default();
+        let mut run: Option<((u64, u64), u64)> = None;
+        for position in lines {
+            let key = key_of(position);
+            match &mut run {
+                Some((chunk, inserted)) if *chunk == key => *inserted += 1,
+                _ => {
+                    all.insert_run(run.replace((key, 1)));
+                }
+            }
+        }
+        all.insert_run(run);
+        all
+    }
+}
+
+impl ChunkWrites {
+    fn insert_run(&mut self, run: Option<((u64, u64), u64)>) {
+        if let Some((chunk, inserted)) = run {
+            self.0.entry(chunk).or_default().inserted += inserted;
+        }
+    }
 }
 
 impl Draft {
@@ -81,6 +152,15 @@ impl Draft {
         }
     }
 
+    /// Notes what the lines wrote that the batch accepts.
+    pub(super) fn wrote(&mut self, writes: &ChunkWrites) {
+        for (chunk, writes) in &writes.0 {
+            if let Some(change) = self.chunks.get_mut(chunk) {
+                change.writes += *writes;
+            }
+        }
+    }
+
     /// Locks the chunks in order, looks again, and writes them.
     ///
     /// **The last step before the commit.** If a line of the batch has got a fate meanwhile, nothing may be
@@ -101,6 +181,7 @@ impl Draft {
             let key = row_key(&row);
             let Some(change) = self.chunks.remove(&key) else { continue };
             let mut chunk = decode(&row)?;
+            let before = chunk.count(Fate::Accepted);
             if !chunk.absorb(&change.entered) {
                 return Err(Error::LedgerChanged);
             }
@@ -112,11 +193,15 @@ impl Draft {
             let [accepted, rejected, waiting, discarded] = Fate::ALL.map(|fate| chunk.encode(fate));
             let counts = Fate::ALL.map(|fate| chunk.count(fate) as i32);
             let (source, number) = (key.0 as i64, key.1 as i64);
+            let Writes { inserted, updated, repeated } = change.writes;
+            let superseded = superseded(chunk.count(Fate::Accepted) - before, change.writes)?;
+            let [inserted, updated, superseded, repeated] =
+                [inserted, updated, superseded, repeated].map(|lines| lines as i32);
             tx.execute(
                 &write,
                 &[
                     &source, &number, &accepted, &rejected, &waiting, &discarded, &counts[0], &counts[1],
-                    &counts[2], &counts[3],
+                    &counts[2], &counts[3], &inserted, &updated, &superseded, &repeated,
                 ],
             )
             .await?;
@@ -127,6 +212,17 @@ impl Draft {
     fn keys(&self) -> (Vec<i64>, Vec<i64>) {
         self.chunks.keys().map(|(source, chunk)| (*source as i64, *chunk as i64)).unzip()
     }
+}
+
+/// Of `accepted` lines, those that wrote no row.
+pub(super) fn superseded(accepted: u64, Writes { inserted, updated, .. }: Writes) -> Result<u64, Error> {
+    accepted.checked_sub(inserted + updated).ok_or_else(|| {
+        Error::halt(format!(
+            "Postgres reports {} rows written for {accepted} accepted lines; a trigger of the table changes _source or \
+             _line: let it leave them as they are",
+            inserted + updated
+        ))
+    })
 }
 
 fn key_of(position: Position) -> (u64, u64) {

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use tidegate_core::ledger::{CHUNK_LINES, Fate, chunk_of};
+use tidegate_core::ledger::{CHUNK_LINES, Effects, Fate, chunk_of};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
+use super::totals::effects;
 use super::{Error, Postgres, ledger};
 
 /// What became of a source.
@@ -25,6 +26,10 @@ pub struct Receipt {
     pub lines: Option<u64>,
     /// How many of them there are of each fate, in the order of [`Fate::ALL`].
     pub fates: [u64; 4],
+    /// What the accepted ones did.
+    pub effects: Effects,
+    /// Accepted lines whose key another line of the source has too, so that they inserted no row.
+    pub repeated: u64,
     /// When it got its number.
     pub registered_at: SystemTime,
     /// When it was found that every line is accounted for.
@@ -163,6 +168,8 @@ fn receipt(row: &Row) -> Receipt {
         bytes: row.get::<_, Option<i64>>(4).map(number),
         lines: row.get::<_, Option<i64>>(5).map(number),
         fates: [6, 7, 8, 9].map(|i| number(row.get(i))),
+        effects: effects(row),
+        repeated: number(row.get("repeated")),
         registered_at: row.get(10),
         completed_at: row.get(11),
     }

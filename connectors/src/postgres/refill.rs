@@ -75,6 +75,8 @@ impl<'a> Refill<'a> {
     /// Makes the views afresh, gives the database the identity that it had, and ends.
     pub(crate) async fn end(self, identity: Uuid, views: &[View]) -> Result<(), Error> {
         self.tx.execute("update tidegate.pipeline set identity = $1", &[&identity]).await?;
+        // The backup may be of a version that did not count.
+        self.tx.execute(include_str!("../../../sql/queries/count_restored.sql"), &[]).await?;
         Failpoint::RestoreFilled.pass()?;
         self.postgres.apply_in(self.tx, views, false).await?;
         Ok(Failpoint::RestoreCommitted.pass()?)

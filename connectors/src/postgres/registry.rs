@@ -14,6 +14,9 @@ use crate::csv::{Arrival, Role};
 /// Waits for whoever registers at the moment, so that the next number is one more than the last.
 pub(super) const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
 
+/// Of so many accepted lines of a source one may repeat a key without a word.
+const REPEATED_MAX: u64 = 100;
+
 /// A source as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -205,6 +208,7 @@ impl Postgres {
         if !rows.is_empty() {
             Failpoint::SourceCompleted.pass()?;
         }
+        rows.iter().for_each(|row| self.warn_of_repeated_keys(row));
         Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
     }
 
@@ -232,6 +236,27 @@ impl Postgres {
         let rows = self.connection().await?.query(sql, &[&sources]).await?;
         let number = |value: i64| value as u64;
         Ok(rows.iter().map(|row| (number(row.get(0)), row.get(1), number(row.get(2)))).collect())
+    }
+
+    /// Warns of a source that is complete by now if so many of its lines repeat a key that it may be no key.
+    fn warn_of_repeated_keys(&self, row: &Row) {
+        let counted = |i| row.get::<_, Option<i64>>(i).unwrap_or_default() as u64;
+        let (accepted, repeated) = (counted(4), counted(5));
+        let kind: Option<&str> = row.get(2);
+        if repeated * REPEATED_MAX <= accepted || kind == Some(SourceKind::Request.as_str()) {
+            return;
+        }
+        let (source, name) = (row.get::<_, i64>(0), row.get::<_, &str>(3));
+        let Some((_, dataset)) = self.inner.manifest.dataset(row.get(1)) else { return };
+        let (key, dataset) = (&dataset.key_column().name, &dataset.name);
+        tracing::warn!(
+            source,
+            accepted,
+            repeated,
+            "in '{}' {repeated} of {accepted} accepted lines repeat a key, and the newest line of each key has its row: is \
+             '{key}' the key of dataset '{dataset}'?",
+            name.escape_debug()
+        );
     }
 
     /// The chunk of the ledger that covers `line` of a source.

@@ -17,6 +17,18 @@ pub struct Relation {
     pub rows: Vec<Vec<Option<String>>>,
 }
 
+impl Relation {
+    /// Without a column of numbers that are all 0, for people.
+    pub fn without_zeros(mut self, column: &str) -> Self {
+        let Some(place) = self.columns.iter().position(|its| its.name == column) else { return self };
+        if self.rows.iter().all(|row| row[place].as_deref() == Some("0")) {
+            self.columns.remove(place);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(place)));
+        }
+        self
+    }
+}
+
 /// A column of a [`Relation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -46,7 +58,7 @@ impl Column {
     }
 }
 
-const SOURCES: &str = "select source, dataset, name, lines, accepted, rejected, waiting, discarded, \
+const SOURCES: &str = "select source, dataset, name, lines, accepted, inserted, updated, superseded, uncounted, rejected, waiting, discarded, \
     greatest(coalesce(lines, accepted + rejected + waiting + discarded) \
         - accepted - rejected - waiting - discarded, 0) as in_flight, \
     completed_at is not null as complete";

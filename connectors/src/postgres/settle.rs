@@ -4,12 +4,12 @@
 use deadpool_postgres::Transaction;
 use tidegate_core::contract::{Applied, Tally};
 use tidegate_core::dead_letter::{Event, Stage};
-use tidegate_core::ledger::Fate;
+use tidegate_core::ledger::{Effects, Fate};
 use tidegate_core::manifest::Manifest;
 
 use super::Error;
 use super::batch::{Batch, Letter, Row, SetAside, Stored, Verdicts};
-use super::ledger::Draft;
+use super::ledger::{Draft, superseded};
 use super::letters::{HeldLetters, NewLetters, Settled};
 use super::moves::newer::Newer;
 use super::sink::Committed;
@@ -41,7 +41,7 @@ pub(super) async fn settle(
         made: Vec::new(),
     };
     for (dataset, verdicts) in known.verdicts.iter().enumerate() {
-        settlement.rows(dataset, verdicts);
+        settlement.rows(dataset, verdicts)?;
     }
     let rejected = settlement.letters();
     let Settlement { tallies, settled, made, .. } = settlement;
@@ -77,9 +77,18 @@ struct Settlement<'a> {
 
 impl<'a> Settlement<'a> {
     /// The rows of one dataset, accepted and set aside.
-    fn rows(&mut self, dataset: usize, verdicts: &'a Verdicts) {
+    fn rows(&mut self, dataset: usize, verdicts: &'a Verdicts) -> Result<(), Error> {
         let rows = &self.known.batch.rows[dataset];
-        self.tallies[dataset].accepted += verdicts.accepted.len() as u64;
+        let accepted = verdicts.accepted.len() as u64;
+        let writes = verdicts.writes.total();
+        self.ledger.wrote(&verdicts.writes);
+        self.tallies[dataset].accepted += accepted;
+        self.tallies[dataset].effects += Effects {
+            inserted: writes.inserted,
+            updated: writes.updated,
+            superseded: superseded(accepted, writes)?,
+            uncounted: 0,
+        };
         self.tallies[dataset].duplicates += verdicts.duplicates;
         for row in verdicts.accepted.iter().map(|row| &rows.lines[*row as usize]) {
             if let Some((letter, stored)) = self.letter_of(row).and_then(stored) {
@@ -115,6 +124,7 @@ impl<'a> Settlement<'a> {
             };
             self.made.push((made, aside.awaits.as_deref()));
         }
+        Ok(())
     }
 
     /// A letter that was tried again, and set aside again.

@@ -1,6 +1,8 @@
 //! The sink: one delivery, one transaction.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 
 use deadpool_postgres::Transaction;
 use tidegate_core::contract::{self, Applied, Delivery, SINK_READER, Sink};
@@ -9,7 +11,7 @@ use tidegate_core::ledger::Fate;
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::batch::{Batch, Reader, Verdicts};
+use super::batch::{Batch, Reader, Row, Stored, Verdicts};
 use super::error::Kind;
 use super::ledger::Draft;
 use super::letters::HeldLetters;
@@ -20,6 +22,10 @@ use super::{Connection, Error, Inner, Postgres, beside, cheap, ordinary, referen
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
+/// So many rows of a dataset must be refused alike before it stops, where none was ever accepted, and where some were.
+/// Fewer are dead letters.
+const ALL_REFUSED_MIN: usize = 2;
+const ALL_REFUSED_MIN_USED: usize = 10;
 pub(super) const LEDGER_DISAGREES: &str = "the ledger and the dead letters disagree about a line of the batch; \
     'tidegate verify' says where: restore the schema tidegate from a backup";
 /// For how many batches the ordinary way is taken, at most, after the cheap way failed.
@@ -32,6 +38,10 @@ pub(super) struct State {
     session: Mutex<Option<Connection>>,
     /// The one that computed what it changed in the views.
     pub(super) beside: Mutex<Option<beside::Session>>,
+    /// The datasets that get no row into their tables, and why.
+    stopped: std::sync::Mutex<BTreeMap<usize, String>>,
+    /// By dataset, whether this process has got a row into its table.
+    written: Vec<AtomicBool>,
 }
 
 /// For one dataset: whether the cheap way failed lately.
@@ -46,7 +56,24 @@ struct Detour {
 impl State {
     pub(super) fn new(datasets: usize) -> Self {
         let detours = (0..datasets).map(|_| Detour::default()).collect();
-        Self { detours, session: Mutex::default(), beside: Mutex::default() }
+        let written = (0..datasets).map(|_| AtomicBool::default()).collect();
+        Self {
+            detours,
+            session: Mutex::default(),
+            beside: Mutex::default(),
+            stopped: std::sync::Mutex::default(),
+            written,
+        }
+    }
+
+    /// The datasets that get no row into their tables, and why.
+    fn stopped(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+        // An entry is put there as a whole.
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_stopped(&self, dataset: usize) -> bool {
+        self.stopped().contains_key(&dataset)
     }
 }
 
@@ -88,6 +115,10 @@ impl Sink for Postgres {
 
     async fn tidy(&self) -> Result<(), contract::Error> {
         Ok(self.fold_views().await?)
+    }
+
+    fn stopped(&self) -> BTreeMap<usize, String> {
+        self.inner.sink.stopped().clone()
     }
 
     async fn keys(
@@ -132,15 +163,17 @@ impl Postgres {
                 Some(connection) if !connection.is_closed() => connection,
                 _ => self.connection().await?,
             };
-            let mut attempt = Attempt { inner: &self.inner, postgres: self, batch, cheap: None };
+            let mut attempt =
+                Attempt { inner: &self.inner, postgres: self, batch, cheap: None, dataset: None };
             let result = attempt.run(&mut connection, &failed).await;
+            let Attempt { cheap, dataset, .. } = attempt;
             if !connection.is_closed() {
                 *session = Some(connection);
             }
             let Err(error) = result else {
                 return result;
             };
-            match (error.kind(), attempt.cheap) {
+            match (error.kind(), cheap) {
                 (Kind::Row, Some(dataset)) => {
                     debug!(%error, dataset, "a batch takes the ordinary way");
                     failed[dataset] = true;
@@ -149,10 +182,26 @@ impl Postgres {
                 (Kind::Conflict, _) if conflicts < CONFLICTS_MAX => conflicts += 1,
                 // Nobody changes it so often: it will never be otherwise.
                 _ if matches!(error, Error::LedgerChanged) => return Err(Error::halt(LEDGER_DISAGREES)),
-                (Kind::Lasting, _) => return Err(self.explain(error).await),
+                (Kind::Row | Kind::Lasting, _) => {
+                    let error = self.explain(error).await;
+                    match dataset.filter(|_| error.is_of_dataset()) {
+                        Some(dataset) => self.stop_dataset(dataset, &error),
+                        None => return Err(error),
+                    }
+                }
                 _ => return Err(error),
             }
         }
+    }
+
+    /// Leaves the rows of a dataset alone from now on: they stay in flight, and the next run tries them again.
+    pub(super) fn stop_dataset(&self, dataset: usize, error: &Error) {
+        let name = &self.inner.manifest.datasets[dataset].name;
+        let message = format!(
+            "dataset '{name}' has stopped: {error}; the other datasets go on, and the next run tries its lines again"
+        );
+        tracing::error!("{message}");
+        self.inner.sink.stopped().insert(dataset, message);
     }
 
     /// An error for good; how the tables were changed under the pipeline, if that explains it.
@@ -175,6 +224,8 @@ struct Attempt<'a> {
     batch: &'a Batch,
     /// The dataset that is being written in the cheap way, to know whom a failure concerns.
     cheap: Option<usize>,
+    /// The dataset that is being written in any way.
+    dataset: Option<usize>,
 }
 
 impl Attempt<'_> {
@@ -187,9 +238,15 @@ impl Attempt<'_> {
         held.assert_agree(&self.batch.letters, &ledger)?;
         let mut all_verdicts = Vec::with_capacity(self.batch.rows.len());
         for (dataset, failed) in failed.iter().enumerate() {
+            if self.inner.sink.is_stopped(dataset) {
+                all_verdicts.push(Verdicts::default());
+                continue;
+            }
             let mut verdicts = self.undecided(dataset, &held, &mut ledger);
+            self.dataset = Some(dataset);
             self.check_references(&tx, (dataset, Siblings::Count), &mut verdicts).await?;
             self.write_rows(&mut tx, dataset, *failed, &mut verdicts).await?;
+            self.dataset = None;
             all_verdicts.push(verdicts);
         }
         Failpoint::RowsWritten.pass()?;
@@ -212,8 +269,7 @@ impl Attempt<'_> {
         let rows = &self.batch.rows[dataset];
         let mut verdicts = Verdicts { accepted: Vec::with_capacity(rows.lines.len()), ..Verdicts::default() };
         for (i, row) in rows.lines.iter().enumerate() {
-            let stored = row.letter.and_then(|letter| self.batch.letters[letter as usize].stored);
-            let is_undecided = match stored {
+            let is_undecided = match self.stored(row) {
                 Some(stored) => held.has(row.position) && ledger.fate(row.position) == Some(stored.set),
                 None => ledger.enter(row.position),
             };
@@ -224,6 +280,11 @@ impl Attempt<'_> {
             }
         }
         verdicts
+    }
+
+    /// Where the line of a row stands among the dead letters, if it does.
+    fn stored(&self, row: &Row) -> Option<Stored> {
+        row.letter.and_then(|letter| self.batch.letters[letter as usize].stored)
     }
 
     async fn check_references(
@@ -255,14 +316,37 @@ impl Attempt<'_> {
             self.cheap = Some(dataset);
             if cheap::write(tx, self.postgres, dataset, rows, &verdicts.accepted).await? {
                 self.cheap = None;
+                sink.written[dataset].store(true, Ordering::Relaxed);
+                verdicts.writes =
+                    verdicts.accepted.iter().map(|row| rows.lines[*row as usize].position).collect();
                 detour.passed(true);
                 return Ok(());
             }
             self.cheap = None;
         }
         detour.passed(false);
+        let tried = verdicts.accepted.len();
+        let are_new = verdicts.accepted.iter().all(|row| self.stored(&rows.lines[*row as usize]).is_none());
         ordinary::write(tx, definition, table, rows, verdicts).await?;
+        if !verdicts.accepted.is_empty() {
+            sink.written[dataset].store(true, Ordering::Relaxed);
+        } else if let Some(said) = verdicts.refusals.of_all(tried).filter(|_| are_new)
+            && self.is_evidence(tx, dataset, tried).await?
+        {
+            return Err(Error::AllRefused { rows: tried, said });
+        }
         self.wait_for_own_rows(tx, dataset, verdicts).await
+    }
+
+    /// Whether it tells that no row gets into the table, that so many were refused.
+    async fn is_evidence(&self, tx: &Transaction<'_>, dataset: usize, rows: usize) -> Result<bool, Error> {
+        if rows < ALL_REFUSED_MIN || self.inner.sink.written[dataset].load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let sql =
+            format!("select exists (select from {} where _source > 0)", self.inner.tables[dataset].name);
+        let is_used: bool = tx.query_one(&sql, &[]).await?.get(0);
+        Ok(!is_used || rows >= ALL_REFUSED_MIN_USED)
     }
 
     /// Rows that were refused although their references were checked may reference a row of their own dataset

@@ -1,5 +1,8 @@
 //! What the ledger holds of all that ever entered, for who watches a pipeline.
 
+use tidegate_core::ledger::Effects;
+use tokio_postgres::Row;
+
 use super::{Error, Postgres};
 
 /// Sources of one dataset, kind and state, and what became of their lines.
@@ -15,6 +18,8 @@ pub struct LedgerTotal {
     pub sources: i64,
     /// Lines accepted, rejected, waiting, discarded.
     pub fates: [i64; 4],
+    /// What the accepted ones did.
+    pub effects: Effects,
     /// Lines that the ledger lacks, of sources that were read to their end.
     pub in_flight: i64,
 }
@@ -34,8 +39,20 @@ impl Postgres {
             complete: row.get("complete"),
             sources: row.get("sources"),
             fates: ["accepted", "rejected", "waiting", "discarded"].map(|fate| row.get(fate)),
+            effects: effects(row),
             in_flight: row.get("in_flight"),
         });
         Ok(totals.collect())
+    }
+}
+
+/// The effects in the columns of their names.
+pub(super) fn effects(row: &Row) -> Effects {
+    let lines = |name| row.get::<_, i64>(name) as u64;
+    Effects {
+        inserted: lines("inserted"),
+        updated: lines("updated"),
+        superseded: lines("superseded"),
+        uncounted: lines("uncounted"),
     }
 }

@@ -8,7 +8,7 @@ use tidegate_core::position::Position;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
-use super::error::{Kind, postgres_kind};
+use super::error::is_about_values;
 use super::moves::Move;
 use super::{Error, Postgres};
 
@@ -145,7 +145,7 @@ impl Postgres {
         let sql = format!("select ($1::text)::{}::text", self.inner.tables[dataset].key_type);
         match self.connection().await?.query_one(&sql, &[&key]).await {
             Ok(row) => Ok(row.get(0)),
-            Err(error) if postgres_kind(&error) == Kind::Row => Ok(None),
+            Err(error) if error.code().is_some_and(|state| is_about_values(state.code())) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

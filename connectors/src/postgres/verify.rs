@@ -11,9 +11,9 @@
 //! * `registry`: how many sources there are. A number that none has, and a dataset that the manifest does not have any
 //!   more, are noted.
 //! * `ledger`: each set can be read, lies within its chunk and has as many lines as the row says; a line is
-//!   in one set only; no line is beyond the last of its source; a source that is complete has no hole.
+//!   in one set only; each accepted line is counted as inserted, updated, superseded or uncounted; no line is beyond the last of its source; a source that is complete has no hole.
 //! * `rows`: a row with a position is a line that the ledger has as accepted, of a source of that dataset,
-//!   and no other row of the table has the same. A row without one is another writer's. An accepted line
+//!   and no other row of the table has the same. No source holds more rows than it is counted to have written. A row without one is another writer's. An accepted line
 //!   need not have a row: a newer one may hold it.
 //! * `dead_letters`: each has its line in the ledger, in the set of its status; each rejected, waiting or
 //!   discarded line has its dead letter. A claimed letter has a replay under way, which knows its set; a replayed or

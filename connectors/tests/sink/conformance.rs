@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_connectors::conformance::{self, Bench, MANIFEST};
 use tidegate_connectors::memory::{Database, Memory, Row, Status};
 use tidegate_connectors::postgres::{Holder, Postgres};
+use tidegate_core::ledger::Effects;
 use tidegate_core::manifest::Manifest;
 
 use super::fixture::Fixture;
@@ -59,6 +60,27 @@ impl Bench for OnPostgres {
     async fn refuse(&self, dataset: &str, name: &str) {
         let sql = format!("alter table {dataset} add check (name <> '{name}') not valid");
         self.0.execute(&sql).await;
+    }
+
+    async fn leave_out(&self, dataset: &str, name: &str) {
+        let sql = format!(
+            "create or replace function leave_out() returns trigger language plpgsql as \
+             $$ begin if new.name = '{name}' then return null; end if; return new; end $$; \
+             create trigger leave_out before insert or update on {dataset} for each row execute function leave_out()"
+        );
+        self.0.execute(&sql).await;
+    }
+
+    async fn effects(&self, source: u64) -> Effects {
+        let sql = format!(
+            "select concat_ws(' ', coalesce(sum(inserted_count), 0), coalesce(sum(updated_count), 0), \
+             coalesce(sum(superseded_count), 0), coalesce(sum(uncounted_count), 0)) \
+             from tidegate.ledger where source = {source}"
+        );
+        let counts = self.0.query(&sql).await.remove(0);
+        let mut counts = counts.split(' ').map(|count| count.parse().unwrap());
+        let mut next = || counts.next().unwrap();
+        Effects { inserted: next(), updated: next(), superseded: next(), uncounted: next() }
     }
 }
 
@@ -127,5 +149,13 @@ impl Bench for InMemory {
 
     async fn refuse(&self, dataset: &str, name: &str) {
         self.database.refuse(self.dataset(dataset), 1, name);
+    }
+
+    async fn leave_out(&self, dataset: &str, name: &str) {
+        self.database.leave_out(self.dataset(dataset), 1, name);
+    }
+
+    async fn effects(&self, source: u64) -> Effects {
+        self.database.look(|state| state.effects.get(&source).copied().unwrap_or_default())
     }
 }

@@ -6,6 +6,8 @@ mod group;
 mod moves;
 mod outcome;
 mod refusals;
+mod row_errors;
+mod left_out;
 mod rows;
 mod values;
 mod views;

@@ -2,6 +2,7 @@
 
 use tidegate_core::contract::Tally;
 use tidegate_core::dead_letter::Code;
+use tidegate_core::ledger::Effects;
 
 use super::fixture::{COMPANY, Fixture, delivery};
 
@@ -13,7 +14,8 @@ async fn a_row_that_postgres_refuses_is_a_dead_letter_and_the_rest_is_applied() 
         (1..=100).map(|id| format!("{id},{}", if id % 33 == 0 { "Procurement" } else { "Sales" })).collect();
     let lines: Vec<_> = texts.iter().zip(1..).map(|(text, line)| (0, 1, line, text.as_str())).collect();
     let applied = fixture.apply(&delivery(&lines)).await.unwrap();
-    assert_eq!(applied.tallies[0], Tally { accepted: 97, rejected: 3, ..Tally::default() });
+    let effects = Effects { inserted: 97, ..Effects::default() };
+    assert_eq!(applied.tallies[0], Tally { accepted: 97, rejected: 3, effects, ..Tally::default() });
     assert_eq!(applied.reasons, [((0, Code::ConstraintViolation), 3)].into());
     assert_eq!(
         fixture.letters().await,

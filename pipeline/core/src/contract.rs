@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use crate::dead_letter::{Code, Reason};
+use crate::ledger::Effects;
 use crate::record::Batch;
 
 /// Why something outside did not work, and whether it is worth trying again.
@@ -67,6 +68,10 @@ pub trait Source: Send {
     /// is on no topic any more, and the source gives it out again.
     fn poll(&mut self, drained: bool) -> impl Future<Output = Result<Polled, Error>> + Send;
 
+    /// Gives out no more lines of a dataset, and waits for none of them: the sink can write none. They stay what they
+    /// are until the next run.
+    fn stop(&mut self, dataset: usize);
+
     /// Resolves when something has come since the last poll. A source that does not know is asked now and then
     /// all the same.
     fn ready(&self) -> impl Future<Output = ()> + Send {
@@ -113,6 +118,8 @@ pub struct Delivery {
 pub struct Tally {
     /// Lines accepted.
     pub accepted: u64,
+    /// What these did to their table: each of them one thing.
+    pub effects: Effects,
     /// Lines rejected.
     pub rejected: u64,
     /// Lines that wait for a reference.
@@ -149,6 +156,12 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Upkeep that no line waits for, such as folding the changes of views.
     fn tidy(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The datasets that get no row into their tables, each with what happened and what to do. Their lines stay in
+    /// flight, and those of others go on.
+    fn stopped(&self) -> BTreeMap<usize, String> {
+        BTreeMap::new()
+    }
 
     /// Gives the keys of a dataset's rows, as text, to `learn`, up to `limit` of them.
     /// `false` if there are more.

@@ -53,11 +53,13 @@ pub enum Code {
     InvalidCharacter,
     /// Postgres refused the row.
     ConstraintViolation,
+    /// A trigger of the table left the row out, without an error.
+    LeftOut,
 }
 
 impl Code {
     /// All codes, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::WrongColumnCount,
         Self::MissingValue,
         Self::InvalidInteger,
@@ -78,6 +80,7 @@ impl Code {
         Self::InvalidUtf8,
         Self::InvalidCharacter,
         Self::ConstraintViolation,
+        Self::LeftOut,
     ];
 
     /// Its text, which is stable.
@@ -103,6 +106,7 @@ impl Code {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidCharacter => "invalid_character",
             Self::ConstraintViolation => "constraint_violation",
+            Self::LeftOut => "left_out",
         }
     }
 }

@@ -45,6 +45,44 @@ impl Fate {
     }
 }
 
+/// What accepted lines did to their table when they were accepted: each did one of these, so their sum is the number
+/// of accepted lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Lines that made a row.
+    pub inserted: u64,
+    /// Lines that took the place of what the row of their key was.
+    pub updated: u64,
+    /// Lines that wrote nothing, because a newer line held their key, in the same batch or before it.
+    pub superseded: u64,
+    /// Lines accepted by a version of Tidegate that did not count this.
+    pub uncounted: u64,
+}
+
+impl Effects {
+    /// The words for people, in the order of [`Effects::in_order`].
+    pub const NAMES: [&'static str; 4] = ["inserted", "updated", "superseded", "uncounted"];
+
+    /// The counts, in the order in which they are shown.
+    pub fn in_order(&self) -> [u64; 4] {
+        [self.inserted, self.updated, self.superseded, self.uncounted]
+    }
+
+    /// How many lines these are.
+    pub fn accepted(&self) -> u64 {
+        self.in_order().iter().sum()
+    }
+}
+
+impl std::ops::AddAssign for Effects {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.superseded += other.superseded;
+        self.uncounted += other.uncounted;
+    }
+}
+
 /// The four sets for one stretch of a source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {

@@ -30,6 +30,8 @@ pub struct Counts {
     reasons: Mutex<BTreeMap<(usize, Code), u64>>,
     batch_seconds: SecondsByStage,
     commit_seconds: Histogram,
+    /// The datasets whose lines the sink leaves alone, and why.
+    stopped: Mutex<BTreeMap<usize, String>>,
     /// The stages that run now, on some partitions each. What has ended is gone.
     running: Mutex<Vec<(Weak<Progress>, Stage)>>,
 }
@@ -67,6 +69,7 @@ impl Default for Counts {
             reasons: Mutex::default(),
             batch_seconds: SecondsByStage::new_with_constructor(seconds),
             commit_seconds: seconds(),
+            stopped: Mutex::default(),
             running: Mutex::default(),
         }
     }
@@ -102,6 +105,15 @@ impl Counts {
     /// both.
     pub fn reasons(&self) -> BTreeMap<(usize, Code), u64> {
         locked(&self.reasons).clone()
+    }
+
+    /// The datasets that get no row into their tables, each with what happened and what to do.
+    pub fn stopped(&self) -> BTreeMap<usize, String> {
+        locked(&self.stopped).clone()
+    }
+
+    pub(crate) fn stop(&self, datasets: BTreeMap<usize, String>) {
+        *locked(&self.stopped) = datasets;
     }
 
     /// How long a stage had each of its batches in hand, waits for what was down included.
@@ -189,6 +201,7 @@ impl Counts {
         sums.resize(datasets, Tally::default());
         for (sum, tally) in sums.iter_mut().zip(&applied.tallies) {
             sum.accepted += tally.accepted;
+            sum.effects += tally.effects;
             sum.rejected += tally.rejected;
             sum.waiting += tally.waiting;
             sum.duplicates += tally.duplicates;
@@ -206,7 +219,7 @@ impl Counts {
 
 /// Every line that the sink takes gets one fate, or had it already.
 fn through_sink(tally: &Tally) -> Flow {
-    let Tally { accepted, rejected, waiting, duplicates } = *tally;
+    let Tally { accepted, rejected, waiting, duplicates, .. } = *tally;
     Flow { lines_in: accepted + rejected + waiting + duplicates, lines_out: accepted }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Deliver<T, S> {
     /// Of each partition that is ours.
     pub(crate) dead_letters: Vec<Cursor>,
     pub(crate) progress: Arc<Progress>,
+    /// Whether other processes run the stages before this one.
+    pub(crate) is_alone: bool,
     pub(crate) stop: CancellationToken,
 }
 
@@ -53,6 +55,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
                 tokio::task::yield_now().await; // or it would wait for this thread
                 next = self.gather().await?;
                 let Some(applied) = applying.await.map_err(unexpected)?? else { break };
+                self.look_for_stopped()?;
                 self.committed(&applied, &delivery.consumed).await?;
                 self.progress.counts().batch(Stage::Sink, delivery.begun.elapsed());
             }
@@ -126,6 +129,20 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         Ok(())
     }
 
+    /// Makes known which datasets have stopped, before the offsets are: what the ledger lacks of them is not to be read
+    /// again.
+    fn look_for_stopped(&self) -> Result<(), Error> {
+        let stopped = self.sink.stopped();
+        match stopped.values().next() {
+            // The source is elsewhere, and would give their lines out for ever.
+            Some(message) if self.is_alone => Err(Error::halt(message.clone())),
+            _ => {
+                self.progress.counts().stop(stopped);
+                Ok(())
+            }
+        }
+    }
+
     async fn heal_and_tidy(&self) -> Result<(), Error> {
         // Noted first: what is committed from now on asks for another round.
         let wanted = self.progress.healing_wanted();
@@ -133,6 +150,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         if healed.is_some() {
             self.progress.healed(wanted);
         }
+        self.look_for_stopped()?;
         if let Some(lines) = healed.filter(|lines| *lines > 0) {
             self.progress.counts().heal(lines);
             info!(lines, "waiting lines found their references");

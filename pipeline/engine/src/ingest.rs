@@ -43,6 +43,9 @@ impl<I: Source, T: Topics, S: Sink + Offsets> Ingest<'_, I, T, S> {
             }
             let drained = persist!("asking how far the sink is", &self.stop, self.drained().await)?;
             let drained = drained.unwrap_or(false);
+            for dataset in self.progress.counts().stopped().into_keys() {
+                self.source.stop(dataset);
+            }
             match persist!(
                 "reading the sources",
                 &self.stop,

@@ -118,7 +118,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
         Stage::ALL.into_iter().for_each(|stage| self.progress.show(stage));
         // Each stage has a task of its own: one that waits or computes does not hold up the others.
         let process = tokio::spawn(self.process(&stop, Vec::new()).run());
-        let deliver = tokio::spawn(self.deliver(&stop).run());
+        let deliver = tokio::spawn(self.deliver(&stop, false).run());
         let stages = async {
             let ended = ingest.run(until).await;
             stop.cancel();
@@ -183,7 +183,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
         let stop = stop.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
         self.progress.show(Stage::Sink);
-        ended(tokio::spawn(self.deliver(&stop).run())).await
+        ended(tokio::spawn(self.deliver(&stop, true).run())).await
     }
 
     fn process(&self, stop: &CancellationToken, others: Vec<(usize, Cursor)>) -> Process<T, S> {
@@ -199,8 +199,9 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
         }
     }
 
-    fn deliver(&self, stop: &CancellationToken) -> Deliver<T, S> {
+    fn deliver(&self, stop: &CancellationToken, is_alone: bool) -> Deliver<T, S> {
         Deliver {
+            is_alone,
             topics: self.topics.clone(),
             sink: self.sink.clone(),
             accepted: self.accepted.clone(),

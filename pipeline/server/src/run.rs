@@ -13,7 +13,7 @@ use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_connectors::postgres::views::View;
 use tidegate_connectors::postgres::{self, Holder, Postgres, Registered};
 use tidegate_core::contract;
-use tidegate_core::ledger::Fate;
+use tidegate_core::ledger::{Effects, Fate};
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_engine::{Counts, Pipeline, Until, already_sent};
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +58,9 @@ pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Fa
     let outcome = pipeline(&settings, until, arguments.take_over).await?;
     match arguments.format {
         Format::Json => output::print(&outcome.json()?)?,
+        Format::Table => {
+            output::write(&outcome.datasets.clone().without_zeros("uncounted"), Format::Table).await?;
+        }
         format => output::write(&outcome.datasets, format).await?,
     }
     if arguments.format == Format::Table {
@@ -75,6 +78,8 @@ pub struct Outcome {
     pub files: Files,
     /// Files whose every line was rejected, by source and name.
     pub wholly_rejected: Vec<(u64, String)>,
+    /// Of each dataset that gets no row into its table, what happened and what to do.
+    pub datasets_stopped: Vec<String>,
     /// How many more lines are rejected, or wait, than before the run.
     pub new_dead_letters: u64,
     /// How many lines entered in this run.
@@ -158,6 +163,7 @@ impl Outcome {
             "left": left.iter().map(with_reason).collect::<Vec<_>>(),
             "passed_over": passed_over.collect::<Vec<_>>(),
             "wholly_rejected": rejected.collect::<Vec<_>>(),
+            "datasets_stopped": self.datasets_stopped,
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
     }
@@ -243,6 +249,7 @@ pub(crate) async fn pipeline_of(
         datasets,
         files,
         wholly_rejected,
+        datasets_stopped: counts.stopped().into_values().collect(),
         new_dead_letters,
         lines: counts.entered(),
         took,
@@ -500,13 +507,18 @@ pub(crate) async fn dead_letters(postgres: &Postgres) -> Result<[u64; 2], postgr
 async fn datasets(postgres: &Postgres) -> Result<Relation, postgres::Error> {
     let totals = postgres.ledger_totals().await?;
     let mut columns = vec![Column::new("dataset", ColumnKind::Text)];
-    let counted = ["sources", "accepted", "rejected", "waiting", "discarded", "in_flight"];
+    let counted = ["sources", "accepted"].into_iter().chain(Effects::NAMES);
+    let counted = counted.chain(["rejected", "waiting", "discarded", "in_flight"]);
     columns.extend(counted.map(|name| Column::new(name, ColumnKind::Number)));
     let rows = postgres.manifest().datasets.iter().map(|dataset| {
-        let mut sums = [0; 6];
+        let mut sums = [0; 10];
         for total in totals.iter().filter(|total| total.dataset == dataset.name) {
             let [accepted, rejected, waiting, discarded] = total.fates;
-            let counts = [total.sources, accepted, rejected, waiting, discarded, total.in_flight];
+            let [inserted, updated, superseded, uncounted] = total.effects.in_order().map(|lines| lines as i64);
+            let counts = [
+                total.sources, accepted, inserted, updated, superseded, uncounted, rejected, waiting, discarded,
+                total.in_flight,
+            ];
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
         let name = Some(dataset.name.clone());

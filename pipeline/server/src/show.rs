@@ -7,7 +7,9 @@ use tidegate_connectors::postgres::report::{Column, ColumnKind, Relation};
 use tidegate_topics::{Broker, Topics};
 use uuid::Uuid;
 
-use crate::cli::{GenerateArguments, Global, SourcesArguments, SourcesCommand, TopicArguments, TopicCommand};
+use crate::cli::{
+    Format, GenerateArguments, Global, SourcesArguments, SourcesCommand, TopicArguments, TopicCommand,
+};
 use crate::settings::Settings;
 use crate::{Failure, data_dir, generate, output, reloads};
 
@@ -21,7 +23,9 @@ pub async fn sources(global: &Global, arguments: &SourcesArguments) -> Result<()
         return reloads::command(global, reload, arguments.format).await;
     }
     let postgres = Settings::load(global)?.database(Uuid::nil())?;
-    output::write(&postgres.sources().await?, arguments.format).await
+    let sources = postgres.sources().await?;
+    let shown = if arguments.format == Format::Table { sources.without_zeros("uncounted") } else { sources };
+    output::write(&shown, arguments.format).await
 }
 
 /// `tidegate topic`.

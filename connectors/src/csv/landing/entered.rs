@@ -14,7 +14,7 @@ use crate::csv::registry::Registry;
 impl<R: Registry> Landing<R> {
     /// The lines of requests that have come, of one dataset and not many more than an intake holds.
     pub(super) fn give_requests(&mut self) -> Option<Intake> {
-        let first = self.inbox.next_lines()?;
+        let first = self.inbox.next_lines(&self.stopped)?;
         let mut intake = Intake { dataset: first.dataset, ..Intake::default() };
         let mut next = Some(first);
         while let Some(entered) = next {
@@ -25,7 +25,7 @@ impl<R: Registry> Landing<R> {
             give_lines(lines, dataset, validator, self.manifest.max_record_bytes, &mut intake);
             self.pending.add_request(entered);
             next = (intake.records.as_bytes().len() < self.block_bytes)
-                .then(|| self.inbox.next_lines())
+                .then(|| self.inbox.next_lines(&self.stopped))
                 .flatten();
             if next.as_ref().is_some_and(|entered| entered.dataset != intake.dataset) {
                 next.take().into_iter().for_each(|entered| self.inbox.push_front(entered));
@@ -39,6 +39,9 @@ impl<R: Registry> Landing<R> {
         while let Some(entered) = self.inbox.next_file() {
             let Entered { source, dataset, name, body } = entered;
             let Body::File { path, content, known, lines, keys } = body else { continue };
+            if self.stopped.contains(&dataset) {
+                continue;
+            }
             let opened = Opened::spooled(path.clone(), name, dataset, content);
             let content = opened.map_err(Unfit::Failed).and_then(|opened| {
                 Content::start(Opened { keys, ..opened }, &self.manifest, self.block_bytes)

@@ -70,7 +70,7 @@ impl<R: Registry> Landing<R> {
     /// Opens and hashes the file of the next source that is to be read again. `false` if there is none.
     pub(super) async fn take_reload(&mut self) -> Result<bool, Error> {
         while let Some(again) = self.inbox.next_reload() {
-            if !self.folder.is_ours(&again.name) {
+            if !self.folder.is_ours(&again.name) || self.stopped.contains(&again.dataset) {
                 continue;
             }
             let opened = match self.reopen_done(&again).await {

@@ -203,7 +203,7 @@ impl Deep<'_> {
         for (line, expected) in &expected {
             self.seen.lines += 1;
             let key = chunk_key(source.number, *line as i64);
-            let fate = self.chunks.seek(key).await?.and_then(|chunk| chunk.fate(*line));
+            let fate = self.chunks.seek(key).await?.and_then(|entry| entry.sets()?.fate(*line));
             // What the ledger lacks, or has without a dead letter, other checks have found.
             let Some(fate) = fate else { continue };
             let letter = letters.get(&(*line as i64));

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use tidegate_core::ledger::{CHUNK_LINES, Chunk, Fate};
+use tidegate_core::ledger::{CHUNK_LINES, Chunk, Effects, Fate};
 use tokio_postgres::Row;
 
 use super::super::Error;
@@ -161,6 +161,7 @@ fn one_chunk(source: &Source, entry: &Entry, chunk: &Chunk, check: &mut Check) -
             check.violation(at(source.number, line), message);
         }
     }
+    effects(source, entry, chunk.count(Fate::Accepted), check);
     for line in chunk.overlaps(number) {
         let sets = Fate::ALL.into_iter().filter(|fate| chunk.lines(number, *fate).any(|held| held == line));
         let sets: Vec<&str> = sets.map(Fate::as_str).collect();
@@ -170,6 +171,23 @@ fn one_chunk(source: &Source, entry: &Entry, chunk: &Chunk, check: &mut Check) -
         chunk.holes(number, last).iter().for_each(|lines| hole(source, lines, check));
     }
     chunk.total()
+}
+
+/// Each accepted line did one thing, and those that repeat a key of their source inserted no row.
+fn effects(source: &Source, entry: &Entry, accepted: u64, check: &mut Check) {
+    let at = at(source.number, entry.number as u64 * CHUNK_LINES + 1);
+    let [inserted, updated, superseded, uncounted, repeated] = entry.effects;
+    if entry.effects[..4].iter().sum::<i64>() != accepted as i64 || entry.effects.iter().any(|lines| *lines < 0) {
+        let each = Effects::NAMES.iter().zip(entry.effects).map(|(name, lines)| format!("{lines} {name}"));
+        let each = each.collect::<Vec<_>>().join(", ");
+        check.violation(at, format!("has {accepted} accepted lines in this chunk, but counts {each}"));
+    } else if repeated > updated + superseded {
+        let message = format!(
+            "counts {repeated} accepted lines that repeat a key, but {} that inserted no row",
+            accepted as i64 - inserted - uncounted
+        );
+        check.violation(at, message);
+    }
 }
 
 fn whole(last: u64, end: u64) -> &'static str {

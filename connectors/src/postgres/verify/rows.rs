@@ -28,16 +28,23 @@ impl Audit<'_> {
         let mut rows = Stream::open(self, check.name, &sql, &[]).await?;
         let mut chunks = Chunks::open(self, check.name, Some(name)).await?;
         let mut last = None;
+        let mut held: Held = None;
         while let Some(row) = rows.next().await? {
             let position @ (source, line): (i64, i64) = (row.get(0), row.get(1));
             if last.replace(position) == Some(position) {
                 check.violation(at(source, line), format!("more than one row of {name} has this position"));
                 continue;
             }
-            let fate = match chunks.seek(chunk_key(source, line)).await? {
-                Some(chunk) => chunk.fate(line as u64),
-                None => None,
-            };
+            let key = chunk_key(source, line);
+            let entry = chunks.seek(key).await?;
+            let fate = entry.and_then(|entry| entry.sets()?.fate(line as u64));
+            match &mut held {
+                Some((chunk, rows, _)) if *chunk == key => *rows += 1,
+                _ => {
+                    let written = entry.map_or(i64::MAX, |entry| entry.writers());
+                    more_than_written(name, held.replace((key, 1, written)), check);
+                }
+            }
             let is = match fate {
                 Some(Fate::Accepted) => continue,
                 Some(fate) => format!("has the line as {}", fate.as_str()),
@@ -48,9 +55,24 @@ impl Audit<'_> {
                 format!("a row of {name} has this position, but the ledger {is}"),
             );
         }
+        more_than_written(name, held, check);
         check.checked(rows.rows, format!("rows of {name} with a position"));
         check.counted(others as u64, format!("rows of {name} without one: other writers'"));
         Ok(())
+    }
+}
+
+/// A chunk, how many rows are of its lines, and how many of its lines are counted to have written one.
+type Held = Option<((i64, i64), i64, i64)>;
+
+fn more_than_written(dataset: &str, held: Held, check: &mut Check) {
+    if let Some(((source, chunk), rows, written)) = held
+        && rows > written
+    {
+        let message = format!(
+            "{rows} rows of {dataset} are of lines in this chunk, but the ledger counts {written} that wrote one"
+        );
+        check.violation(at(source, chunk * CHUNK_LINES as i64 + 1), message);
     }
 }
 

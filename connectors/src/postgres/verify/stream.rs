@@ -61,6 +61,22 @@ pub(super) struct Entry {
     pub(super) chunk: Result<Chunk, Error>,
     /// How many lines the row says that each set has.
     pub(super) counts: [i64; 4],
+    /// What it says that the accepted lines did: in the order of [`Effects::NAMES`], then how many of them repeat a
+    /// key.
+    pub(super) effects: [i64; 5],
+}
+
+impl Entry {
+    /// The chunk, if it can be read.
+    pub(super) fn sets(&self) -> Option<&Chunk> {
+        self.chunk.as_ref().ok()
+    }
+
+    /// How many lines may have written a row, as they are counted.
+    pub(super) fn writers(&self) -> i64 {
+        let [inserted, updated, _, uncounted, _] = self.effects;
+        inserted + updated + uncounted
+    }
 }
 
 impl<'a> Chunks<'a> {
@@ -90,13 +106,12 @@ impl<'a> Chunks<'a> {
         Ok(entry)
     }
 
-    /// The chunk of that key, if there is one that can be read. Keys must be asked for in order.
-    pub(super) async fn seek(&mut self, key: (i64, i64)) -> Result<Option<&Chunk>, Error> {
+    /// The chunk of that key, if there is one. Keys must be asked for in order.
+    pub(super) async fn seek(&mut self, key: (i64, i64)) -> Result<Option<&Entry>, Error> {
         while self.key().is_some_and(|next| next < key) {
             self.advance().await?;
         }
-        let found = self.next.as_ref().filter(|entry| (entry.source, entry.number) == key);
-        Ok(found.and_then(|entry| entry.chunk.as_ref().ok()))
+        Ok(self.next.as_ref().filter(|entry| (entry.source, entry.number) == key))
     }
 
     async fn advance(&mut self) -> Result<(), Error> {
@@ -108,7 +123,8 @@ impl<'a> Chunks<'a> {
                 false => Err(Error::halt(format!("no line is in the chunk {number}"))),
             };
             let counts = Fate::ALL.map(|fate| i64::from(row.get::<_, i32>(6 + fate as usize)));
-            Entry { source: row.get(0), number: number.min(CHUNK_MAX), chunk, counts }
+            let effects = [10, 11, 12, 13, 14].map(|i| i64::from(row.get::<_, i32>(i)));
+            Entry { source: row.get(0), number: number.min(CHUNK_MAX), chunk, counts, effects }
         });
         Ok(())
     }

@@ -22,6 +22,7 @@ use prometheus_client::registry::Registry;
 use tidegate_connectors::postgres::LedgerTotal;
 use tidegate_core::contract::Tally;
 use tidegate_core::dead_letter::Stage;
+use tidegate_core::ledger::Effects;
 use tidegate_engine::{Flow, Lag};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -174,18 +175,36 @@ fn stages(app: &Service, registry: &mut Registry) {
     registry.register("stage_running", "Whether the stage runs in this process", running);
     registry.register("lines_in", "Lines that a stage has taken", lines_in);
     registry.register("lines_out", "Lines that a stage has passed on, but for dead letters", lines_out);
-    let fates = Family::<Labels<2>, Counter>::default();
+    let (fates, effects) =
+        (Family::<Labels<2>, Counter>::default(), Family::<Labels<2>, Counter>::default());
     let tallies = counts.tallies();
     for (i, dataset) in datasets.iter().enumerate() {
-        let Tally { accepted, rejected, waiting, duplicates } = tallies.get(i).copied().unwrap_or_default();
+        let Tally { accepted, rejected, waiting, duplicates, effects: its } =
+            tallies.get(i).copied().unwrap_or_default();
         let each =
             [("accepted", accepted), ("rejected", rejected), ("waiting", waiting), ("duplicate", duplicates)];
         for (fate, lines) in each {
             let labels = [("dataset", dataset.name.clone()), ("fate", fate.to_owned())];
             fates.get_or_create_owned(&labels).inc_by(lines);
         }
+        for (effect, lines) in Effects::NAMES.into_iter().zip(its.in_order()).take(3) {
+            let labels = [("dataset", dataset.name.clone()), ("effect", effect.to_owned())];
+            effects.get_or_create_owned(&labels).inc_by(lines);
+        }
     }
     registry.register("lines", "Lines that the sink has committed, by what became of them", fates);
+    registry.register("accepted_lines", "Of these the accepted ones, by what they did to their table", effects);
+    let stopped = Family::<Labels<1>, Gauge>::default();
+    let datasets_stopped = counts.stopped();
+    for (i, dataset) in datasets.iter().enumerate() {
+        let labels = [("dataset", dataset.name.clone())];
+        stopped.get_or_create_owned(&labels).set(i64::from(datasets_stopped.contains_key(&i)));
+    }
+    registry.register(
+        "dataset_stopped",
+        "Whether Postgres refuses every row of the dataset, so that its lines wait for the next run",
+        stopped,
+    );
     let healed = Counter::<u64>::default();
     healed.inc_by(counts.healed());
     registry.register("healed_lines", "Waiting lines that wait no more", healed);
@@ -247,7 +266,7 @@ async fn totals(app: &App) -> Option<Vec<LedgerTotal>> {
 
 fn ledger(totals: &[LedgerTotal], registry: &mut Registry) {
     let sources = Family::<Labels<3>, Gauge>::default();
-    let lines = Family::<Labels<2>, Gauge>::default();
+    let (lines, effects) = (Family::<Labels<2>, Gauge>::default(), Family::<Labels<2>, Gauge>::default());
     let in_flight = Family::<Labels<1>, Gauge>::default();
     for total in totals {
         let state = if total.complete { "complete" } else { "incomplete" };
@@ -257,10 +276,19 @@ fn ledger(totals: &[LedgerTotal], registry: &mut Registry) {
         for (fate, count) in ["accepted", "rejected", "waiting", "discarded"].into_iter().zip(total.fates) {
             lines.get_or_create_owned(&[dataset.clone(), ("fate", fate.to_owned())]).inc_by(count);
         }
+        for (effect, count) in Effects::NAMES.into_iter().zip(total.effects.in_order()) {
+            let labels = [dataset.clone(), ("effect", effect.to_owned())];
+            effects.get_or_create_owned(&labels).inc_by(count as i64);
+        }
         in_flight.get_or_create_owned(&[dataset]).inc_by(total.in_flight);
     }
     registry.register("sources", "Sources that were ever registered", sources);
     registry.register("ledger_lines", "Lines in the ledger, by what became of them", lines);
+    registry.register(
+        "ledger_accepted_lines",
+        "Accepted lines in the ledger, by what they did to their table",
+        effects,
+    );
     registry.register(
         "ledger_in_flight_lines",
         "Lines of sources read to their end that the ledger lacks",

@@ -12,6 +12,7 @@ use tidegate_connectors::csv;
 use tidegate_connectors::postgres::{
     Answer, NewSource, Receipt as Known, Request, SourceKind, source_identity,
 };
+use tidegate_core::ledger::Effects;
 use tidegate_core::manifest::Generated;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -391,8 +392,18 @@ async fn answer(
 /// The receipt of a source that was registered just now.
 fn fresh(new: NewSource, source: u64) -> Receipt {
     let NewSource { dataset, kind, name, bytes, lines, .. } = new;
-    let (kind, fates) = (kind.as_str().to_owned(), [0; 4]);
-    let (registered_at, completed_at) = (SystemTime::now(), None);
-    Known { source, dataset, kind, name, bytes: Some(bytes), lines, fates, registered_at, completed_at }
-        .into()
+    let known = Known {
+        source,
+        dataset,
+        kind: kind.as_str().to_owned(),
+        name,
+        bytes: Some(bytes),
+        lines,
+        fates: [0; 4],
+        effects: Effects::default(),
+        repeated: 0,
+        registered_at: SystemTime::now(),
+        completed_at: None,
+    };
+    known.into()
 }

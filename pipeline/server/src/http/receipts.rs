@@ -44,7 +44,18 @@ pub(crate) struct Receipt {
     bytes: Option<u64>,
     /// How many lines it has; null until it was read to its end.
     lines: Option<u64>,
+    /// Lines accepted: the sum of the next four.
     accepted: u64,
+    /// Accepted lines that inserted a row.
+    inserted: u64,
+    /// Accepted lines that updated one.
+    updated: u64,
+    /// Accepted lines that wrote nothing, because a newer line held their key.
+    superseded: u64,
+    /// Lines accepted by a version of Tidegate that did not count this.
+    uncounted: u64,
+    /// Accepted lines whose key another line of the source has too, so that they inserted no row.
+    repeated: u64,
     rejected: u64,
     /// Lines whose reference does not exist yet.
     waiting: u64,
@@ -92,6 +103,11 @@ impl From<Known> for Receipt {
             bytes: known.bytes,
             lines: known.lines,
             accepted,
+            inserted: known.effects.inserted,
+            updated: known.effects.updated,
+            superseded: known.effects.superseded,
+            uncounted: known.effects.uncounted,
+            repeated: known.repeated,
             rejected,
             waiting,
             discarded,

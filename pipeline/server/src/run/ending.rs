@@ -104,6 +104,9 @@ impl Allowed {
 /// What is not as it should be when a run has ended; the first of it gives the exit code.
 pub(super) fn faults(outcome: &Outcome, allowed: Option<Allowed>, until_idle: bool) -> Vec<Failure> {
     let mut faults = Vec::new();
+    if !outcome.datasets_stopped.is_empty() {
+        faults.push(Failure::new(outcome.datasets_stopped.join("; ")));
+    }
     let (letters, lines) = (outcome.new_dead_letters, outcome.lines);
     if let Some(allowed) = allowed.filter(|allowed| allowed.is_exceeded(letters, lines)) {
         faults.push(Failure {

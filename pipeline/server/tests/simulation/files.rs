@@ -34,6 +34,9 @@ pub(crate) const DATASETS: [&str; 3] = ["areas", "jobs", "people"];
 /// The database refuses rows of this name, whatever the dataset.
 pub(crate) const REFUSED: &str = "refused";
 
+/// A trigger of the database leaves rows of this name out, whatever the dataset.
+pub(crate) const LEFT_OUT: &str = "left out";
+
 /// What a line is by itself.
 #[derive(Clone, Debug)]
 pub(crate) enum Meaning {
@@ -213,6 +216,7 @@ fn optional(rng: &mut Rng) -> String {
 fn name(rng: &mut Rng) -> String {
     match rng.u8(0..10) {
         0 => REFUSED.to_owned(),
+        1 => LEFT_OUT.to_owned(),
         other => format!("name {other}"),
     }
 }

@@ -1,6 +1,6 @@
 //! What holds at every commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_connectors::memory::{State, Status, View};
 use tidegate_core::ledger::{Fate, chunk_of};
@@ -10,7 +10,7 @@ use tidegate_core::references::normal_key;
 
 /// What is wrong with a state, if anything is.
 pub(crate) fn violated(manifest: &Manifest, state: &State) -> Option<String> {
-    rows(manifest, state).or_else(|| letters(state)).or_else(|| {
+    rows(manifest, state).or_else(|| letters(state)).or_else(|| effects(state)).or_else(|| {
         let afresh = View::afresh(state.view.of, &state.tables);
         (state.view != afresh).then(|| format!("the view is {:?}, its query gives {afresh:?}", state.view))
     })
@@ -37,6 +37,26 @@ fn rows(manifest: &Manifest, state: &State) -> Option<String> {
         }
     }
     None
+}
+
+/// Of the accepted lines of each source each did one thing, and as many inserted a row as there are rows that no other
+/// application made.
+fn effects(state: &State) -> Option<String> {
+    let mut accepted: BTreeMap<u64, u64> = BTreeMap::new();
+    for ((source, _), chunk) in &state.ledger {
+        *accepted.entry(*source).or_default() += chunk.count(Fate::Accepted);
+    }
+    let sources: BTreeSet<&u64> = accepted.keys().chain(state.effects.keys()).collect();
+    for source in sources {
+        let held = accepted.get(source).copied().unwrap_or_default();
+        let counted = state.effects.get(source).copied().unwrap_or_default();
+        if counted.accepted() != held {
+            return Some(format!("of source {source} {held} lines are accepted, which did {counted:?}"));
+        }
+    }
+    let inserted: u64 = state.effects.values().map(|effects| effects.inserted).sum();
+    let rows = state.tables.len() as u64 - state.outside;
+    (inserted != rows).then(|| format!("{inserted} lines inserted a row, and there are {rows} of such rows"))
 }
 
 /// Dead letters and ledger agree, in both directions.

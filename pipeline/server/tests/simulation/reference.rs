@@ -8,7 +8,7 @@ use tidegate_core::ledger::{Fate, chunk_of};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 
-use crate::files::{File, Meaning, REFUSED};
+use crate::files::{File, LEFT_OUT, Meaning, REFUSED};
 
 /// A key is a number here, however it is written.
 type Key = (usize, i64);
@@ -62,8 +62,10 @@ impl Outcome {
     }
 
     fn rows(&mut self, lines: &[Line<'_>]) {
-        // All that no reference and no refusal keeps out. A line that falls takes with it those that need it.
-        let mut accepted: Vec<&Line<'_>> = lines.iter().filter(|line| line.values[1] != REFUSED).collect();
+        // All that no reference, no refusal and no trigger keeps out. A line that falls takes with it those that
+        // need it.
+        let is_kept_out = |line: &Line<'_>| line.values[1] == REFUSED || line.values[1] == LEFT_OUT;
+        let mut accepted: Vec<&Line<'_>> = lines.iter().filter(|line| !is_kept_out(line)).collect();
         let mut keys: BTreeSet<Key>;
         loop {
             keys = self.rows.keys().copied().collect();
@@ -85,7 +87,8 @@ impl Outcome {
         for line in lines.iter().filter(|line| !self.fates.contains_key(&line.position)).collect::<Vec<_>>() {
             let lacks = line.references.iter().filter(|reference| !keys.contains(reference)).count();
             if lacks == 0 {
-                self.reject(line.position, vec![Code::ConstraintViolation]);
+                let code = if line.values[1] == LEFT_OUT { Code::LeftOut } else { Code::ConstraintViolation };
+                self.reject(line.position, vec![code]);
             } else {
                 self.fates.insert(line.position, Fate::Waiting);
                 self.letters.insert(line.position, vec![Code::UnknownReference; lacks]);

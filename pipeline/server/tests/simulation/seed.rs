@@ -219,7 +219,9 @@ impl Machines {
 
     /// All that the lines came to, with nothing left out. The view is checked at every commit.
     fn kept(&self) -> impl PartialEq + use<> {
-        self.world.database.look(|state| (state.tables.clone(), state.ledger.clone(), state.letters.clone()))
+        self.world.database.look(|state| {
+            (state.tables.clone(), state.ledger.clone(), state.letters.clone(), state.effects.clone())
+        })
     }
 
     fn unsettled(&self) -> String {

@@ -313,7 +313,10 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let files = files::some(&mut rng);
         let database = Database::default();
-        (0..manifest.datasets.len()).for_each(|dataset| database.refuse(dataset, 1, files::REFUSED));
+        for dataset in 0..manifest.datasets.len() {
+            database.refuse(dataset, 1, files::REFUSED);
+            database.leave_out(dataset, 1, files::LEFT_OUT);
+        }
         let mut how = |file| if rng.u8(0..6) == 0 { Event::Begins(file) } else { Event::File(file) };
         let mut events: Vec<Event> = (0..files.len()).map(&mut how).collect();
         for _ in 0..rng.usize(0..6) {
