@@ -46,9 +46,20 @@ impl Postgres {
         let mut healed = 0;
         loop {
             let connection = self.connection().await?;
-            let statement = connection.prepare_cached(&sql).await?;
             let (source, line) = (after.source as i64, after.line as i64);
-            let rows = connection.query(&statement, &[name, &source, &line, &ROUND_LINES]).await?;
+            let ready = async {
+                let statement = connection.prepare_cached(&sql).await?;
+                connection.query(&statement, &[name, &source, &line, &ROUND_LINES]).await
+            };
+            let rows = match ready.await.map_err(Error::from) {
+                Ok(rows) => rows,
+                // One of the tables that it references cannot be read.
+                Err(error) if error.is_of_dataset() => {
+                    self.stop_dataset(dataset, &error);
+                    return Ok(healed);
+                }
+                Err(error) => return Err(error),
+            };
             drop(connection);
             let Some(last) = rows.last() else { return Ok(healed) };
             after = position(last);

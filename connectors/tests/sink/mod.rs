@@ -9,6 +9,7 @@ mod refusals;
 mod row_errors;
 mod left_out;
 mod rows;
+mod upgrade;
 mod values;
 mod views;
 mod waiting;

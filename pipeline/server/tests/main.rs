@@ -17,6 +17,7 @@ mod bad_input;
 mod check;
 mod cluster;
 mod deliveries;
+mod counts;
 mod demo;
 mod deploy;
 mod disk_full;

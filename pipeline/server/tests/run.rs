@@ -24,9 +24,9 @@ async fn the_summary_of_a_run_is_a_table_or_json() {
         let line = table.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{table}"));
         line.split(['│', ' ', '┆']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(row("dataset"), "dataset sources accepted rejected waiting discarded in_flight");
-    assert_eq!(row("jobs"), "jobs 1 183 0 0 0 0");
-    assert_eq!(row("hired_employees"), "hired_employees 1 1930 66 4 0 0");
+    assert_eq!(row("dataset"), "dataset sources accepted inserted updated superseded rejected waiting discarded in_flight");
+    assert_eq!(row("jobs"), "jobs 1 183 183 0 0 0 0 0 0");
+    assert_eq!(row("hired_employees"), "hired_employees 1 1930 1930 0 0 66 4 0 0");
     assert!(table.contains("2195 lines in ") && table.contains("70 new dead letters"), "{table}");
 
     let json = home.run("run --until-idle --format json").await.succeeded().json();
@@ -42,8 +42,9 @@ async fn the_summary_of_a_run_is_a_table_or_json() {
     let csv = home.run("run --until-idle --format csv").await.succeeded().stdout;
     assert_eq!(
         csv,
-        "dataset,sources,accepted,rejected,waiting,discarded,in_flight\ndepartments,1,12,0,0,0,0\n\
-         jobs,1,183,0,0,0,0\nhired_employees,1,1930,66,4,0,0\n"
+        "dataset,sources,accepted,inserted,updated,superseded,uncounted,rejected,waiting,discarded,in_flight\n\
+         departments,1,12,12,0,0,0,0,0,0,0\njobs,1,183,183,0,0,0,0,0,0,0\n\
+         hired_employees,1,1930,1930,0,0,0,66,4,0,0\n"
     );
 }
 

@@ -75,9 +75,10 @@ async fn sources_tell_what_became_of_every_line() {
     let csv = home.run("sources --format csv").await.succeeded().stdout;
     assert_eq!(
         csv,
-        "source,dataset,name,lines,accepted,rejected,waiting,discarded,in_flight,complete\n\
-         1,departments,departments.csv,3,2,1,0,0,0,true\n2,jobs,jobs.csv,2,2,0,0,0,0,true\n\
-         3,hired_employees,hired_employees.csv,6,4,1,1,0,0,true\n"
+        "source,dataset,name,lines,accepted,inserted,updated,superseded,uncounted,rejected,waiting,discarded,in_flight,\
+         complete\n1,departments,departments.csv,3,2,2,0,0,0,1,0,0,0,true\n\
+         2,jobs,jobs.csv,2,2,2,0,0,0,0,0,0,0,true\n\
+         3,hired_employees,hired_employees.csv,6,4,4,0,0,0,1,1,0,0,true\n"
     );
     assert!(home.run("sources").await.succeeded().stdout.contains("hired_employees.csv"));
 }

@@ -43,7 +43,12 @@ async fn each_kind_of_damage_is_found_where_it_is() {
                 "update tidegate.ledger set accepted = {}, accepted_count = 3 where source = 3",
                 set(&[1, 5, 7])
             ),
-            &["ledger 3:2 lacks this line", "ledger 3:6 lacks this line", "rows 3:6 has no such line"],
+            &[
+                "ledger 3:1 has 3 accepted lines in this chunk, but counts 4 inserted, 0 updated, 1 superseded",
+                "ledger 3:2 lacks this line",
+                "ledger 3:6 lacks this line",
+                "rows 3:6 has no such line",
+            ],
         ),
         (
             "update tidegate.sources set lines = 70000 where source = 2".into(),
@@ -56,7 +61,11 @@ async fn each_kind_of_damage_is_found_where_it_is() {
         (jobs("accepted_count = 5"), &["ledger 2:1 has 1 lines in this chunk, but 5 are counted"]),
         (
             jobs(&format!("accepted = {}, accepted_count = 3", set(&[1, 2, 3]))),
-            &["ledger 2:2 the last line of its source is 1", "ledger 2:3 the last line of its source is 1"],
+            &[
+                "ledger 2:1 has 3 accepted lines in this chunk, but counts 1 inserted",
+                "ledger 2:2 the last line of its source is 1",
+                "ledger 2:3 the last line of its source is 1",
+            ],
         ),
         (jobs("accepted = '\\xff'"), &["ledger 2:1 cannot be read", "rows 2:1 has no such line"]),
         (
@@ -66,6 +75,19 @@ async fn each_kind_of_damage_is_found_where_it_is() {
         (
             "insert into tidegate.ledger (source, chunk) values (2, 9223372036854775807)".into(),
             &["ledger 2:9223372036854710273 no line is in the chunk"],
+        ),
+        (
+            jobs("inserted_count = 2"),
+            &["ledger 2:1 has 1 accepted lines in this chunk, but counts 2 inserted, 0 updated, 0 superseded"],
+        ),
+        (
+            jobs("inserted_count = 0, uncounted_count = 2, updated_count = -1"),
+            &["ledger 2:1 has 1 accepted lines in this chunk, but counts 0 inserted, -1 updated"],
+        ),
+        (jobs("repeated_count = 1"), &["ledger 2:1 counts 1 accepted lines that repeat a key, but 0 that"]),
+        (
+            jobs("inserted_count = 0, superseded_count = 1"),
+            &["rows 2:1 1 rows of jobs are of lines in this chunk, but the ledger counts 0 that wrote one"],
         ),
         // rows
         (employee("_line = 3", 1), &["rows 3:3 has the line as rejected"]),
