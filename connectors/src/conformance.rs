@@ -472,11 +472,8 @@ pub async fn lines_that_are_left_out_do_not_depend_on_which_come_together<B: Ben
         assert_eq!(stand.bench.rows("people").await, ["3,c 1:3", "4,d 1:4"], "{case}");
         let letters = stand.bench.letters().await;
         let dead: Vec<_> = letters.iter().filter(|letter| !letter.contains("healed")).collect();
-        let expected = [
-            "1:1 waiting unknown_reference",
-            "1:2 rejected left_out",
-            "1:5 rejected constraint_violation",
-        ];
+        let expected =
+            ["1:1 waiting unknown_reference", "1:2 rejected left_out", "1:5 rejected constraint_violation"];
         assert_eq!(dead, expected, "{case}");
     }
 }

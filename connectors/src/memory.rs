@@ -520,6 +520,8 @@ impl<'a> Transaction<'a> {
             }
         }
         let written = self.writable(&new);
+        // The newest first, which supersedes the others of its key.
+        new.sort_by_key(|row| std::cmp::Reverse(row.position));
         for row in new.iter().filter(|row| written.contains(&row.position)) {
             let effects = self.write(row);
             self.settle(row, Fate::Accepted, Vec::new());
@@ -549,11 +551,9 @@ impl<'a> Transaction<'a> {
     /// The lines that can be written together: none is refused, and each finds its references in the tables or
     /// among the others.
     fn writable(&self, new: &[&Candidate]) -> BTreeSet<Position> {
-        let left_out = |row: &&&Candidate| {
-            self.is_left_out(row) && self.process.flaw != Some(Flaw::LeftOutAccepted)
-        };
-        let mut left: Vec<_> =
-            new.iter().filter(|row| !self.is_refused(row) && !left_out(row)).collect();
+        let left_out =
+            |row: &&&Candidate| self.is_left_out(row) && self.process.flaw != Some(Flaw::LeftOutAccepted);
+        let mut left: Vec<_> = new.iter().filter(|row| !self.is_refused(row) && !left_out(row)).collect();
         loop {
             let own: BTreeSet<_> = left.iter().map(|row| (row.dataset, row.key.as_slice())).collect();
             let before = left.len();

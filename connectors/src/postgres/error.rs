@@ -67,7 +67,9 @@ impl Error {
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
             Self::Pool(_) | Self::Failpoint(_) | Self::InTheWay(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
-            Self::LeaseLost(_) | Self::SourceLost(_) | Self::AllRefused { .. } | Self::Halt(_) => Kind::Lasting,
+            Self::LeaseLost(_) | Self::SourceLost(_) | Self::AllRefused { .. } | Self::Halt(_) => {
+                Kind::Lasting
+            }
         }
     }
 

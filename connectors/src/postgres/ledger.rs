@@ -200,8 +200,20 @@ impl Draft {
             tx.execute(
                 &write,
                 &[
-                    &source, &number, &accepted, &rejected, &waiting, &discarded, &counts[0], &counts[1],
-                    &counts[2], &counts[3], &inserted, &updated, &superseded, &repeated,
+                    &source,
+                    &number,
+                    &accepted,
+                    &rejected,
+                    &waiting,
+                    &discarded,
+                    &counts[0],
+                    &counts[1],
+                    &counts[2],
+                    &counts[3],
+                    &inserted,
+                    &updated,
+                    &superseded,
+                    &repeated,
                 ],
             )
             .await?;

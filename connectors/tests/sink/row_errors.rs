@@ -40,7 +40,8 @@ async fn a_row_is_refused_alone_whatever_its_sqlstate() {
     let applied = fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!((applied.tallies[0].accepted, applied.tallies[0].rejected), (2, 9));
     assert_eq!(fixture.rows("notes").await, ["1,ok,1,1", "11,ok,1,11"]);
-    let said = "select reasons -> 0 ->> 'message' from tidegate.dead_letters where line in (2, 6) order by line";
+    let said =
+        "select reasons -> 0 ->> 'message' from tidegate.dead_letters where line in (2, 6) order by line";
     let no_rows = "Postgres refused the row: query returned no rows";
     assert_eq!(fixture.query(said).await, ["Postgres refused the row: no, 2", no_rows]);
     assert!(fixture.sink.stopped().is_empty());

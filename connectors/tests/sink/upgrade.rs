@@ -16,8 +16,7 @@ const COUNTS: &str = include_str!("../../../sql/migrations/V9__effects_of_accept
 #[tokio::test]
 async fn what_was_accepted_before_it_was_counted_is_uncounted() {
     let database = testing::database().await;
-    let (client, connection) =
-        tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     for sql in BEFORE {
         client.batch_execute(sql).await.unwrap();

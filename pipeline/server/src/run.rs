@@ -514,9 +514,18 @@ async fn datasets(postgres: &Postgres) -> Result<Relation, postgres::Error> {
         let mut sums = [0; 10];
         for total in totals.iter().filter(|total| total.dataset == dataset.name) {
             let [accepted, rejected, waiting, discarded] = total.fates;
-            let [inserted, updated, superseded, uncounted] = total.effects.in_order().map(|lines| lines as i64);
+            let [inserted, updated, superseded, uncounted] =
+                total.effects.in_order().map(|lines| lines as i64);
             let counts = [
-                total.sources, accepted, inserted, updated, superseded, uncounted, rejected, waiting, discarded,
+                total.sources,
+                accepted,
+                inserted,
+                updated,
+                superseded,
+                uncounted,
+                rejected,
+                waiting,
+                discarded,
                 total.in_flight,
             ];
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);

@@ -47,7 +47,12 @@ async fn keys_that_repeat_are_a_warning_that_names_the_key() {
     assert!(!quiet.stderr.contains("repeat a key"), "{}", quiet.stderr);
     home.drop("departments_more.csv", lines(1001, 2));
     let outcome = home.ingest().await;
-    outcome.saying(&["departments_more.csv", "2 of 102 accepted lines repeat a key", "'id'", "'departments'"]);
+    outcome.saying(&[
+        "departments_more.csv",
+        "2 of 102 accepted lines repeat a key",
+        "'id'",
+        "'departments'",
+    ]);
     // Another file with the same keys repeats none of its own.
     home.drop("departments_later.csv", lines(1, 0));
     let quiet = home.ingest().await;
@@ -58,10 +63,8 @@ async fn keys_that_repeat_are_a_warning_that_names_the_key() {
 async fn a_dataset_of_which_every_row_is_refused_ends_the_run_by_name_and_the_others_go_on() {
     let home = company::home().await;
     home.ingest().await;
-    home.query(&format!(
-        "{NO} create trigger no before insert on jobs for each row execute function no()"
-    ))
-    .await;
+    home.query(&format!("{NO} create trigger no before insert on jobs for each row execute function no()"))
+        .await;
     home.drop("jobs.csv", "1,Clerk\n2,Cook\n3,Carer\n");
     home.drop("departments.csv", "1,Sales\n");
     home.drop("hired_employees.csv", "1,Ada,2021-03-01T00:00:00Z,1,1\n");
@@ -71,7 +74,10 @@ async fn a_dataset_of_which_every_row_is_refused_ends_the_run_by_name_and_the_ot
         assert!(json["datasets_stopped"][0].as_str().unwrap().contains("not today"), "{json}");
         outcome.saying(&["dataset 'jobs' has stopped", "each of 3 rows", "not today (SQLSTATE XX000)"]);
         assert_eq!(home.query("select id from departments").await, ["1"]);
-        assert_eq!(home.count("select count(*) from tidegate.dead_letters where status = 'waiting'").await, 1);
+        assert_eq!(
+            home.count("select count(*) from tidegate.dead_letters where status = 'waiting'").await,
+            1
+        );
         assert_eq!(home.names_in("landing"), ["done", "jobs.csv"]);
         home.run("verify").await.succeeded();
     }

@@ -24,7 +24,10 @@ async fn the_summary_of_a_run_is_a_table_or_json() {
         let line = table.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{table}"));
         line.split(['│', ' ', '┆']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(row("dataset"), "dataset sources accepted inserted updated superseded rejected waiting discarded in_flight");
+    assert_eq!(
+        row("dataset"),
+        "dataset sources accepted inserted updated superseded rejected waiting discarded in_flight"
+    );
     assert_eq!(row("jobs"), "jobs 1 183 183 0 0 0 0 0 0");
     assert_eq!(row("hired_employees"), "hired_employees 1 1930 1930 0 0 66 4 0 0");
     assert!(table.contains("2195 lines in ") && table.contains("70 new dead letters"), "{table}");

@@ -177,7 +177,9 @@ fn one_chunk(source: &Source, entry: &Entry, chunk: &Chunk, check: &mut Check) -
 fn effects(source: &Source, entry: &Entry, accepted: u64, check: &mut Check) {
     let at = at(source.number, entry.number as u64 * CHUNK_LINES + 1);
     let [inserted, updated, superseded, uncounted, repeated] = entry.effects;
-    if entry.effects[..4].iter().sum::<i64>() != accepted as i64 || entry.effects.iter().any(|lines| *lines < 0) {
+    if entry.effects[..4].iter().sum::<i64>() != accepted as i64
+        || entry.effects.iter().any(|lines| *lines < 0)
+    {
         let each = Effects::NAMES.iter().zip(entry.effects).map(|(name, lines)| format!("{lines} {name}"));
         let each = each.collect::<Vec<_>>().join(", ");
         check.violation(at, format!("has {accepted} accepted lines in this chunk, but counts {each}"));

@@ -175,8 +175,7 @@ fn stages(app: &Service, registry: &mut Registry) {
     registry.register("stage_running", "Whether the stage runs in this process", running);
     registry.register("lines_in", "Lines that a stage has taken", lines_in);
     registry.register("lines_out", "Lines that a stage has passed on, but for dead letters", lines_out);
-    let (fates, effects) =
-        (Family::<Labels<2>, Counter>::default(), Family::<Labels<2>, Counter>::default());
+    let (fates, effects) = (Family::<Labels<2>, Counter>::default(), Family::<Labels<2>, Counter>::default());
     let tallies = counts.tallies();
     for (i, dataset) in datasets.iter().enumerate() {
         let Tally { accepted, rejected, waiting, duplicates, effects: its } =
@@ -193,7 +192,11 @@ fn stages(app: &Service, registry: &mut Registry) {
         }
     }
     registry.register("lines", "Lines that the sink has committed, by what became of them", fates);
-    registry.register("accepted_lines", "Of these the accepted ones, by what they did to their table", effects);
+    registry.register(
+        "accepted_lines",
+        "Of these the accepted ones, by what they did to their table",
+        effects,
+    );
     let stopped = Family::<Labels<1>, Gauge>::default();
     let datasets_stopped = counts.stopped();
     for (i, dataset) in datasets.iter().enumerate() {

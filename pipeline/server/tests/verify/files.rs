@@ -50,7 +50,8 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
         (
             format!(
                 "delete from tidegate.dead_letters where source = 3 and line = 3; update tidegate.ledger \
-                 set accepted = {}, accepted_count = 6, rejected = '', rejected_count = 0 where source = 3",
+                 set accepted = {}, accepted_count = 6, inserted_count = 5, rejected = '', rejected_count = 0 \
+                 where source = 3",
                 set(&[1, 2, 3, 5, 6, 7])
             ),
             &["files 3:3 is accepted, but it breaks missing_value"],
@@ -59,8 +60,8 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
             format!(
                 "{}; insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons) \
                  values (3, 1, 'hired_employees', 'transform', 'rejected', '1,Ada,2021-03-01T00:00:00Z,1,1', {}); \
-                 update tidegate.ledger set accepted = {}, accepted_count = 4, rejected = {}, rejected_count = 2 \
-                 where source = 3",
+                 update tidegate.ledger set accepted = {}, accepted_count = 4, superseded_count = 0, \
+                 repeated_count = 0, rejected = {}, rejected_count = 2 where source = 3",
                 with_triggers("delete from hired_employees where id = 1"),
                 reasons("missing_value"),
                 set(&[2, 5, 6, 7]),
@@ -179,7 +180,7 @@ async fn a_file_that_came_again_behind_a_source_closed_early_is_compared() {
     // As if the file had changed behind its second line.
     home.query(&format!(
         "delete from departments where id = 3; update tidegate.sources set lines = 2; \
-         update tidegate.ledger set accepted = {}, accepted_count = 2",
+         update tidegate.ledger set accepted = {}, accepted_count = 2, inserted_count = 2",
         set(&[1, 2])
     ))
     .await;
