@@ -1,5 +1,7 @@
--- Of the sources $1, those whose every line has a place in the ledger.
-select s.source
+-- Of the sources $1, those whose every line has a place in the ledger, and whether they are marked so.
+select
+    s.source,
+    s.completed_at is not null as complete
 from tidegate.sources as s
 where
     s.source = any($1)

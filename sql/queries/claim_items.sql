@@ -1,25 +1,27 @@
--- Takes the next $2 lines off the list of job $1, which is held, and makes moves of those that are dead letters
--- still, of a dataset among $3 if they are to be replayed; the others are passed over. Notes when the next are due.
--- Gives how many were taken.
+-- Takes the lines ($3, $4) off the list of job $1, which is held as their letters are, and makes moves of those that are
+-- dead letters still, of a dataset among $2 if they are to be replayed; the others are passed over. A line of which
+-- another move is open stays on the list until that is made. Notes when the next are due. Gives how many were taken.
 with job as (
     select * from tidegate.move_jobs
     where job = $1
 ),
 
 items as (
-    delete from tidegate.move_items
+    delete from tidegate.move_items as i
+    using unnest($3::bigint[], $4::bigint[]) as next (source, line)
     where
-        job = $1
-        and (source, line) in (
-            select source, line from tidegate.move_items
-            where job = $1
-            order by source, line
-            limit $2
+        i.job = $1
+        and i.source = next.source
+        and i.line = next.line
+        and not exists (
+            select
+            from tidegate.moves as m
+            where m.source = i.source and m.line = i.line and m.done_at is null
         )
-    returning source, line
+    returning i.source, i.line
 ),
 
-letters as materialized (
+letters as (
     select d.*
     from tidegate.dead_letters as d
     join items on items.source = d.source and items.line = d.line
@@ -27,10 +29,8 @@ letters as materialized (
         d.status in ('rejected', 'waiting')
         and (
             (select kind from job) = 'discard'
-            or (d.dataset = any($3) and d.text is not null and d.length is null)
+            or (d.dataset = any($2) and d.text is not null and d.length is null)
         )
-    order by d.source, d.line
-    for update of d
 ),
 
 asked as (
@@ -49,8 +49,6 @@ asked as (
     from letters
     cross join job
     order by letters.source, letters.line
-    -- One that somebody else asked for meanwhile.
-    on conflict (source, line) where done_at is null do nothing
     returning source, line, kind
 ),
 

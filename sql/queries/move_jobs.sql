@@ -1,4 +1,5 @@
--- Jobs that move dead letters, with what came of their lines.
+-- Jobs that move dead letters, with what came of their lines. Of one that was cancelled those are left whose turn had
+-- not come.
 select
     j.job,
     j.kind,
@@ -12,7 +13,7 @@ select
     j.filter,
     j.rate,
     j.lines,
-    (select count(*) from tidegate.move_items as i where i.job = j.job) + coalesce(m.open, 0) as lines_left,
+    j.lines - j.passed_over - coalesce(m.done, 0) as lines_left,
     coalesce(m.accepted, 0) as accepted,
     coalesce(m.superseded, 0) as superseded,
     coalesce(m.rejected, 0) as rejected,
@@ -25,7 +26,7 @@ select
 from tidegate.move_jobs as j
 left join lateral (
     select
-        count(*) filter (where done_at is null) as open,
+        count(*) filter (where done_at is not null) as done,
         count(*) filter (where outcome = 'accepted') as accepted,
         count(*) filter (where outcome = 'superseded') as superseded,
         count(*) filter (where outcome = 'rejected') as rejected,

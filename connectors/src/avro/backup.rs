@@ -42,6 +42,20 @@ pub struct Options {
 ///
 /// If there is no such dataset, the database cannot be read, or the disk does not take it.
 pub async fn backup(postgres: &Postgres, folder: &Folder, options: &Options) -> Result<Backup, Error> {
+    backup_named(postgres, folder, options, |_| {}).await
+}
+
+/// The same; tells the name that the backup will have as soon as its moment is known, before tables are read.
+///
+/// # Errors
+///
+/// As [`backup`].
+pub async fn backup_named(
+    postgres: &Postgres,
+    folder: &Folder,
+    options: &Options,
+    named: impl FnOnce(&str) + Send,
+) -> Result<Backup, Error> {
     let manifest = postgres.manifest();
     let datasets = chosen(manifest, &options.datasets)?;
     let begun = in_thread({
@@ -59,7 +73,7 @@ pub async fn backup(postgres: &Postgres, folder: &Folder, options: &Options) -> 
     };
     let mut connection = postgres.connection_for_snapshot().await?;
     let work = Work { manifest, draft: &draft, options };
-    let backup = work.take(&mut connection, &datasets).await?;
+    let backup = work.take(&mut connection, &datasets, named).await?;
     drop(connection);
     let backup = in_thread(move || draft.publish(backup, || Ok(Failpoint::BackupOnDisk.pass()?))).await?;
     Failpoint::BackupPublished.pass()?;
@@ -106,12 +120,19 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn take(&self, connection: &mut ClientWrapper, datasets: &[usize]) -> Result<Backup, Error> {
+    async fn take(
+        &self,
+        connection: &mut ClientWrapper,
+        datasets: &[usize],
+        named: impl FnOnce(&str),
+    ) -> Result<Backup, Error> {
         let snapshot = Snapshot::take(connection, self.manifest).await?;
         let moment = snapshot.moment().await?;
+        let id = self.draft.free_name(&moment.id);
+        named(&id);
         let mut backup = Backup {
             format: Backup::FORMAT,
-            id: moment.id,
+            id,
             pipeline: self.manifest.pipeline.clone(),
             identity: moment.identity,
             taken_at: moment.taken_at,

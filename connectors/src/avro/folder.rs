@@ -285,19 +285,20 @@ impl Draft {
         self.aside.path()
     }
 
-    /// Writes down what it is, and puts it under its name once all of it is on disk. Of two that were taken in the
+    /// The name of a backup of that time, which is free as long as the folder is locked. Of two that were taken in the
     /// same second the later one has a number behind the time.
+    pub(super) fn free_name(&self, time: &str) -> String {
+        let numbered = (2..).map(|number| format!("{time}-{number}"));
+        let mut names = std::iter::once(time.to_owned()).chain(numbered);
+        names.find(|name| !self.folder.join(name).exists()).unwrap_or_default()
+    }
+
+    /// Writes down what it is, and puts it under its name once all of it is on disk.
     pub(super) fn publish(
         self,
-        mut backup: Backup,
+        backup: Backup,
         passed: impl Fn() -> Result<(), Error>,
     ) -> Result<Backup, Error> {
-        let time = backup.id.clone();
-        let mut number = 1;
-        while self.folder.join(&backup.id).exists() {
-            number += 1;
-            backup.id = format!("{time}-{number}");
-        }
         let path = self.path().join(DESCRIPTION);
         let mut text =
             serde_json::to_vec_pretty(&backup).map_err(|error| Error::refused(error.to_string()))?;

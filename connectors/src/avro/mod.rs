@@ -23,7 +23,7 @@ mod text;
 mod check;
 pub mod exact;
 
-pub use backup::{Options, backup};
+pub use backup::{Options, backup, backup_named};
 pub use check::{Checked, Converted, check, check_backup};
 pub use error::Error;
 pub use file::Written;

@@ -25,7 +25,7 @@ pub struct LetterFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     /// With a reason of this code.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// With a reason about this column; of the code, if both are given.
     #[serde(skip_serializing_if = "Option::is_none")]

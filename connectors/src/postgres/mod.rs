@@ -105,6 +105,7 @@ struct Inner {
     owner: Uuid,
     views: OnceLock<Vec<Maintained>>,
     sink: sink::State,
+    bells: moves::bells::Bells,
 }
 
 /// The rules of each dataset, for both forms in which a dead letter keeps its line.
@@ -149,6 +150,7 @@ impl Postgres {
             manifest,
             owner,
             views: OnceLock::new(),
+            bells: Default::default(),
         };
         let partitions: Vec<u32> = (0..inner.manifest.partitions()).collect();
         let leases = Leases::of(&Stage::ALL, &partitions);

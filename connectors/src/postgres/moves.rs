@@ -9,9 +9,10 @@
 //! # Layout
 //!
 //! * [`ask`]: one line. [`jobs`]: many, by a filter, whose list is fixed when it is asked for.
-//! * `make`: what was asked for. `newer`: rows that newer lines hold.
+//! * `make`: what was asked for. `newer`: rows that newer lines hold. `bells`: who is told of either at once.
 
 pub mod ask;
+pub(super) mod bells;
 pub mod jobs;
 mod make;
 pub(super) mod newer;
@@ -276,8 +277,9 @@ impl Postgres {
     /// A connection to a database whose pipeline knows moves.
     async fn moves_connection(&self) -> Result<super::Connection, Error> {
         let connection = self.prepared_connection().await?;
-        let row = connection.query_one("select to_regclass('tidegate.moves') is not null", &[]).await?;
-        if row.get(0) {
+        let sql = "select to_regclass('tidegate.moves') is not null";
+        let statement = connection.prepare_cached(sql).await?;
+        if connection.query_one(&statement, &[]).await?.get(0) {
             return Ok(connection);
         }
         Err(Error::halt(
@@ -292,7 +294,9 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn a_move(&self, number: u64) -> Result<Option<Move>, Error> {
         let sql = include_str!("../../../sql/queries/moves.sql").replace("{condition}", "m.move = $1");
-        let row = self.moves_connection().await?.query_opt(&sql, &[&(number as i64)]).await?;
+        let connection = self.moves_connection().await?;
+        let statement = connection.prepare_cached(&sql).await?;
+        let row = connection.query_opt(&statement, &[&(number as i64)]).await?;
         Ok(row.as_ref().map(Move::of))
     }
 

@@ -42,9 +42,9 @@ impl Receipt {
         Some(self.lines?.saturating_sub(self.fates.iter().sum()))
     }
 
-    /// Whether every line is accounted for.
+    /// Whether it was found that every line is accounted for.
     pub fn complete(&self) -> bool {
-        self.completed_at.is_some() || self.in_flight() == Some(0)
+        self.completed_at.is_some()
     }
 }
 
@@ -97,7 +97,8 @@ impl Postgres {
         Ok(rows.iter().map(receipt).collect())
     }
 
-    /// Of the given sources, those whose every line is accounted for.
+    /// Of the given sources, those whose every line is accounted for: they are complete when this says so. Where others
+    /// hold the leases, those that were found so by them.
     ///
     /// # Errors
     ///
@@ -108,7 +109,19 @@ impl Postgres {
         let sql = include_str!("../../../sql/queries/accounted_sources.sql");
         let statement = connection.prepare_cached(sql).await?;
         let rows = connection.query(&statement, &[&sources]).await?;
-        Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
+        drop(connection);
+        let of = |marked: bool| {
+            let rows = rows.iter().filter(move |row| row.get::<_, bool>(1) == marked);
+            rows.map(|row| row.get::<_, i64>(0) as u64)
+        };
+        let (mut complete, unmarked): (Vec<u64>, Vec<u64>) = (of(true).collect(), of(false).collect());
+        if !unmarked.is_empty() {
+            match self.complete(&unmarked).await {
+                Err(Error::LeaseLost(_)) => {}
+                marked => complete.extend(marked?),
+            }
+        }
+        Ok(complete)
     }
 
     /// Of the given sources those that have lines, every one of which is rejected, with their names.

@@ -152,8 +152,8 @@ impl Postgres {
     /// A connection to a database that a run has prepared.
     pub(super) async fn prepared_connection(&self) -> Result<Connection, Error> {
         let connection = self.connection().await?;
-        let row = connection.query_one("select to_regclass('tidegate.views') is not null", &[]).await?;
-        if row.get(0) {
+        let statement = connection.prepare_cached("select to_regclass('tidegate.views') is not null").await?;
+        if connection.query_one(&statement, &[]).await?.get(0) {
             return Ok(connection);
         }
         Err(Error::halt("no pipeline has run in this database; 'tidegate run' prepares it"))

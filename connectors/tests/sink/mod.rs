@@ -3,6 +3,7 @@
 pub(crate) mod fixture;
 mod conformance;
 mod group;
+mod meetings;
 mod moves;
 mod outcome;
 mod refusals;

@@ -49,11 +49,14 @@ impl Postgres {
         let (source, number) = (position.source as i64, position.line as i64);
         let sql = "select status, dataset, text is not null as whole, length is not null as cut \
                    from tidegate.dead_letters where source = $1 and line = $2 for update";
-        let letter = tx.query_opt(sql, &[&source, &number]).await?.ok_or(Refused::Unknown(position))?;
+        let statement = tx.prepare_cached(sql).await?;
+        let letter =
+            tx.query_opt(&statement, &[&source, &number]).await?.ok_or(Refused::Unknown(position))?;
         // Asked behind the lock, so that whoever was faster is seen.
         let sql =
             "select kind, asked_by from tidegate.moves where source = $1 and line = $2 and done_at is null";
-        if let Some(open) = tx.query_opt(sql, &[&source, &number]).await? {
+        let statement = tx.prepare_cached(sql).await?;
+        if let Some(open) = tx.query_opt(&statement, &[&source, &number]).await? {
             return Err(Refused::Asked { position, kind: Kind::parse(open.get(0)), by: open.get(1) }.into());
         }
         let status: &str = letter.get("status");
@@ -76,11 +79,9 @@ impl Postgres {
                 None => {}
             }
         }
+        let statement = tx.prepare_cached(include_str!("../../../../sql/queries/ask_move.sql")).await?;
         let asked = tx
-            .query_one(
-                include_str!("../../../../sql/queries/ask_move.sql"),
-                &[&source, &number, &kind.as_str(), by, note, &edited],
-            )
+            .query_one(&statement, &[&source, &number, &kind.as_str(), by, note, &edited])
             .await
             .map_err(|error| match error.code() {
                 // Of a process that asks without the lock; there is none.
@@ -96,6 +97,7 @@ impl Postgres {
         tx.commit().await?;
         drop(connection);
         Failpoint::MoveAsked.pass()?;
+        self.inner.bells.ring_asked();
         Ok(self.a_move(number as u64).await?.ok_or(Refused::Unknown(position))?)
     }
 }

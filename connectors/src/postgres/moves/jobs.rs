@@ -69,7 +69,7 @@ pub struct Job {
     pub rate: Option<f64>,
     /// How many lines the list had.
     pub lines: u64,
-    /// How many of them are not moved yet.
+    /// How many of them are not moved yet; of a job that was cancelled, how many were not.
     pub left: u64,
     /// How many were accepted.
     pub accepted: u64,
@@ -105,7 +105,7 @@ impl Job {
             state: row.get("state"),
             by: row.get("asked_by"),
             note: row.get("note"),
-            filter: row.get("filter"),
+            filter: as_asked(row.get("filter")),
             rate: row.get("rate"),
             lines: number("lines"),
             left: number("lines_left"),
@@ -122,14 +122,27 @@ impl Job {
     }
 }
 
+/// A filter as it can be asked for again: what is `reason` now was kept as `code` before.
+fn as_asked(mut filter: serde_json::Value) -> serde_json::Value {
+    if let Some(members) = filter.as_object_mut()
+        && let Some(code) = members.remove("code")
+    {
+        members.insert("reason".to_owned(), code);
+    }
+    filter
+}
+
 /// The letters that a bulk move lists: $1 to $10 are the filter's, $11 the datasets of the manifest if lines are to be
-/// replayed, else null, $12 the limit.
+/// replayed, else null, $12 the limit. Those too of which a move is open: it may leave them as they were before.
 fn listed() -> String {
+    const BEFORE: &str = "case l.status when 'claimed' then (select m.status_before from tidegate.moves as m \
+                          where m.source = l.source and m.line = l.line and m.done_at is null) else l.status end";
     format!(
-        "select * from tidegate.dead_letters as d where {CONDITIONS} and d.status in ('rejected', 'waiting') \
+        "select d.* from (select l.source, l.line, l.dataset, l.text, l.length, l.reasons, l.created_at, \
+                          {BEFORE} as status from tidegate.dead_letters as l \
+                          where l.status in ('rejected', 'waiting', 'claimed')) as d \
+         where {CONDITIONS} and d.status in ('rejected', 'waiting') \
          and ($11::text[] is null or (d.dataset = any($11) and d.text is not null and d.length is null)) \
-         and not exists (select from tidegate.moves as m \
-                         where m.source = d.source and m.line = d.line and m.done_at is null) \
          order by d.source, d.line limit $12"
     )
 }
@@ -216,6 +229,7 @@ impl Postgres {
         tx.commit().await?;
         drop(connection);
         Failpoint::MovesListed.pass()?;
+        self.inner.bells.ring_asked();
         Ok(self.job(job as u64).await?.ok_or(Refused::NoJob(job as u64))?)
     }
 
@@ -273,7 +287,8 @@ impl Postgres {
         Ok(connection.query(&statement, &[]).await?.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Makes moves of the next lines of a job. `false` if another process is at it, or it has no lines left.
+    /// Makes moves of the next lines of a job. `false` if another process is at it, or it has no lines left but those
+    /// of which other moves are open: they have their turn when these are made.
     pub(super) async fn claim_of_job(&self, job: i64) -> Result<bool, Error> {
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
@@ -286,8 +301,16 @@ impl Postgres {
         };
         let datasets: Vec<&str> =
             self.inner.manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        let statement = tx.prepare_cached(include_str!("../../../../sql/queries/next_items.sql")).await?;
+        let next = tx.query(&statement, &[&job, &lines]).await?;
+        if next.is_empty() {
+            return Ok(false);
+        }
+        let column = |i: usize| next.iter().map(|row| row.get(i)).collect::<Vec<i64>>();
+        let (sources, numbers) = (column(0), column(1));
+        // Behind the locks, so that a move that was asked for meanwhile is seen.
         let statement = tx.prepare_cached(include_str!("../../../../sql/queries/claim_items.sql")).await?;
-        let claimed: i64 = tx.query_one(&statement, &[&job, &lines, &datasets]).await?.get(0);
+        let claimed: i64 = tx.query_one(&statement, &[&job, &datasets, &sources, &numbers]).await?.get(0);
         Failpoint::MovesClaimed.pass()?;
         tx.commit().await?;
         Ok(claimed > 0)

@@ -97,6 +97,7 @@ impl Postgres {
             }
             let left = self.commit(&reader.finish()).await?.left + self.unclaim(&homeless).await?;
             Failpoint::MovesMade.pass()?;
+            self.inner.bells.ring_made();
             moved += left;
             // Another process is at it.
             idle_rounds = if left == 0 { idle_rounds + 1 } else { 0 };
@@ -150,6 +151,7 @@ impl Postgres {
             Failpoint::LettersDiscarded.pass()?;
             tx.commit().await?;
             Failpoint::MovesMade.pass()?;
+            self.inner.bells.ring_made();
             moved += letters.len() as u64;
         }
     }
