@@ -3,30 +3,40 @@
 //! # Layout
 //!
 //! * `service`: what handlers share. `problem`: errors as clients see them. `auth`: who asks, and what they may.
-//! * `listen`: sockets, encryption, limits of connections.
-//! * `openapi`: the description, which is made of all of them. `health`, `metrics`: for whoever watches.
+//! * `listen`: sockets, encryption. `connections`: those that are open, and who has to go.
+//! * `openapi`: the description, which is made of all of them. `health`, `metrics`: for whoever watches;
+//!   `exposition`: the formats of metrics.
 //! * `views`: metric views.
-//! * `push`: rows and files in; `rows` reads JSON, `body` reads what is sent. `receipts`: what became of them.
+//! * `push`: rows and files in. `body`: what is sent, in `encoding`; `rows`, `numbers`, `documents` and `form` read it.
+//!   `receipts`: what became of it.
 //! * `letters`: dead letters. `moves`: what is done with them.
 //! * `idempotency`: requests that name themselves, to be sent again.
-//! * `backups`: backups, and restores of them.
+//! * `backups`: backups; `taking`: those that are not there yet. `restores`: restores of them.
 
 mod service;
 mod problem;
 mod auth;
 mod listen;
+mod connections;
 mod push;
 mod rows;
+mod numbers;
 mod body;
+mod documents;
+mod encoding;
+mod form;
 mod idempotency;
 mod receipts;
 mod reloads;
 mod letters;
 mod moves;
 mod backups;
+mod taking;
+mod restores;
 mod views;
 mod health;
 mod metrics;
+mod exposition;
 mod openapi;
 
 use std::sync::Arc;
@@ -39,7 +49,6 @@ use tidegate_engine::Counts;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -116,6 +125,7 @@ fn router(app: App) -> Router {
         .merge(views::routes())
         .merge(health::routes())
         .merge(backups::routes())
+        .merge(restores::routes())
         .merge(metrics::routes())
         .split_for_parts();
     // A start has read them before; they are described as they are then.
@@ -125,8 +135,7 @@ fn router(app: App) -> Router {
         .merge(openapi::routes(&openapi::describe(api, &app.settings.manifest, &views)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::from_fn(body::known_encoding))
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(axum::middleware::from_fn(encoding::decode))
         // Each handler has limits of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| {

@@ -11,7 +11,8 @@ use tracing::{debug, info, warn};
 use crate::Failure;
 use crate::run::patiently;
 
-/// How often it is asked whether something is to be done: whoever asked is waiting.
+/// How often it is asked whether something is to be done: whoever has asked in another process is waiting. In this one
+/// a bell rings.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How soon it is looked again, at the soonest, while there is more to do.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -26,7 +27,9 @@ impl Mover {
     pub(crate) fn start(postgres: Postgres) -> Self {
         Self(tokio::spawn(async move {
             loop {
-                tokio::time::sleep(look(&postgres).await).await;
+                let rest = look(&postgres).await;
+                // Those who ask while it works have their turn together.
+                let _ = tokio::time::timeout(rest, postgres.moves_asked()).await;
             }
         }))
     }

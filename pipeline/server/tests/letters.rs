@@ -186,7 +186,7 @@ async fn filters_previews_jobs_and_exports() {
     assert_eq!(said, "job 1, discard of 2 lines, done: 2 discarded\n");
     let jobs = letters(&home, &["jobs", "--format", "json"]).await.succeeded().rows();
     assert_eq!(
-        (&jobs[0]["state"], &jobs[0]["discarded"], &jobs[0]["filter"]["code"]),
+        (&jobs[0]["state"], &jobs[0]["discarded"], &jobs[0]["filter"]["reason"]),
         (&"done".into(), &2.into(), &"too_short".into())
     );
     letters(&home, &["cancel", "1"]).await.failed_with(1).saying(&["has ended already"]);

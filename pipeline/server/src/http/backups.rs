@@ -1,8 +1,7 @@
-//! Backups and restores.
-//!
-//! Clients name backups of the pipeline's own folder, and never a path.
+//! Backups. Clients name those of the pipeline's own folder, and never a path.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
@@ -13,32 +12,26 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tidegate_connectors::avro::{self, Options, Written};
-use tidegate_connectors::postgres::restores::{Restore as Known, RestoreState};
-use tidegate_connectors::postgres::{Before, Postgres, Receipt};
 use tidegate_core::contract;
 use tidegate_core::manifest::Codec;
 use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 
-use super::auth::{Operate, Read};
+use super::auth::{Caller, Operate, Read};
 use super::idempotency::{self, IdempotencyKey, told};
+use super::taking::Attempt;
 use super::{App, Asked, Named, Problem, page_limit};
-use crate::{backups, restore};
+use crate::backups;
 
 /// How long whoever asks for a backup waits until it is there; it goes on after that.
-const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list, take))
-        .routes(routes!(show))
-        .routes(routes!(download))
-        .routes(routes!(ask))
-        .routes(routes!(follow))
+    OpenApiRouter::new().routes(routes!(list, take)).routes(routes!(show)).routes(routes!(download))
 }
 
 /// All tables, or some, as they were at one moment.
@@ -46,10 +39,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct Backup {
     /// Its name: the time, and a number behind it if there are several of one second.
     id: String,
-    /// The moment, RFC 3339.
+    /// `running`, while it is being taken; `done`, when it is there; `failed`, when it will not be.
+    state: &'static str,
+    /// Why it failed.
+    error: Option<String>,
+    /// The moment, RFC 3339; of one that is not there yet, when it was begun.
     taken_at: String,
-    /// The largest number of a source at that moment.
-    largest_source: u64,
+    /// The largest number of a source at that moment; null while it is not there.
+    largest_source: Option<u64>,
     /// `deflate`, `snappy` or `zstandard`.
     codec: String,
     /// Whether it has all that `tidegate restore --exact` needs.
@@ -79,12 +76,29 @@ impl From<avro::Backup> for Backup {
             blake3,
         };
         Self {
+            state: "done",
+            error: None,
             exact: !backup.state.is_empty(),
             datasets: backup.datasets.into_iter().map(file).collect(),
             taken_at: backup.taken_at,
-            largest_source: backup.largest_source,
+            largest_source: Some(backup.largest_source),
             codec: backup.codec,
             id: backup.id.clone(),
+        }
+    }
+}
+
+impl From<Attempt> for Backup {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            id: attempt.id,
+            state: if attempt.error.is_some() { "failed" } else { "running" },
+            error: attempt.error,
+            taken_at: humantime::format_rfc3339_micros(attempt.begun_at).to_string(),
+            largest_source: None,
+            codec: attempt.codec.to_owned(),
+            exact: false,
+            datasets: Vec::new(),
         }
     }
 }
@@ -126,47 +140,6 @@ enum CodecName {
     Zstandard,
 }
 
-/// What is to be restored.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RestoreRequest {
-    /// The name of a backup.
-    backup: String,
-    /// The datasets; all that the backup has if none is given.
-    #[serde(default)]
-    datasets: Vec<String>,
-}
-
-/// A restore, and what became of its rows.
-#[derive(Debug, Serialize, ToSchema)]
-struct Restore {
-    #[schema(value_type = String)]
-    id: Uuid,
-    /// The backup; null if a file was restored on the command line.
-    backup: Option<String>,
-    /// `asked`; `running`; `done`, when every row is accounted for; `failed`, when it was refused.
-    state: &'static str,
-    /// Why it failed.
-    error: Option<String>,
-    asked_by: String,
-    /// When, RFC 3339.
-    asked_at: String,
-    datasets: Vec<Restored>,
-}
-
-/// What became of the rows of a dataset.
-#[derive(Debug, Serialize, ToSchema)]
-struct Restored {
-    dataset: String,
-    rows: u64,
-    /// The source that they have become; null while they have not.
-    source: Option<u64>,
-    accepted: u64,
-    rejected: u64,
-    waiting: u64,
-    discarded: u64,
-}
-
 /// List backups, the newest first
 #[utoipa::path(get, path = "/v1/backups", tag = "backups", params(Page), responses(
     (status = 200, body = Backups),
@@ -193,12 +166,14 @@ async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Resu
 
 /// Take a backup
 ///
-/// All tables are read at one moment, while rows go on coming in. It is there, under its name, when all of it is on disk.
+/// All tables are read at one moment, while rows go on coming in. It is there, under its name, when all of it is on disk:
+/// the answer is 201 then. If that takes longer than 10 s it is 202, and `Location` tells how far it is.
 #[utoipa::path(post, path = "/v1/backups", tag = "backups", params(IdempotencyKey),
     request_body(content = Option<BackupRequest>, description = "what is backed up; everything if there is no body"),
     responses(
     (status = 201, body = Backup, description = "it is there", headers(("Location" = String, description = "where it is"))),
-    (status = 202, body = Object, description = "it takes longer, and will be listed"),
+    (status = 202, body = Backup, description = "it takes longer; `state` at Location says how far it is",
+        headers(("Location" = String, description = "where to follow it"))),
     (status = 404, body = Problem, content_type = "application/problem+json", description = "there is no such dataset"),
     (status = 409, body = Problem, content_type = "application/problem+json", description = "another one is being written"),
 ))]
@@ -215,34 +190,85 @@ async fn take(
         Some(CodecName::Snappy) => Codec::Snappy,
         Some(CodecName::Zstandard) => Codec::Zstandard,
     };
+    if let Some(keyed) = &keyed
+        && let Some(attempt) = app.taking.of_request(&keyed.identity)
+    {
+        let is_same = attempt.keyed == Some(*keyed);
+        return if is_same { Ok(answer(attempt.into())) } else { Err(idempotency::reused()) };
+    }
     let options = Options { datasets: wanted.datasets, codec, keyed };
-    let (folder, postgres) = (backups::folder(&app.settings), app.postgres.clone());
+    let (tell, mut named) = oneshot::channel();
     // It goes on if the client goes away.
-    let mut taking = tokio::spawn(async move {
-        let taken = avro::backup(&postgres, &folder, &options).await;
-        match &taken {
-            Ok(backup) => tracing::info!(backup = backup.id, by = caller.name, "backed up"),
-            Err(error) => tracing::warn!(by = caller.name, "no backup was made: {error}"),
-        }
-        taken
-    });
-    let Ok(taken) = tokio::time::timeout(ANSWER_WITHIN, &mut taking).await else {
-        let body = serde_json::json!({"state": "running"});
-        return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+    let mut taking = tokio::spawn(taken(app.clone(), caller, options, tell));
+    let soon = tokio::time::timeout(ANSWER_WITHIN, &mut taking).await;
+    let taken = match soon {
+        Ok(taken) => taken,
+        // One without a name is none yet: Postgres was not reached.
+        Err(_) => tokio::select! {
+            taken = &mut taking => taken,
+            Ok(id) = &mut named => match app.taking.of(&id) {
+                Some(attempt) => return Ok(answer(attempt.into())),
+                None => taking.await,
+            },
+        },
     };
-    let backup = Backup::from(taken.map_err(Problem::internal)?.map_err(problem)?);
-    let location = format!("/v1/backups/{}", backup.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(backup)).into_response())
+    Ok(answer(taken.map_err(Problem::internal)??.into()))
 }
 
-/// Show a backup
+/// Takes a backup, and keeps account of it. Tells its name.
+async fn taken(
+    app: App,
+    Caller { name: by }: Caller,
+    options: Options,
+    tell: oneshot::Sender<String>,
+) -> Result<avro::Backup, Problem> {
+    let (codec, keyed) = (options.codec.as_str(), options.keyed);
+    let name = Arc::new(OnceLock::new());
+    let named = |id: &str| {
+        let id = id.to_owned();
+        let _ = name.set(id.clone());
+        app.taking.begin(Attempt { id: id.clone(), codec, keyed, begun_at: SystemTime::now(), error: None });
+        let _ = tell.send(id); // who asked may have gone
+    };
+    let taken = avro::backup_named(&app.postgres, &backups::folder(&app.settings), &options, named).await;
+    match taken {
+        Ok(backup) => {
+            tracing::info!(backup = backup.id, by, "backed up");
+            app.taking.taken(&backup.id);
+            Ok(backup)
+        }
+        Err(error) => {
+            tracing::warn!(by, "no backup was made: {error}");
+            let problem = problem(error);
+            if let Some(id) = name.get() {
+                app.taking.failed(id, problem.detail().to_owned());
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// A backup that was asked for: it is there, or it is being taken.
+fn answer(backup: Backup) -> Response {
+    let status = if backup.state == "done" { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    let location = format!("/v1/backups/{}", backup.id);
+    (status, [(header::LOCATION, location)], Json(backup)).into_response()
+}
+
+/// Show a backup, or how far it is
+///
+/// One that was not there when its process ended is not known any more.
 #[utoipa::path(get, path = "/v1/backups/{id}", tag = "backups",
     params(("id" = String, Path, description = "the name of the backup")), responses(
     (status = 200, body = Backup),
 ))]
 async fn show(State(app): State<App>, _: Read, Named(id): Named<String>) -> Result<Json<Backup>, Problem> {
     let folder = backups::folder(&app.settings);
-    Ok(Json(in_thread(move || folder.backup(&id)).await?.into()))
+    let attempt = app.taking.of(&id);
+    match (in_thread(move || folder.backup(&id)).await, attempt) {
+        (Err(_), Some(attempt)) => Ok(Json(attempt.into())),
+        (found, _) => Ok(Json(found?.into())),
+    }
 }
 
 /// Download the rows of a dataset, as an Avro object container file
@@ -281,102 +307,14 @@ async fn download(
     Ok(response)
 }
 
-/// Restore a backup
-///
-/// Every file is read to its end first. Then the rows enter as sources of their own, under the rules of any line, and
-/// are newer than all that is there.
-#[utoipa::path(post, path = "/v1/restores", tag = "backups", params(IdempotencyKey), request_body = RestoreRequest, responses(
-    (status = 202, body = Restore, description = "the files are whole and fit; the rows are on their way",
-        headers(("Location" = String, description = "where to follow it"))),
-    (status = 404, body = Problem, content_type = "application/problem+json", description = "there is no such backup or dataset"),
-    (status = 422, body = Problem, content_type = "application/problem+json",
-        description = "a file is damaged, or does not fit, and nothing is applied; or the Idempotency-Key was used for other content"),
-))]
-async fn ask(
-    State(app): State<App>,
-    Operate(caller): Operate,
-    request: HttpRequest,
-) -> Result<Response, Problem> {
-    let (wanted, keyed) = told::<RestoreRequest>(&app, &caller, request).await?;
-    let wanted = wanted.ok_or_else(|| Problem::bad_request("name a backup: {\"backup\": \"...\"}"))?;
-    if let Some(keyed) = &keyed
-        && let Some(known) = known(app.postgres.restore_of_request(keyed).await?)?
-    {
-        // Its files need not be there any more.
-        return asked(&app.postgres, known).await;
-    }
-    let manifest = app.settings.manifest.clone();
-    let folder = backups::folder(&app.settings);
-    let RestoreRequest { backup: id, datasets } = wanted;
-    for name in &datasets {
-        app.dataset(name)?;
-    }
-    let backup = id.clone();
-    let checked = in_thread(move || {
-        let backup = folder.backup(&id)?;
-        avro::check_backup(&manifest, &folder.path().join(&backup.id), &backup, &datasets)
-    });
-    let files = restore::files(&app.settings.manifest, &checked.await?);
-    let files = files.map_err(|failure| Problem::internal(failure.message))?;
-    let id = Uuid::now_v7();
-    let before =
-        app.postgres.ask_for_restore(id, Some(&backup), &files, &caller.name, keyed.as_ref()).await?;
-    asked(&app.postgres, known(before)?.unwrap_or(id)).await
-}
-
-/// The restore that a request has asked for before.
-fn known(before: Before<Uuid>) -> Result<Option<Uuid>, Problem> {
-    match before {
-        Before::Nothing => Ok(None),
-        Before::Became(id) => Ok(Some(id)),
-        Before::Another => Err(idempotency::reused()),
-    }
-}
-
-async fn asked(postgres: &Postgres, id: Uuid) -> Result<Response, Problem> {
-    let restore = restore_of(postgres, id).await?;
-    let location = format!("/v1/restores/{id}");
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(restore)).into_response())
-}
-
-/// Show a restore, and what became of its rows
-#[utoipa::path(get, path = "/v1/restores/{id}", tag = "backups",
-    params(("id" = String, Path, description = "the restore, a uuid")), responses(
-    (status = 200, body = Restore),
-))]
-async fn follow(State(app): State<App>, _: Read, Named(id): Named<Uuid>) -> Result<Json<Restore>, Problem> {
-    Ok(Json(restore_of(&app.readers, id).await?))
-}
-
-async fn restore_of(postgres: &Postgres, id: Uuid) -> Result<Restore, Problem> {
-    let restore = postgres.restore_of(id).await?;
-    let restore = restore.ok_or_else(|| Problem::not_found(format!("there is no restore '{id}'")))?;
-    let receipts = postgres.receipts_of(&restore.sources).await?;
-    let Known { id, backup, files, asked_by, asked_at, state, error, .. } = restore;
-    let state = match state {
-        RestoreState::Asked => "asked",
-        RestoreState::Failed => "failed",
-        RestoreState::Entered if receipts.iter().all(Receipt::complete) => "done",
-        RestoreState::Entered => "running",
-    };
-    let datasets = files.into_iter().map(|file| {
-        let receipt = receipts.iter().find(|receipt| receipt.dataset == file.dataset);
-        let [accepted, rejected, waiting, discarded] = receipt.map_or([0; 4], |receipt| receipt.fates);
-        let source = receipt.map(|receipt| receipt.source);
-        Restored { dataset: file.dataset, rows: file.rows, source, accepted, rejected, waiting, discarded }
-    });
-    let datasets = datasets.collect();
-    Ok(Restore { id, backup, state, error, asked_by, asked_at, datasets })
-}
-
 /// Does what blocks beside the runtime.
-async fn in_thread<T: Send + 'static>(
+pub(super) async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, avro::Error> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?.map_err(problem)
 }
 
-fn problem(error: avro::Error) -> Problem {
+pub(super) fn problem(error: avro::Error) -> Problem {
     match error {
         avro::Error::Unknown(detail) => Problem::not_found(detail),
         avro::Error::Busy(detail) => Problem::conflict(detail),

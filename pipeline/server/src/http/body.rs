@@ -7,17 +7,15 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Problem, Service};
+use super::{Problem, Service, documents, encoding};
 
 /// How long nothing may come of a body before its client is given up.
-pub(super) const IDLE_MAX: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How slowly a body may come, on the average of each minute.
 const BYTES_PER_SECOND_MIN: u64 = 256;
@@ -29,14 +27,14 @@ const ROOM_BYTES: usize = 128 << 20;
 
 /// The forms in which rows can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Sent {
     Json,
     Ndjson,
     Csv,
     Multipart,
 }
 
-impl Form {
+impl Sent {
     /// The form that the headers name.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let given =
@@ -61,16 +59,6 @@ impl Form {
 pub(super) fn unsupported(detail: String) -> Problem {
     let (status, word) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
     Problem::new(status, word, "the server does not understand that form", detail)
-}
-
-/// Refuses encodings that are not understood: what follows decodes gzip.
-pub(super) async fn known_encoding(request: Request, next: Next) -> Response {
-    // The decoder has taken away the header of what it decodes.
-    match request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
-        None => next.run(request).await,
-        Some(identity) if identity == b"identity" => next.run(request).await,
-        Some(_) => unsupported("send it as it is, or with Content-Encoding: gzip".to_owned()).into_response(),
-    }
 }
 
 /// How much of bodies is in memory at once, for all who send.
@@ -151,29 +139,11 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Proble
     }
     let faulty =
         |error: serde_json::Error| Problem::bad_request(format!("the body is not as it must be: {error}"));
-    let mut value = serde_json::from_slice(body).map_err(faulty)?;
-    whole(&mut value);
-    serde_json::from_value(value).map_err(faulty)
+    documents::read(body).map(Some).map_err(faulty)
 }
 
 fn is_blank(body: &[u8]) -> bool {
     body.iter().all(u8::is_ascii_whitespace)
-}
-
-/// Whole numbers that are written like `5.0` become what they are: JSON knows one kind of numbers, and some clients
-/// write no other.
-fn whole(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Array(items) => items.iter_mut().for_each(whole),
-        serde_json::Value::Object(members) => members.values_mut().for_each(whole),
-        serde_json::Value::Number(number) if number.is_f64() => {
-            let float = number.as_f64().unwrap_or_default();
-            if float.fract() == 0.0 && float.abs() < 9e15 {
-                *value = (float as i64).into();
-            }
-        }
-        _ => {}
-    }
 }
 
 /// A body piece by piece.
@@ -199,16 +169,14 @@ impl Chunks {
                 self.pace.keep(chunk.len())?;
                 Ok(Some(chunk))
             }
-            Ok(Some(Err(_))) => {
-                Err(Problem::bad_request("the body ended early, or is no gzip; send it again, whole"))
-            }
+            Ok(Some(Err(error))) => Err(encoding::broken(&error)),
             Err(_) => Err(timeout()),
         }
     }
 }
 
 /// How fast a client sends: one that holds its connection with a byte now and then is given up.
-pub(super) struct Pace {
+struct Pace {
     /// When it was judged last.
     judged: Instant,
     /// How much has come since.
@@ -216,12 +184,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn begin() -> Self {
+    fn begin() -> Self {
         Self { judged: Instant::now(), bytes: 0 }
     }
 
     /// Notes that so many bytes have come.
-    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
+    fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes as u64;
         let over = self.judged.elapsed();
         if over < PACE_OVER {
@@ -235,7 +203,7 @@ impl Pace {
     }
 }
 
-pub(super) fn timeout() -> Problem {
+fn timeout() -> Problem {
     let (status, word) = (StatusCode::REQUEST_TIMEOUT, "timeout");
     let (idle, held) = (IDLE_MAX.as_secs(), HELD_WITHIN.as_secs());
     let detail = format!(

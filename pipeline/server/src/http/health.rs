@@ -1,10 +1,11 @@
 //! Whether the process lives, and whether it is ready.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use tidegate_connectors::postgres::Postgres;
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Engine;
 use utoipa::ToSchema;
@@ -15,6 +16,8 @@ use super::{App, Problem, Service};
 
 /// How long Postgres may take to say that it is there.
 const POSTGRES_WITHIN: Duration = Duration::from_secs(2);
+/// How long what it has said is told to others who ask.
+const FRESH_FOR: Duration = Duration::from_millis(100);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready))
@@ -83,19 +86,57 @@ pub(super) async fn missing(app: &Service) -> Vec<Missing> {
             missing.push(Missing { what: "stages", why: format!("no {} runs here", lacks.join(", no ")) });
         }
     }
-    match tokio::time::timeout(POSTGRES_WITHIN, app.readers.taken_by()).await {
-        Ok(Ok(None)) => {}
+    match app.leases.holder(&app.watchers).await {
+        Known::Free => {}
         // On a cluster others hold the leases of their partitions.
-        Ok(Ok(Some(_))) if app.settings.manifest.fluvio.is_some() => {}
-        Ok(Ok(Some(holder))) => {
+        Known::Taken(_) if app.settings.manifest.fluvio.is_some() => {}
+        Known::Taken(holder) => {
             let why = format!("{holder} has taken the pipeline over");
             missing.push(Missing { what: "lease", why });
         }
         // What Postgres says of itself is for the log.
-        Ok(Err(_)) => {
+        Known::Unreachable => {
             missing.push(Missing { what: "postgres", why: "Postgres cannot be reached".to_owned() })
         }
-        Err(_) => missing.push(Missing { what: "postgres", why: "Postgres does not answer".to_owned() }),
+        Known::Silent => {
+            missing.push(Missing { what: "postgres", why: "Postgres does not answer".to_owned() });
+        }
     }
     missing
+}
+
+/// What Postgres has said of the pipeline's leases. However many want to know, it is asked by one at a time.
+#[derive(Default)]
+pub(crate) struct Leases(tokio::sync::Mutex<Option<(Instant, Known)>>);
+
+/// What is known of them.
+#[derive(Clone, Debug)]
+enum Known {
+    /// Nobody else holds them.
+    Free,
+    /// Another process does.
+    Taken(String),
+    /// Postgres cannot be asked.
+    Unreachable,
+    /// It does not answer in time.
+    Silent,
+}
+
+impl Leases {
+    async fn holder(&self, postgres: &Postgres) -> Known {
+        let mut known = self.0.lock().await;
+        if let Some((told, known)) = &*known
+            && told.elapsed() < FRESH_FOR
+        {
+            return known.clone();
+        }
+        let now = match tokio::time::timeout(POSTGRES_WITHIN, postgres.taken_by()).await {
+            Ok(Ok(None)) => Known::Free,
+            Ok(Ok(Some(holder))) => Known::Taken(holder.to_string()),
+            Ok(Err(_)) => Known::Unreachable,
+            Err(_) => Known::Silent,
+        };
+        *known = Some((Instant::now(), now.clone()));
+        now
+    }
 }

@@ -1,29 +1,35 @@
 //! Sockets, encryption, and limits of connections.
 
+use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, Request, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate_core::manifest::{Http, HttpTls};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::Problem;
+use super::connections::{Connection, Connections, RESERVE};
 use crate::Failure;
 
 /// How long a client may take for its handshake, to begin, and for the head of a request.
@@ -39,13 +45,23 @@ const STREAMS_MAX: u32 = 64;
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long nothing is accepted after accepting has failed: too many files are open, for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection may have no request.
+const IDLE_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked what a connection does, and how often if it is told to end.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LEAVE_LOOK: Duration = Duration::from_millis(100);
+/// What is served however many connections there are.
+const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// How many files are open beside connections, at most, and how many connections there may be in any case.
+const FILES_BESIDE: usize = 256;
+const CONNECTIONS_MIN: usize = 16;
 
 /// A socket that is listened on.
 pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
 }
 
 impl Listener {
@@ -59,7 +75,7 @@ impl Listener {
         })?;
         let tls = http.tls.as_ref().map(|tls| acceptor(tls, folder)).transpose()?;
         let address = socket.local_addr()?;
-        let connections = Arc::new(Semaphore::new(http.max_connections as usize));
+        let connections = Arc::new(Connections::new(connections_max(http.max_connections as usize)));
         Ok(Self { socket, address, tls, connections })
     }
 
@@ -75,77 +91,155 @@ impl Listener {
 
     /// Serves until it is stopped; then requests that have begun may end, for a while.
     pub(super) async fn serve(self, router: Router, stop: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Some(Duration::from_secs(20)))
-            .max_header_list_size(HEAD_BYTES_MAX as u32)
-            .max_concurrent_streams(STREAMS_MAX);
-        let builder = Arc::new(builder);
+        let Self { socket, tls, connections, .. } = self;
+        let server = Arc::new(Server { builder: builder(), tls, router });
         loop {
-            // Who is too many waits in the system's queue.
-            let free = tokio::select! {
-                free = self.connections.clone().acquire_owned() => free,
-                () = stop.cancelled() => break,
-            };
-            let Ok(free) = free else { break };
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     debug!("a connection was not accepted: {error}");
+                    connections.make_room();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let _ = stream.set_nodelay(true);
-            let (tls, router, builder) = (self.tls.clone(), router.clone(), builder.clone());
-            let watcher = graceful.watcher();
-            tokio::spawn(async move {
-                let _free = free;
-                match tls {
-                    None => connection(&builder, watcher, stream, router).await,
-                    Some(tls) => match tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(&builder, watcher, stream, router).await,
-                        _ => debug!("a handshake failed"),
-                    },
-                }
-            });
+            let admitted = tokio::select! {
+                admitted = connections.admit(&stop) => admitted,
+                () = stop.cancelled() => break,
+            };
+            let server = server.clone();
+            tokio::spawn(async move { server.serve(stream, &admitted.connection).await });
         }
-        if tokio::time::timeout(END_WITHIN, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(END_WITHIN, connections.all_ended()).await.is_err() {
             warn!("stopped while requests were going on");
         }
     }
 }
 
-async fn connection(
-    builder: &Builder<TokioExecutor>,
-    watcher: hyper_util::server::graceful::Watcher,
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX);
+    builder
+}
+
+/// What all connections are served with.
+struct Server {
+    builder: Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
     router: Router,
-) {
-    let stream = Patient { stream, silent: Some(Box::pin(sleep(HEAD_WITHIN))), stuck: None };
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        debug!("a connection ended: {error}");
+}
+
+impl Server {
+    /// Serves a connection to its end.
+    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>) {
+        let Some(tls) = &self.tls else { return self.requests(stream, connection).await };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)) => shaken,
+            () = connection.leave.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.requests(stream, connection).await,
+            _ => debug!("a handshake failed"),
+        }
     }
+
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        connection: &Arc<Connection>,
+    ) {
+        let silent = Some(Box::pin(sleep(HEAD_WITHIN)));
+        let stream = Patient { stream, connection: connection.clone(), silent, stuck: None };
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(|request: Request<Incoming>| {
+            let handling = connection.begin();
+            let is_served = !connection.is_reserved || WATCHED.contains(&request.uri().path());
+            let answer = is_served.then(|| router.call(request));
+            if !is_served {
+                // There may be room for its next one.
+                connection.leave.cancel();
+            }
+            async move {
+                let response = match answer {
+                    Some(answer) => answer.await?,
+                    None => too_many(),
+                };
+                Ok::<_, Infallible>(response.map(|body| handling.answer(body)))
+            }
+        });
+        let mut serving = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut is_leaving = false;
+        loop {
+            let look = if is_leaving { LEAVE_LOOK } else { LOOK_EVERY };
+            tokio::select! {
+                served = serving.as_mut() => {
+                    if let Err(error) = served {
+                        debug!("a connection ended: {error}");
+                    }
+                    return;
+                }
+                () = connection.leave.cancelled(), if !is_leaving => {
+                    is_leaving = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                () = sleep(look) => {
+                    let is_stalled = connection.stalled_for().is_some_and(|over| over >= WRITE_WITHIN);
+                    if is_stalled || (is_leaving && !connection.is_busy()) {
+                        return debug!("a connection is closed");
+                    }
+                    if connection.idle_for().is_some_and(|over| over >= IDLE_WITHIN) {
+                        connection.leave.cancel();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What whoever came when all connections were in use is answered.
+fn too_many() -> Response {
+    let problem = Problem::unavailable("as many connections are in use as may be; ask again in a moment");
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Lets the process open as many files as the system allows it. Gives how many connections there may be of `wanted`.
+fn connections_max(wanted: usize) -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    let raised = soft >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let files = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
+    let room = files.saturating_sub(FILES_BESIDE + RESERVE).max(CONNECTIONS_MIN);
+    if room < wanted {
+        warn!(
+            "the system lets this process open {files} files, so HTTP serves {room} connections at once, and not \
+             'http.max_connections', {wanted}: raise the limit of open files (ulimit -n, LimitNOFILE)"
+        );
+    }
+    room.min(wanted)
 }
 
 /// A connection whose client is given up where nothing comes at its beginning, or nothing is taken of an answer: in
 /// neither case does anybody else look at the clock.
 struct Patient<S> {
     stream: S,
+    connection: Arc<Connection>,
     /// Until something has come.
     silent: Option<Pin<Box<Sleep>>>,
     /// While something is to be written.
@@ -155,6 +249,7 @@ struct Patient<S> {
 impl<S> Patient<S> {
     /// What came of writing, unless nothing has come of it for too long.
     fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.connection.note_stuck(written.is_pending());
         if written.is_ready() {
             self.stuck = None;
             return written;

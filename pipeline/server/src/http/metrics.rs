@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -27,6 +27,7 @@ use tidegate_engine::{Flow, Lag};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::exposition::Exposition;
 use super::health::{self, Missing};
 use super::{App, Problem, Service};
 
@@ -36,7 +37,6 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 const REST: u32 = 20;
 /// What it has told may be so old, at most.
 const AGE_MAX: Duration = Duration::from_secs(300);
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -123,10 +123,13 @@ pub(super) async fn count(State(app): State<App>, request: Request, next: Next) 
 }
 
 /// Show what there is to watch, for Prometheus
+///
+/// OpenMetrics 1.0 for who asks for `application/openmetrics-text`, else Prometheus's text format 0.0.4.
 #[utoipa::path(get, path = "/metrics", tag = "operations", security(()), responses(
-    (status = 200, content_type = "application/openmetrics-text", body = String, description = "OpenMetrics text")
+    (status = 200, description = "the metrics",
+        content((String = "text/plain"), (String = "application/openmetrics-text")))
 ))]
-async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("tidegate");
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "The version that runs", Info::new(version));
@@ -151,7 +154,9 @@ async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     registry.register("http_request_seconds", "How long it took to begin an answer", seconds.clone());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    let exposition = Exposition::of(&headers);
+    let about = [(header::CONTENT_TYPE, exposition.content_type()), (header::VARY, "accept")];
+    Ok((about, exposition.write(text)).into_response())
 }
 
 /// What the stages of this process have done.
@@ -257,7 +262,7 @@ async fn totals(app: &App) -> Option<Vec<LedgerTotal>> {
         let asking = tokio::spawn(async move {
             let _turn = turn;
             let begun = Instant::now();
-            let totals = app.readers.ledger_totals().await.ok();
+            let totals = app.watchers.ledger_totals().await.ok();
             let (told, took) = (Instant::now(), begun.elapsed());
             *app.totals.known() = totals.map(|totals| Known { totals, told, took });
         });

@@ -1,5 +1,6 @@
 //! What is done with dead letters: replays and discards, of one line or of many.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -11,7 +12,6 @@ use tidegate_connectors::postgres::Postgres;
 use tidegate_connectors::postgres::moves::ask::Wanted;
 use tidegate_connectors::postgres::moves::{self, Bulk, Kind, MoveError, Refused};
 use tidegate_core::position::Position;
-use tracing::debug;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,7 +23,7 @@ use super::{App, Asked, Named, Problem, page_limit};
 
 /// How long whoever moves a line waits until it is moved; then the answer is 202.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -104,14 +104,14 @@ struct Job {
     state: String,
     by: String,
     note: Option<String>,
-    /// The filter that gave the list.
+    /// The filter that gave the list, as it can be sent again.
     #[schema(value_type = Object)]
     filter: serde_json::Value,
     /// At most so many lines a second.
     rate: Option<f64>,
     /// How many lines the list had.
     lines: u64,
-    /// How many of them are not moved yet.
+    /// How many of them are not moved yet; of a job that was cancelled, how many were not.
     left: u64,
     accepted: u64,
     /// Accepted, and a newer line holds the row.
@@ -270,28 +270,22 @@ async fn discard(
 /// Asks for a move, and waits a while until it is made.
 async fn moved(postgres: &Postgres, position: Position, wanted: &Wanted) -> Result<Response, Problem> {
     let asked = postgres.ask_move(position, wanted).await?;
-    work_at_once(postgres);
     let begun = Instant::now();
     loop {
+        let mut made = pin!(postgres.moves_made());
+        made.as_mut().enable();
         match postgres.a_move(asked.number).await {
             Ok(Some(made)) if made.done_at.is_some() => {
                 return Ok((StatusCode::OK, Json(Move::from(made))).into_response());
             }
-            Ok(_) if begun.elapsed() < WAIT_MAX => tokio::time::sleep(LOOK_EVERY).await,
+            Ok(_) if begun.elapsed() < WAIT_MAX => {
+                // Where another process makes it, nobody rings.
+                let _ = tokio::time::timeout(LOOK_EVERY, made).await;
+            }
             // It is kept that it was asked for, so it is not to be asked for again.
             _ => return Ok((StatusCode::ACCEPTED, Json(Move::from(asked))).into_response()),
         }
     }
-}
-
-/// Makes what was asked for without waiting for the errand that would. A client that goes away does not stop it.
-fn work_at_once(postgres: &Postgres) {
-    let postgres = postgres.clone();
-    tokio::spawn(async move {
-        if let Err(error) = postgres.work_on_moves().await {
-            debug!("what was asked for is left to the errands: {error}");
-        }
-    });
 }
 
 /// Try many lines again
@@ -335,7 +329,6 @@ async fn many(app: &App, kind: Kind, caller: Caller, request: HttpRequest) -> Re
         return Ok(Json(Summary::of_move(preview.counted, need_a_line)).into_response());
     }
     let job = app.postgres.ask_moves(&bulk).await?;
-    work_at_once(&app.postgres);
     let location = [(header::LOCATION, format!("/v1/dead-letters/jobs/{}", job.job))];
     Ok((StatusCode::ACCEPTED, location, Json(Job::from(job))).into_response())
 }

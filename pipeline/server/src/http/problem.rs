@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 
 /// When whoever was sent away may ask again, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
+/// How long the words about a problem may be.
+const DETAIL_CHARS_MAX: usize = 4000;
 
 /// Why a request was not done.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -38,7 +40,7 @@ impl Problem {
             kind: format!("/problems/{word}"),
             title: title.to_owned(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: within_limit(detail.into()),
             more: Map::new(),
         }
     }
@@ -86,9 +88,23 @@ impl Problem {
         self
     }
 
+    /// What happened, in words.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
+}
+
+/// What is wrong with a request may quote as much of it as it likes.
+fn within_limit(mut detail: String) -> String {
+    if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    detail
 }
 
 impl IntoResponse for Problem {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{FromRequest, Multipart, Request as HttpRequest, State};
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,7 +20,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::auth::{Caller, Ingest};
-use super::body::{self, Chunks, Form, Pace};
+use super::body::{self, Chunks, Sent};
+use super::form::Form;
 use super::idempotency::{self, IdempotencyKey};
 use super::receipts::{Receipt, RowOutcome};
 use super::rows::{self, ROWS_MAX, Table};
@@ -105,14 +106,14 @@ async fn push(
 ) -> Result<Response, Problem> {
     let (index, _) = app.dataset(&dataset)?;
     let within = waiting.within()?;
-    let form = Form::of(request.headers())?;
+    let form = Sent::of(request.headers())?;
     let identity = identity(&caller, &request)?;
     let name = name_of(request.headers());
     let accepted = match form {
-        Form::Csv | Form::Multipart => upload(&app, (index, identity, name), form, request).await?,
-        Form::Json | Form::Ndjson => {
+        Sent::Csv | Sent::Multipart => upload(&app, (index, identity, name), form, request).await?,
+        Sent::Json | Sent::Ndjson => {
             let body = body::read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
-            let rows = if form == Form::Json { rows::json(&body)? } else { rows::ndjson(&body)? };
+            let rows = if form == Sent::Json { rows::json(&body)? } else { rows::ndjson(&body)? };
             enter_rows(&app, (identity, name), &body, vec![(index, rows)]).await?
         }
     };
@@ -141,7 +142,7 @@ async fn push_several(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let within = waiting.within()?;
-    if Form::of(request.headers())? != Form::Json {
+    if Sent::of(request.headers())? != Sent::Json {
         return Err(body::unsupported("rows of several datasets come as application/json".to_owned()));
     }
     let identity = identity(&caller, &request)?;
@@ -228,7 +229,7 @@ async fn enter_rows(
 async fn upload(
     app: &Service,
     (index, identity, name): (usize, [u8; 32], String),
-    form: Form,
+    form: Sent,
     request: HttpRequest,
 ) -> Result<Accepted, Problem> {
     let intake = app.intake()?;
@@ -237,7 +238,7 @@ async fn upload(
     let reached = tokio::time::timeout(ASK_WITHIN, app.postgres.largest_source()).await;
     reached.map_err(|_| Problem::unavailable("Postgres does not answer; send it again"))??;
     let (mut spooling, mut kind_name) = (intake.spool.begin().map_err(disk)?, None);
-    if form == Form::Csv {
+    if form == Sent::Csv {
         let mut chunks = Chunks::new(request.into_body());
         let mut collected = Vec::new();
         while let Some(chunk) = chunks.next().await? {
@@ -300,25 +301,17 @@ async fn spool_form(
     request: HttpRequest,
     spooling: &mut Spooling,
 ) -> Result<Option<String>, Problem> {
-    let faulty =
-        |error: &dyn std::fmt::Display| Problem::bad_request(format!("the form cannot be read: {error}"));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| faulty(&error.body_text()))?;
+    let (parts, body) = request.into_parts();
+    let mut form = Form::new(&parts.headers, Chunks::new(body))?;
     let mut name = None;
-    loop {
-        let field =
-            tokio::time::timeout(body::IDLE_MAX, form.next_field()).await.map_err(|_| body::timeout())?;
-        let Some(mut field) = field.map_err(|error| faulty(&error.body_text()))? else { break };
-        if field.name() != Some("file") || name.is_some() {
+    while let Some(part) = form.next_part().await? {
+        if part.name.as_deref() != Some("file") || name.is_some() {
             return Err(Problem::bad_request("a form has one field, 'file', with the file of CSV"));
         }
-        name = Some(printable(field.file_name().unwrap_or("upload")));
-        let (mut collected, mut pace) = (Vec::new(), Pace::begin());
-        loop {
-            let chunk =
-                tokio::time::timeout(body::IDLE_MAX, field.chunk()).await.map_err(|_| body::timeout())?;
-            let Some(chunk) = chunk.map_err(|error| faulty(&error.body_text()))? else { break };
-            pace.keep(chunk.len())?;
-            collect(app, spooling, &mut collected, &chunk)?;
+        name = Some(printable(part.file_name.as_deref().unwrap_or("upload")));
+        let mut collected = Vec::new();
+        while let Some(piece) = form.next_piece().await? {
+            collect(app, spooling, &mut collected, &piece)?;
         }
         write(spooling, &mut collected)?;
     }

@@ -62,11 +62,11 @@ pub(crate) struct Receipt {
     discarded: u64,
     /// Lines on their way; null while it is not known how many there are.
     in_flight: Option<u64>,
-    /// Whether every line is accounted for: it has one of the four fates.
+    /// Whether it was found that every line is accounted for: it has one of the four fates.
     complete: bool,
     /// When it was registered, RFC 3339.
     registered_at: String,
-    /// When it was found complete, RFC 3339.
+    /// When it was found complete, RFC 3339; null while it is not.
     completed_at: Option<String>,
 }
 

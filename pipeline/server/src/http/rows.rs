@@ -1,6 +1,7 @@
 //! Rows of JSON to lines of CSV in their dataset's dialect.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -11,10 +12,14 @@ use tidegate_connectors::csv::Rows;
 use tidegate_core::manifest::{Dataset, Generated, Kind, nearest};
 use uuid::Uuid;
 
-use super::Problem;
+use super::{Problem, numbers};
 
 /// How many rows one request may have.
 pub(super) const ROWS_MAX: usize = 1000;
+/// Postgres's limit of a table's columns.
+const COLUMNS_MAX: usize = 1600;
+/// How much of a name is shown that is none.
+const NAME_CHARS_SHOWN: usize = 100;
 
 /// A row as it was sent: the fields in their order, values untouched.
 #[derive(Debug)]
@@ -33,9 +38,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
                 let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                let mut names = HashSet::new();
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    if fields.iter().any(|(known, _)| *known == name) {
+                    if !names.insert(name.clone()) {
+                        let name = excerpt(&name);
                         return Err(de::Error::custom(format!("the field '{name}' is there twice")));
+                    }
+                    if fields.len() == COLUMNS_MAX {
+                        return Err(de::Error::custom(format!(
+                            "the row has more than {COLUMNS_MAX} fields, and no table has so many columns"
+                        )));
                     }
                     fields.push((name, value));
                 }
@@ -61,7 +73,7 @@ struct Document<'a> {
 
 /// The rows of a JSON document.
 pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
-    let document: Document<'_> = serde_json::from_slice(body).map_err(|error| {
+    let document: Document<'_> = serde_json::from_slice(without_bom(body)).map_err(|error| {
         bad_json(&error).with("expected", serde_json::json!({"rows": [{"column": "value"}]}))
     })?;
     counted(document.rows)
@@ -70,7 +82,7 @@ pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
 /// The rows of NDJSON: one a line; blank lines are none.
 pub(super) fn ndjson(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
     let mut rows = Vec::new();
-    for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
+    for (i, line) in without_bom(body).split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -102,8 +114,10 @@ pub(super) fn several(body: &[u8]) -> Result<Vec<(String, Vec<Row<'_>>)>, Proble
 
                 fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Datasets<'de>, A::Error> {
                     let mut datasets: Vec<(String, Vec<Row<'de>>)> = Vec::new();
+                    let mut names = HashSet::new();
                     while let Some((name, rows)) = map.next_entry::<String, Vec<Row<'de>>>()? {
-                        if datasets.iter().any(|(known, _)| *known == name) {
+                        if !names.insert(name.clone()) {
+                            let name = excerpt(&name);
                             return Err(de::Error::custom(format!("the dataset '{name}' is there twice")));
                         }
                         datasets.push((name, rows));
@@ -116,7 +130,7 @@ pub(super) fn several(body: &[u8]) -> Result<Vec<(String, Vec<Row<'_>>)>, Proble
         }
     }
 
-    let Datasets(datasets) = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
+    let Datasets(datasets) = serde_json::from_slice(without_bom(body)).map_err(|error| bad_json(&error))?;
     match datasets.iter().map(|(_, rows)| rows.len()).sum() {
         0 => Err(none()),
         1..=ROWS_MAX => Ok(datasets),
@@ -225,10 +239,11 @@ fn ordered<'a>(
             let meant = nearest(&name, known.iter().copied());
             let meant = meant
                 .map_or_else(|| format!("it has {}", known.join(", ")), |n| format!("do you mean '{n}'?"));
+            let name = excerpt(&name);
             let detail = format!("row {number}: '{}' has no column '{name}'; {meant}", dataset.name);
-            return Err(Problem::bad_request(detail).with("row", number).with("field", name.as_ref()));
+            return Err(Problem::bad_request(detail).with("row", number).with("field", name));
         };
-        values[i] = text_of(value, dataset.columns[i].kind == Kind::Jsonb).map_err(|error| {
+        values[i] = text_of(value, dataset.columns[i].kind).map_err(|error| {
             let detail = format!("row {number}, field '{name}': {error}");
             Problem::bad_request(detail).with("row", number).with("field", name.as_ref())
         })?;
@@ -236,13 +251,24 @@ fn ordered<'a>(
     Ok(values)
 }
 
-/// A value as a field of CSV: a string as it reads, all else as it is written. What does not suit its column becomes a
-/// dead letter like any other.
-fn text_of(value: &RawValue, is_json: bool) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
+/// A value as a field of CSV: a string as it reads, all else as it is written; whole numbers of columns that hold no
+/// others in digits. What does not suit its column becomes a dead letter like any other.
+fn text_of(value: &RawValue, kind: Kind) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
     let raw = value.get();
-    Ok(match raw.as_bytes().first() {
-        Some(b'n') => None,
-        Some(b'"') if !is_json => Some(serde_json::from_str::<Name<'_>>(raw)?.0),
+    Ok(match (raw.as_bytes().first(), kind) {
+        (Some(b'n'), _) => None,
+        (Some(b'"'), kind) if kind != Kind::Jsonb => Some(serde_json::from_str::<Name<'_>>(raw)?.0),
+        (_, Kind::SmallInt | Kind::Integer | Kind::BigInt) => Some(numbers::whole(raw)),
         _ => Some(Cow::Borrowed(raw)),
     })
+}
+
+/// As much of a name as is worth showing.
+fn excerpt(name: &str) -> String {
+    name.chars().take(NAME_CHARS_SHOWN).collect()
+}
+
+/// The body without the byte order mark that some clients put in front.
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }

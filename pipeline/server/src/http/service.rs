@@ -14,8 +14,10 @@ use tidegate_topics::Broker;
 use super::Problem;
 use super::auth::Tokens;
 use super::body::Room;
+use super::health::Leases;
 use super::metrics::{Requests, Totals};
 use super::receipts::Watcher;
+use super::taking::Taking;
 use crate::Failure;
 use crate::intake::Intake;
 use crate::settings::Settings;
@@ -43,12 +45,18 @@ pub(crate) struct Service {
     pub(crate) watcher: Watcher,
     /// The same for who only reads.
     pub(super) readers: Postgres,
+    /// The same for whoever watches, whom slow reads do not hold up.
+    pub(super) watchers: Postgres,
+    /// What they were told of the leases.
+    pub(super) leases: Leases,
     /// The requests that were answered.
     pub(super) requests: Requests,
     /// What the ledger holds, for whoever watches.
     pub(super) totals: Totals,
     /// The topics, once they are open.
     topics: RwLock<Option<Arc<Broker>>>,
+    /// The backups that are being taken.
+    pub(super) taking: Taking,
     /// What is being sent, in memory.
     pub(crate) room: Room,
     /// The way in, while the pipeline runs.
@@ -72,11 +80,14 @@ impl App {
     ) -> Result<Self, Failure> {
         let service = Service {
             readers: settings.readers(&postgres)?,
+            watchers: settings.readers(&postgres)?,
+            leases: Leases::default(),
             settings: settings.clone(),
             http,
             tokens: Tokens::default(),
             watcher: Watcher::default(),
             room: Room::default(),
+            taking: Taking::default(),
             postgres,
             counts,
             requests: Requests::default(),

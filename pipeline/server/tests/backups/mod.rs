@@ -5,6 +5,7 @@ mod killed;
 mod others;
 mod over_http;
 mod restoring;
+mod slow;
 mod taking;
 
 use std::path::PathBuf;

@@ -108,6 +108,13 @@ async fn many_lines_are_moved_by_a_job_and_exported() {
     ] {
         service.post_json("/v1/dead-letters/discard", &wrong).await.problem(400, "bad-request");
     }
+    // Of two filters none is taken.
+    for twice in
+        ["{\"filter\": {\"source\": 9}, \"filter\": {}}", "{\"filter\": {\"source\": 9, \"source\": 3}}"]
+    {
+        let asked = service.post("/v1/dead-letters/discard", "application/json", &[], twice).await;
+        asked.problem(400, "bad-request");
+    }
     let slow = json!({"filter": {"status": "waiting"}, "rate": 0.0001, "limit": 1, "note": "slowly"});
     let asked = service
         .post_json("/v1/dead-letters/discard", &json!({"filter": {"status": "rejected"}}))

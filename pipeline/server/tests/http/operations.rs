@@ -1,20 +1,29 @@
 //! Health, metrics, and the description of the API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{HTTP, Service};
+use super::{Answer, HTTP, Service};
 use crate::company;
 use crate::home::{Home, until};
 use crate::server::OwnServer;
 
+async fn open_metrics(service: &Service) -> String {
+    let request =
+        service.request(reqwest::Method::GET, "/metrics").header("accept", "application/openmetrics-text");
+    let answer = Answer::of(request).await.unwrap().with_status(200);
+    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    answer.text()
+}
+
 /// The samples of `/metrics`: name with labels, and value.
 async fn metrics(service: &Service) -> BTreeMap<String, f64> {
-    let answer = service.get("/metrics").await.with_status(200);
-    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let text = answer.text();
+    let text = open_metrics(service).await;
     assert!(text.ends_with("# EOF\n"), "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
@@ -127,7 +136,7 @@ async fn every_metric_is_documented_and_served() {
     until("it is committed", async || home.count("select count(*) from tidegate.dead_letters").await == 1)
         .await;
     metrics(&service).await; // so that a request was answered
-    let text = service.get("/metrics").await.text();
+    let text = open_metrics(&service).await;
     let mut served: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/http.md")).unwrap();
@@ -138,6 +147,80 @@ async fn every_metric_is_documented_and_served() {
     let documented: Vec<String> = documented.iter().map(|name| format!("tidegate_{name}")).collect();
     assert_eq!(served, documented);
     service.stop().await;
+}
+
+/// The text format 0.0.4, for who does not ask for another, held against its grammar and against Prometheus's own tool.
+#[tokio::test]
+async fn who_asks_for_no_format_gets_the_one_that_every_tool_reads() {
+    let home = super::company().await;
+    let service = Service::start(&home).await;
+    home.drop("departments.csv", "1,One\n,\n");
+    until("it is committed", async || home.count("select count(*) from tidegate.dead_letters").await == 1)
+        .await;
+    service.get("/healthz").await.with_status(200);
+    let newer = metrics(&service).await;
+    let answer = service.get("/metrics").await.with_status(200);
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text();
+    let samples = grammatical(&text);
+    for name in newer.keys() {
+        assert!(samples.contains(name), "no {name} in {text}");
+    }
+    if let Some(promtool) = promtool("who_asks_for_no_format_gets_the_one_that_every_tool_reads") {
+        let mut tool = std::process::Command::new(promtool);
+        tool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = tool.spawn().unwrap();
+        running.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let ended = running.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    service.stop().await;
+}
+
+/// The samples of a text in the format 0.0.4, each of a family whose help and type stand before it, all together.
+fn grammatical(text: &str) -> BTreeSet<String> {
+    let mut families: BTreeMap<&str, &str> = BTreeMap::new();
+    let (mut helped, mut family, mut samples) = ("", "", BTreeSet::new());
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(!words.is_empty(), "{line}");
+            helped = name;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(name, helped, "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+            assert!(families.insert(name, kind).is_none(), "{line}");
+            family = name;
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            let name = sample.split('{').next().unwrap();
+            let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("{line} is not of {family}"));
+            let suffixes: &[&str] =
+                if families[family] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            assert!(suffixes.contains(&suffix), "{line}");
+            assert!(samples.insert(sample.to_owned()), "{line} is there twice");
+        }
+    }
+    assert!(text.ends_with('\n') && !families.is_empty());
+    samples
+}
+
+/// Prometheus's own tool, as `.ci/run` unpacks it or as it is on the path. If there is none, says that it was not asked.
+fn promtool(test: &str) -> Option<PathBuf> {
+    const TOOL: &str = "promtool";
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/ci-tools/prometheus/usr/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from(unpacked)]);
+    let found = folders.map(|folder| folder.join(TOOL)).find(|tool| tool.is_file());
+    if found.is_none() {
+        // Past the harness, which shows nothing of a test that passes.
+        let said = format!("\nSKIPPED {test}: there is no {TOOL}; it is in Debian's package 'prometheus'\n");
+        let _ = std::io::stderr().write_all(said.as_bytes());
+    }
+    found
 }
 
 #[tokio::test]

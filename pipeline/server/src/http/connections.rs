@@ -1,0 +1,319 @@
+//! The connections that are open, and who has to go when there are too many.
+//!
+//! **Whoever does nothing makes room.** A connection without a request in hand costs its client nothing, so it is no
+//! reason to send another client away: when there are as many connections as may be, the one that has been idle for
+//! longest is closed for the next. Where all of them are busy, a few more are let in, which may only ask whether the
+//! service lives, whether it is ready, and for its metrics.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How many connections beyond the limit are let in for whoever watches.
+pub(super) const RESERVE: usize = 32;
+/// How many may be about to close beside them.
+const CLOSING_MAX: usize = 64;
+/// How long nothing may be taken of an answer before its connection counts as one that does nothing, if room is needed.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// All that are open.
+pub(super) struct Connections {
+    open: Mutex<BTreeMap<u64, Arc<Connection>>>,
+    max: usize,
+    next: AtomicU64,
+    /// Rings when one has ended.
+    ended: Notify,
+}
+
+/// What is known of one.
+pub(super) struct Connection {
+    number: u64,
+    /// Whether it may only ask for what is served to whoever watches.
+    pub(super) is_reserved: bool,
+    /// When it is told to end: what has begun may end as well.
+    pub(super) leave: CancellationToken,
+    opened: Instant,
+    /// How many requests are with their handlers.
+    handling: AtomicUsize,
+    /// How many answers are being sent.
+    answering: AtomicUsize,
+    /// When a request came or was answered last, and when something of an answer was taken last, in milliseconds since
+    /// it was opened.
+    asked_ms: AtomicU64,
+    moved_ms: AtomicU64,
+    /// Whether what is to be written is not taken.
+    stuck: AtomicBool,
+    stuck_ms: AtomicU64,
+}
+
+impl Connections {
+    /// For at most `max` of them.
+    pub(super) fn new(max: usize) -> Self {
+        Self { open: Mutex::default(), max, next: AtomicU64::new(0), ended: Notify::new() }
+    }
+
+    /// Takes one in, for which another may have to go. It ends when `stop` does.
+    pub(super) async fn admit(self: &Arc<Self>, stop: &CancellationToken) -> Admitted {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(connection) = self.try_admit(stop) {
+                return Admitted { connection, connections: self.clone() };
+            }
+            // Those that are told to end do so in a moment.
+            tokio::select! {
+                () = ended => {}
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    }
+
+    fn try_admit(&self, stop: &CancellationToken) -> Option<Arc<Connection>> {
+        let mut open = self.open();
+        if open.len() >= self.max + RESERVE + CLOSING_MAX {
+            return None;
+        }
+        let count = |open: &BTreeMap<u64, Arc<Connection>>, is_reserved| {
+            let staying = open.values().filter(|connection| !connection.leave.is_cancelled());
+            staying.filter(|connection| connection.is_reserved == is_reserved).count()
+        };
+        let mut is_reserved = false;
+        if count(&open, false) >= self.max && !let_go_of_one(&open, false) {
+            is_reserved = true;
+            if count(&open, true) >= RESERVE && !let_go_of_one(&open, true) {
+                return None;
+            }
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(number, is_reserved, stop.child_token()));
+        open.insert(number, connection.clone());
+        Some(connection)
+    }
+
+    /// Closes one that does nothing: the system has no room for more.
+    pub(super) fn make_room(&self) {
+        let open = self.open();
+        let _ = let_go_of_one(&open, true) || let_go_of_one(&open, false);
+    }
+
+    /// Resolves when none is open.
+    pub(super) async fn all_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.open().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the one to end that has been doing nothing for longest; `false` if all are busy.
+fn let_go_of_one(open: &BTreeMap<u64, Arc<Connection>>, is_reserved: bool) -> bool {
+    let staying = open.values().filter(|connection| !connection.leave.is_cancelled());
+    let of_kind = staying.filter(|connection| connection.is_reserved == is_reserved);
+    let idle = of_kind.filter_map(|connection| Some((connection.idle_since()?, connection)));
+    let longest = idle.min_by_key(|(since, _)| *since);
+    longest.map(|(_, connection)| connection.leave.cancel()).is_some()
+}
+
+/// A connection while it is open.
+pub(super) struct Admitted {
+    pub(super) connection: Arc<Connection>,
+    connections: Arc<Connections>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.connections.open().remove(&self.connection.number);
+        self.connections.ended.notify_waiters();
+    }
+}
+
+impl Connection {
+    fn new(number: u64, is_reserved: bool, leave: CancellationToken) -> Self {
+        Self {
+            number,
+            is_reserved,
+            leave,
+            opened: Instant::now(),
+            handling: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+            asked_ms: AtomicU64::new(0),
+            moved_ms: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
+            stuck_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that a request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Handling {
+        self.handling.fetch_add(1, Ordering::Relaxed);
+        self.note(&self.asked_ms);
+        Handling(self.clone())
+    }
+
+    /// Whether a request is in hand, or its answer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.handling.load(Ordering::Relaxed) + self.answering.load(Ordering::Relaxed) > 0
+            || self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// For how long it has neither got a request nor given an answer.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        (!self.is_busy()).then(|| self.since(&self.asked_ms).elapsed())
+    }
+
+    /// For how long nothing was taken of the answers that are being sent, if nothing else is done.
+    pub(super) fn stalled_for(&self) -> Option<Duration> {
+        let is_answering = self.answering.load(Ordering::Relaxed) > 0;
+        let only = is_answering && self.handling.load(Ordering::Relaxed) == 0;
+        only.then(|| self.since(&self.moved_ms).max(self.since(&self.asked_ms)).elapsed())
+    }
+
+    /// Notes whether what is written is taken.
+    pub(super) fn note_stuck(&self, is_stuck: bool) {
+        if self.stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
+            self.note(&self.stuck_ms);
+        }
+    }
+
+    /// Since when it may have to go for another; `None` while it is busy.
+    fn idle_since(&self) -> Option<Instant> {
+        if !self.is_busy() {
+            return Some(self.since(&self.asked_ms));
+        }
+        let is_stuck = self.stuck.load(Ordering::Relaxed) && self.handling.load(Ordering::Relaxed) == 0;
+        let stuck_for = is_stuck.then(|| self.since(&self.stuck_ms).elapsed());
+        let longest = stuck_for.max(self.stalled_for())?;
+        (longest >= STUCK_AFTER).then(|| self.since(&self.asked_ms))
+    }
+
+    fn note(&self, at_ms: &AtomicU64) {
+        at_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn since(&self, at_ms: &AtomicU64) -> Instant {
+        self.opened + Duration::from_millis(at_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// A request that is with its handler.
+pub(super) struct Handling(Arc<Connection>);
+
+impl Handling {
+    /// The same request while its answer is being sent.
+    pub(super) fn answer(self, body: Body) -> Answer {
+        self.0.answering.fetch_add(1, Ordering::Relaxed);
+        Answer { body, connection: self.0.clone() }
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.handling.fetch_sub(1, Ordering::Relaxed);
+        self.0.note(&self.0.asked_ms);
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Answer {
+    body: Body,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.connection.answering.fetch_sub(1, Ordering::Relaxed);
+        self.connection.note(&self.connection.asked_ms);
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.connection.note(&self.connection.moved_ms);
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::body::Body as _;
+
+    use super::*;
+
+    async fn admitted(connections: &Arc<Connections>, stop: &CancellationToken) -> Admitted {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        connections.admit(stop).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_idle_for_longest_makes_room_and_who_is_busy_stays() {
+        let (connections, stop) = (Arc::new(Connections::new(3)), CancellationToken::new());
+        let first = admitted(&connections, &stop).await;
+        let second = admitted(&connections, &stop).await;
+        let third = admitted(&connections, &stop).await;
+        let busy = first.connection.begin();
+        drop(third.connection.begin());
+        tokio::time::advance(Duration::from_millis(10)).await;
+        drop(second.connection.begin());
+        let fourth = admitted(&connections, &stop).await;
+        let gone = |admitted: &Admitted| admitted.connection.leave.is_cancelled();
+        assert!(gone(&third) && !gone(&first) && !gone(&second) && !fourth.connection.is_reserved);
+        let (_busy, _too) = (second.connection.begin(), fourth.connection.begin());
+        let reserved = admitted(&connections, &stop).await;
+        assert!(reserved.connection.is_reserved && !gone(&second) && !gone(&fourth));
+        // An answer that is taken keeps its connection; one that is not taken does not.
+        let mut answer = busy.answer(Body::from("x"));
+        tokio::time::advance(STUCK_AFTER / 2).await;
+        let _ = std::future::poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await;
+        tokio::time::advance(STUCK_AFTER / 2).await;
+        assert!(admitted(&connections, &stop).await.connection.is_reserved && !gone(&first));
+        tokio::time::advance(STUCK_AFTER).await;
+        assert!(!admitted(&connections, &stop).await.connection.is_reserved && gone(&first));
+        stop.cancel();
+        assert!(gone(&second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_beyond_the_limit_are_bounded_too() {
+        let (connections, stop) = (Arc::new(Connections::new(1)), CancellationToken::new());
+        let mut open = Vec::new();
+        for _ in 0..=RESERVE {
+            let admitted = admitted(&connections, &stop).await;
+            open.push((admitted.connection.begin(), admitted));
+        }
+        let next = tokio::time::timeout(Duration::from_secs(60), connections.admit(&stop));
+        assert!(next.await.is_err(), "all are busy");
+        open.pop();
+        assert!(connections.admit(&stop).await.connection.is_reserved);
+        drop(open);
+        connections.all_ended().await;
+    }
+}
