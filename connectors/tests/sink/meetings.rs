@@ -74,6 +74,29 @@ async fn a_line_in_the_hands_of_another_is_on_the_list() {
     assert_eq!(fixture.query(bobs).await, ["rejected"]);
 }
 
+/// Nobody has to look again and again: whoever asks rings for whoever makes, and that one for whoever waits.
+#[tokio::test]
+async fn who_asks_and_who_makes_ring_each_other() {
+    let fixture = with_letters(&[(3, 1, NAMELESS), (3, 2, NAMELESS)]).await;
+    let (making, sink) = (fixture.sink.clone(), fixture.sink.clone());
+    let maker = tokio::spawn(async move {
+        loop {
+            making.moves_asked().await;
+            work(&making).await;
+        }
+    });
+    for kind in [Kind::Replay, Kind::Discard] {
+        let mut made = std::pin::pin!(sink.moves_made());
+        made.as_mut().enable();
+        let asked = sink.ask_moves(&bulk(kind, LetterFilter::default())).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), made).await.expect("it is made, and rung");
+        while !job(&fixture, asked.job).await.has_ended() {
+            tokio::task::yield_now().await;
+        }
+    }
+    maker.abort();
+}
+
 #[tokio::test]
 async fn jobs_that_overlap_each_come_to_their_ends() {
     let lines: Vec<_> = (1..=30).map(|line| (3, line, NAMELESS)).collect();

@@ -1,7 +1,5 @@
 //! Many edits, and jobs that meet each other.
 
-use std::time::{Duration, Instant};
-
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -19,7 +17,7 @@ async fn with_nameless(count: u64) -> (Home, Service) {
 }
 
 #[tokio::test]
-async fn edits_are_made_when_they_are_asked_for() {
+async fn edits_that_come_together_are_all_made_and_answered() {
     let (home, service) = with_nameless(400).await;
     let edit = async |line: u64| {
         let body = json!({"line": format!("{line},D{line}")});
@@ -27,17 +25,10 @@ async fn edits_are_made_when_they_are_asked_for() {
             service.post_json(&format!("/v1/dead-letters/1:{line}/replay"), &body).await.with_status(200);
         assert_eq!(done.json()["outcome"], "accepted");
     };
-    // Whoever looks now and then whether it is done takes 25 ms for each. The quickest ten, for the machine may be busy.
-    let mut quickest = Duration::MAX;
-    for ten in 0..20 {
-        let begun = Instant::now();
-        for line in 10 * ten + 1..=10 * ten + 10 {
-            edit(line).await;
-        }
-        quickest = quickest.min(begun.elapsed());
+    for line in 1..=50 {
+        edit(line).await;
     }
-    assert!(quickest < Duration::from_millis(10 * 20), "{quickest:?} for ten");
-    futures_util::stream::iter(201..=400).for_each_concurrent(16, edit).await;
+    futures_util::stream::iter(51..=400).for_each_concurrent(16, edit).await;
     service.stop().await;
     assert_eq!(home.count("select count(*) from departments").await, 400);
     home.run("verify").await.succeeded();

@@ -126,11 +126,16 @@ async fn what_is_around_the_parts_of_a_form_is_not_kept() {
         format!("--b{}\r\n", " ".repeat(64 << 20)),
         format!("{part}--b--\r\n{much}"),
     ] {
-        service.post(PATH, FORM, &GZIP, member(body)).await.problem(413, "too-large");
+        // Who has not sent everything yet may find the connection closed.
+        if let Ok(refused) = service.try_post(PATH, FORM, &GZIP, member(body)).await {
+            refused.problem(413, "too-large");
+        }
     }
     // Of many parts the second is one too many.
     let many = member(part.repeat(100_000));
-    service.post(PATH, FORM, &GZIP, many).await.problem(400, "bad-request");
+    if let Ok(refused) = service.try_post(PATH, FORM, &GZIP, many).await {
+        refused.problem(400, "bad-request");
+    }
     let grown = resident_kib(service.running.pid()) - before;
     assert!(grown < 48 << 10, "it has grown by {grown} KiB");
     assert_eq!(home.count("select count(*) from tidegate.sources").await, 0);
