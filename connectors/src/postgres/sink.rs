@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
 use tidegate_core::contract::{self, Applied, Delivery, SINK_READER, Sink};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::Fate;
@@ -22,6 +22,8 @@ use super::{Connection, Error, Inner, Postgres, beside, cheap, ordinary, referen
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
+/// How often it is because the answers on a connection were not those to what was asked.
+const CONFUSIONS_MAX: u32 = 3;
 /// So many rows of a dataset must be refused alike before it stops, where none was ever accepted, and where some were.
 /// Fewer are dead letters.
 const ALL_REFUSED_MIN: usize = 2;
@@ -158,7 +160,11 @@ impl Postgres {
                 Attempt { inner: &self.inner, postgres: self, batch, cheap: None, dataset: None };
             let result = attempt.run(&mut connection, &failed).await;
             let Attempt { cheap, dataset, .. } = attempt;
-            if !connection.is_closed() {
+            // The answer to a copy that was refused may come with the next: such a connection serves no more.
+            let is_confused = matches!(&result, Err(Error::Postgres(error)) if error.code().is_none());
+            if is_confused {
+                drop(Object::take(connection));
+            } else if !connection.is_closed() {
                 *session = Some(connection);
             }
             let Err(error) = result else {
@@ -171,6 +177,7 @@ impl Postgres {
                     self.inner.sink.detours[dataset].begin();
                 }
                 (Kind::Conflict, _) if conflicts < CONFLICTS_MAX => conflicts += 1,
+                (Kind::Lasting, _) if is_confused && conflicts < CONFUSIONS_MAX => conflicts += 1,
                 // Nobody changes it so often: it will never be otherwise.
                 _ if matches!(error, Error::LedgerChanged) => return Err(Error::halt(LEDGER_DISAGREES)),
                 (Kind::Row | Kind::Lasting, _) => {

@@ -55,8 +55,9 @@ fn effects(state: &State) -> Option<String> {
         }
     }
     let inserted: u64 = state.effects.values().map(|effects| effects.inserted).sum();
-    let rows = state.tables.len() as u64 - state.outside;
-    (inserted != rows).then(|| format!("{inserted} lines inserted a row, and there are {rows} of such rows"))
+    let (rows, outside) = (state.tables.len() as u64, state.outside);
+    (inserted + outside != rows)
+        .then(|| format!("{inserted} lines inserted a row and others {outside}, but there are {rows}"))
 }
 
 /// Dead letters and ledger agree, in both directions.
