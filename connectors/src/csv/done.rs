@@ -85,14 +85,16 @@ pub fn parse_done_name(file_name: &str) -> Option<(u64, &str)> {
     Some((source.parse().ok()?, name))
 }
 
-/// The files of `done/` in `landing`, by their sources. What is not named as Tidegate names files is left out.
+/// The files of `done/` in `landing`, by their sources. What is not named as Tidegate names files is left out. Something
+/// else in the place of the folder holds none.
 ///
 /// # Errors
 ///
 /// If the folder is there and cannot be read.
 pub fn done_files(landing: &Path) -> io::Result<Vec<DoneFile>> {
+    use io::ErrorKind::{NotADirectory, NotFound};
     let entries = match fs::read_dir(landing.join(DONE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut files = Vec::new();

@@ -45,6 +45,8 @@ struct Bench {
     dir: TempDir,
     manifest: Arc<Manifest>,
     memory: Memory,
+    /// What is on the topics since the last start.
+    already_sent: HashMap<u64, u64>,
     landing: Landing<Memory>,
     /// Source, line, text of each line given out for a raw topic.
     lines: Vec<(u64, u64, String)>,
@@ -62,22 +64,24 @@ impl Bench {
         let (dir, memory) = (tempfile::tempdir().unwrap(), Memory::default());
         let path = dir.path().join("landing");
         fs::create_dir(&path).unwrap();
-        let landing = Landing::new(path, manifest.clone(), memory.clone(), HashMap::new());
-        Self { dir, manifest, memory, landing, lines: vec![], keys: vec![], letters: vec![] }
+        let already_sent = HashMap::new();
+        let landing = Landing::new(path, manifest.clone(), memory.clone(), already_sent.clone());
+        Self { dir, manifest, memory, already_sent, landing, lines: vec![], keys: vec![], letters: vec![] }
     }
 
     /// As after a start of the process, with what is on the topics.
     fn restart(&mut self, already_sent: &[(u64, u64)]) {
-        let already_sent = already_sent.iter().copied().collect();
-        let path = self.dir.path().join("landing");
-        self.landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), already_sent);
+        self.already_sent = already_sent.iter().copied().collect();
+        self.change_landing(|landing| landing);
         (self.lines, self.keys, self.letters) = (vec![], vec![], vec![]);
     }
 
-    /// As after a start with nothing on the topics, with what `change` does to the landing folder's source.
+    /// As after a start with what was on the topics at the last one, with what `change` does to the landing folder's
+    /// source.
     fn change_landing(&mut self, change: impl FnOnce(Landing<Memory>) -> Landing<Memory>) {
         let path = self.dir.path().join("landing");
-        let landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), HashMap::new());
+        let already_sent = self.already_sent.clone();
+        let landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), already_sent);
         self.landing = change(landing);
     }
 
