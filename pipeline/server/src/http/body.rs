@@ -132,14 +132,14 @@ pub(super) async fn read_json(app: &Service, request: Request) -> Result<Held<'_
     Err(unsupported("this comes as application/json: set Content-Type".to_owned()))
 }
 
-/// What a body of JSON says; `None` if there is none.
+/// What a body of JSON says; `None` if there is none, or `null`.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
     if is_blank(body) {
         return Ok(None);
     }
     let faulty =
         |error: serde_json::Error| Problem::bad_request(format!("the body is not as it must be: {error}"));
-    documents::read(body).map(Some).map_err(faulty)
+    documents::read(body).map_err(faulty)
 }
 
 fn is_blank(body: &[u8]) -> bool {
