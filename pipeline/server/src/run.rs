@@ -65,6 +65,9 @@ pub async fn command(global: &Global, arguments: &RunArguments) -> Result<(), Fa
     }
     if arguments.format == Format::Table {
         output::print(&format!("{}\n", outcome.in_words()))?;
+        if let Some(words) = outcome.files.passed_over_in_words() {
+            output::print(&format!("{words}\n"))?;
+        }
     }
     ending::fail_with(ending::faults(&outcome, arguments.max_dead_letters, until == Until::Idle))
 }
@@ -115,15 +118,13 @@ impl Usage {
 }
 
 impl Outcome {
-    /// The last line of the summary.
+    /// What it came to as a whole, in a line of the summary.
     pub fn in_words(&self) -> String {
         let seconds = self.took.as_secs_f64();
         let rate = self.lines as f64 / seconds.max(0.001);
         let stopped = if self.stopped { "; stopped: the next run goes on from here" } else { "" };
-        let passed_over =
-            self.files.passed_over_in_words().map_or_else(String::new, |words| format!("\n{words}"));
         format!(
-            "{} lines in {seconds:.2} s ({rate:.0} lines/s), {} new dead letters{stopped}{passed_over}",
+            "{} lines in {seconds:.2} s ({rate:.0} lines/s), {} new dead letters{stopped}",
             self.lines, self.new_dead_letters
         )
     }

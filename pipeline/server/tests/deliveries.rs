@@ -166,8 +166,8 @@ async fn what_cannot_be_read_again_says_why() {
 #[tokio::test]
 async fn the_same_name_in_two_datasets_is_two_names() {
     let manifest = "pipeline: two\nsettle: 10ms\ndatasets:\n  \
-        a: {key: id, files: ['x*.csv'], columns: {id: integer, n: integer}}\n  \
-        b: {key: id, files: ['y*.csv'], columns: {id: integer, n: integer}}\n";
+        a: {key: id, files: 'x*.csv', columns: {id: integer, n: integer}}\n  \
+        b: {key: id, files: 'y*.csv', columns: {id: integer, n: integer}}\n";
     let home = Home::embedded(manifest).await;
     home.drop("x.csv", "1,10\n");
     home.ingest().await;

@@ -10,7 +10,7 @@ async fn a_source_is_read_again_once_however_often_the_request_is_sent() {
     let home = super::company().await;
     home.drop("departments.csv", "1,One\n");
     home.ingest().await;
-    home.query("truncate departments").await;
+    home.query("truncate departments, hired_employees").await;
     let service = Service::start(&home).await;
     let path = "/v1/receipts/1/reload";
     let ask = async || service.post(path, "application/json", &[("idempotency-key", "again")], "").await;
@@ -32,7 +32,8 @@ async fn what_cannot_be_read_again_is_a_problem_that_says_why() {
     home.drop("departments.csv", "1,One\n");
     home.ingest().await;
     let service = Service::start(&home).await;
-    service.post_json("/v1/datasets/departments/rows", &json!([{"id": 2, "department": "Two"}])).await;
+    let rows = json!({"rows": [{"id": 2, "department": "Two"}]});
+    service.post_json("/v1/datasets/departments/rows", &rows).await.with_status(202);
     let again = async |source: u64, body: &str| {
         service.post(&format!("/v1/receipts/{source}/reload"), "application/json", &[], body.to_owned()).await
     };
