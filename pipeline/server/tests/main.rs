@@ -41,6 +41,7 @@ mod strange_files;
 mod text;
 mod together;
 mod trace;
+mod upgrade;
 mod verify;
 mod views;
 mod watching;
