@@ -1,14 +1,30 @@
--- Whether a column of a table is a foreign key to a column of another.
-select exists (
-    select
-    from pg_constraint
-    join pg_attribute as child on child.attrelid = conrelid and child.attnum = conkey[1]
-    join pg_attribute as parent on parent.attrelid = confrelid and parent.attnum = confkey[1]
-    where
-        contype = 'f'
-        and conrelid = $1
-        and cardinality(conkey) = 1
-        and child.attname = $2
-        and confrelid = to_regclass($3)
-        and parent.attname = $4
-)
+-- Whether a column of a table is a foreign key to a column of another, and whether it can be made one: that takes a key
+-- there. A table that is missing has it when a run has made it.
+select
+    exists (
+        select
+        from pg_constraint
+        join pg_attribute as child on child.attrelid = conrelid and child.attnum = conkey[1]
+        join pg_attribute as parent on parent.attrelid = confrelid and parent.attnum = confkey[1]
+        where
+            contype = 'f'
+            and conrelid = $1
+            and cardinality(conkey) = 1
+            and child.attname = $2
+            and confrelid = to_regclass($3)
+            and parent.attname = $4
+    ) as there,
+    to_regclass($3) is null
+        or exists (
+            select
+            from pg_index
+            join pg_attribute on attrelid = indrelid and attnum = indkey[0]
+            where
+                indrelid = to_regclass($3)
+                and indisunique
+                and indimmediate
+                and indisvalid
+                and indpred is null
+                and indnkeyatts = 1
+                and attname = $4
+        ) as possible

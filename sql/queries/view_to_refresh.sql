@@ -1,8 +1,16 @@
--- A refreshed view $1, quoted, the time, and whether it can be refreshed beside its readers: that takes a unique
--- index on plain columns, and rows to compare with.
+-- A refreshed view $1, quoted, the time, whether it is our role's, and whether it can be refreshed beside its readers:
+-- that takes a unique index on plain columns, and rows to compare with.
 select
     format('%I.%I', schema, name) as relation,
     clock_timestamp() as now,
+    coalesce(
+        (
+            select pg_has_role(relowner, 'usage')
+            from pg_class
+            where oid = to_regclass(format('%I.%I', schema, name))
+        ),
+        true
+    ) as owned,
     exists (
         select
         from pg_index

@@ -2,7 +2,7 @@
 -- changes with whatever they do.
 select
     activity.pid,
-    coalesce(activity.backend_start::text, ''),
+    coalesce(extract(epoch from activity.backend_start)::text, ''),
     case when activity.wait_event = 'ClientRead' then
         concat_ws(' ', activity.state_change, activity.query_start, copying.bytes_processed)
     end

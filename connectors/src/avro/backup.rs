@@ -72,7 +72,7 @@ pub async fn backup_named(
         (draft, None) => draft,
     };
     let mut connection = postgres.connection_for_snapshot().await?;
-    let work = Work { manifest, draft: &draft, options };
+    let work = Work { postgres, manifest, draft: &draft, options };
     let backup = work.take(&mut connection, &datasets, named).await?;
     drop(connection);
     let backup = in_thread(move || draft.publish(backup, || Ok(Failpoint::BackupOnDisk.pass()?))).await?;
@@ -114,6 +114,7 @@ pub(super) async fn in_thread<T: Send + 'static>(
 }
 
 struct Work<'a> {
+    postgres: &'a Postgres,
     manifest: &'a Manifest,
     draft: &'a Draft,
     options: &'a Options,
@@ -126,7 +127,7 @@ impl Work<'_> {
         datasets: &[usize],
         named: impl FnOnce(&str),
     ) -> Result<Backup, Error> {
-        let snapshot = Snapshot::take(connection, self.manifest).await?;
+        let snapshot = Snapshot::take(self.postgres, connection).await?;
         let moment = snapshot.moment().await?;
         let id = self.draft.free_name(&moment.id);
         named(&id);

@@ -55,6 +55,12 @@ impl Rows {
         self.text.slice(row.start as usize..row.end as usize)
     }
 
+    /// Whether the rows are all that the text has: those of a part share it with others.
+    pub(super) fn is_whole(&self) -> bool {
+        let ends = self.lines.first().zip(self.lines.last()).map(|(first, last)| (first.start, last.end));
+        ends.is_none_or(|(start, end)| start == 0 && end as usize == self.text.len())
+    }
+
     /// The canonical line.
     pub(super) fn canonical(&self, row: &Row) -> &[u8] {
         &self.text[row.canonical as usize..row.end as usize - 1]
@@ -62,6 +68,7 @@ impl Rows {
 }
 
 /// A dead letter on its way into its table.
+#[derive(Clone)]
 pub(super) struct Letter {
     pub(super) dataset: usize,
     pub(super) position: Position,
@@ -210,10 +217,84 @@ impl<'a> Reader<'a> {
 }
 
 impl Batch {
+    /// Whether a letter stands in its table already.
+    pub(super) fn is_stored(&self, letter: u32) -> bool {
+        self.letters[letter as usize].stored.is_some()
+    }
+
+    /// How many rows and letters it has, of which a row that was a letter counts twice.
+    pub(super) fn len(&self) -> usize {
+        self.rows.iter().map(|rows| rows.lines.len()).sum::<usize>() + self.letters.len()
+    }
+
+    /// The same in two: rows of the datasets that others reference first, letters that are no rows last. How far readers
+    /// are goes with the second. `None` if it is a single line.
+    pub(super) fn halves(&self, validators: &Validators) -> Option<(Self, Self)> {
+        let rows: usize = self.rows.iter().map(|rows| rows.lines.len()).sum();
+        let is_row: Vec<bool> = {
+            let mut is_row = vec![false; self.letters.len()];
+            let letters = self.rows.iter().flat_map(|rows| rows.lines.iter().filter_map(|row| row.letter));
+            letters.for_each(|letter| is_row[letter as usize] = true);
+            is_row
+        };
+        let lines = rows + is_row.iter().filter(|is_row| !**is_row).count();
+        if lines < 2 {
+            return None;
+        }
+        let mut parts = [Part::default(), Part::default()];
+        let mut taken = 0;
+        let mut next = || {
+            taken += 1;
+            usize::from(taken > lines / 2)
+        };
+        for (dataset, rows) in self.rows.iter().enumerate() {
+            for row in &rows.lines {
+                let part = &mut parts[next()];
+                let letter = row.letter.map(|letter| part.letter(&self.letters[letter as usize]));
+                part.rows.push((dataset, Row { letter, ..*row }));
+            }
+        }
+        for (letter, _) in self.letters.iter().zip(&is_row).filter(|(_, is_row)| !**is_row) {
+            parts[next()].letter(letter);
+        }
+        let [first, mut second] = parts.map(|part| part.batch(self, validators));
+        second.consumed = self.consumed.clone();
+        Some((first, second))
+    }
+
     /// The position of every line.
     pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
         let rows = self.rows.iter().flat_map(|rows| rows.lines.iter().map(|row| row.position));
         rows.chain(self.letters.iter().map(|letter| letter.position))
+    }
+}
+
+/// A part of a batch.
+#[derive(Default)]
+struct Part {
+    /// Each with its dataset.
+    rows: Vec<(usize, Row)>,
+    letters: Vec<Letter>,
+}
+
+impl Part {
+    /// Adds a letter. Gives its index.
+    fn letter(&mut self, letter: &Letter) -> u32 {
+        self.letters.push(letter.clone());
+        self.letters.len() as u32 - 1
+    }
+
+    /// The part; it shares the text of the whole.
+    fn batch(self, whole: &Batch, validators: &Validators) -> Batch {
+        let mut batch = Batch { letters: self.letters, ..Batch::default() };
+        let mut lines: Vec<Vec<Row>> = whole.rows.iter().map(|_| Vec::new()).collect();
+        self.rows.into_iter().for_each(|(dataset, row)| lines[dataset].push(row));
+        for ((rows, lines), validator) in whole.rows.iter().zip(lines).zip(&validators.as_given) {
+            let mut part = Rows { text: rows.text.clone(), lines, references: Vec::new() };
+            part.references = Values::collect(validator.references(), &part);
+            batch.rows.push(part);
+        }
+        batch
     }
 }
 

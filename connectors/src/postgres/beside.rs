@@ -4,8 +4,6 @@
 //! is left with inserting what comes out. Here nothing is read but the rows of the batch, and nothing locked
 //! but tables of this session. So nobody can stand between the two sessions, of which one waits for the other.
 
-use std::collections::HashMap;
-
 use bytes::{Bytes, BytesMut};
 use deadpool_postgres::{ClientWrapper, GenericClient, Object};
 use futures_util::TryStreamExt;
@@ -15,19 +13,19 @@ use super::batch::Rows;
 use super::cheap::copy;
 use super::table::{self, TableSql, quoted};
 use super::views::{Maintained, settings};
-use super::{Connection, Error};
+use super::{Connection, Error, How, Postgres};
 
 /// Sorting is what grouping by hash is to avoid: of a table without statistics the planner guesses too many
 /// groups to see that.
-const SETTINGS: &str = "set enable_sort = off";
+const SORTING: &str = "enable_sort = off";
 
 const UNUSED: &str = "\"char\"";
 
 /// The second session. Whoever fails in it drops it, and that ends it, whatever it was about to do.
 pub(super) struct Session {
     client: ClientWrapper,
-    /// The columns of the temporary tables that are there, by their names.
-    tables: HashMap<String, String>,
+    /// What each transaction is told: behind a pooler each may run in another session.
+    settings: String,
 }
 
 /// A temporary table that takes the text of a batch.
@@ -53,17 +51,19 @@ impl Staging {
         };
         let names = ["_source", "_line"].into_iter().chain(dataset.columns.iter().map(|c| c.name.as_str()));
         let columns = names.map(column).collect::<Vec<_>>().join(", ");
-        Ok(Self { name: quoted(&format!("tidegate_{}", dataset.name)), columns })
+        // Whoever finds a table of that name has one with these columns, also in a session that another left.
+        let columns_hash = blake3::hash(columns.as_bytes()).to_hex();
+        Ok(Self { name: quoted(&format!("tidegate_{}", &columns_hash[..32])), columns })
     }
 }
 
 impl Session {
     /// Takes a connection out of its pool: nobody else is to find the temporary tables.
     pub(super) async fn new(connection: Connection, manifest: &Manifest) -> Result<Self, Error> {
-        let settings = settings(&connection, manifest).await?.join("; ");
-        let client = Object::take(connection);
-        client.batch_execute(&format!("{settings}; {SETTINGS}")).await?;
-        Ok(Self { client, tables: HashMap::new() })
+        let settings = settings(&connection, manifest).await?;
+        let settings = settings.iter().map(String::as_str).chain([SORTING]);
+        let settings = settings.map(|setting| format!("set local {setting}; ")).collect();
+        Ok(Self { client: Object::take(connection), settings })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -73,14 +73,20 @@ impl Session {
     /// What the rows add to the store of each view, as `copy` writes and reads it.
     pub(super) async fn changes(
         &mut self,
+        postgres: &Postgres,
         staging: &Staging,
         columns: &str,
         (rows, accepted): (&Rows, &[u32]),
         views: &[&Maintained],
     ) -> Result<Vec<Bytes>, Error> {
-        let name = format!("pg_temp.{}", staging.name);
-        self.create(staging, &name).await?;
-        let tx = self.client.transaction().await?;
+        let Staging { name, columns: declared } = staging;
+        let tx = postgres.begin(&mut self.client, How::Write).await?;
+        tx.batch_execute(&format!(
+            "{}create temporary table if not exists {name} ({declared}) on commit delete rows",
+            self.settings
+        ))
+        .await?;
+        let name = format!("pg_temp.{name}");
         copy(&tx, &name, columns, rows, accepted).await?;
         let mut changes = Vec::with_capacity(views.len());
         for view in views {
@@ -93,20 +99,5 @@ impl Session {
         }
         tx.commit().await?;
         Ok(changes)
-    }
-
-    async fn create(&mut self, staging: &Staging, name: &str) -> Result<(), Error> {
-        let Staging { columns, .. } = staging;
-        if self.tables.get(name) != Some(columns) {
-            self.client
-                .batch_execute(&format!(
-                    "drop table if exists {name}; \
-                     create temporary table {} ({columns}) on commit delete rows",
-                    staging.name
-                ))
-                .await?;
-            self.tables.insert(name.to_owned(), columns.clone());
-        }
-        Ok(())
     }
 }

@@ -28,7 +28,7 @@ use super::{Error, Inner, Postgres};
 const SAMPLE_ROWS: usize = 32;
 const COPY_MESSAGE_BYTES: usize = 256 * 1024;
 /// How often a session that waits for another says that it is not lost: more often than the watchdog looks.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Writes the rows in the cheap way; `false`, and nothing done, where it is closed or would fail.
 pub(super) async fn write(
@@ -64,7 +64,7 @@ pub(super) async fn write(
     let copying = copy(tx, &table.name, &columns, rows, accepted);
     if let Some(mut beside) = beside {
         let staging = Staging::new(tx, definition, table, &views).await?;
-        let changes = beside.changes(&staging, &columns, (rows, accepted), &views);
+        let changes = beside.changes(postgres, &staging, &columns, (rows, accepted), &views);
         let changes = both(tx, copying, changes).await?;
         *sink.beside.lock().await = Some(beside);
         for (view, changes) in views.iter().zip(changes) {
@@ -126,7 +126,7 @@ pub(super) async fn copy(
     let sql = format!("copy {table} ({columns}) from stdin ({})", format(&rows.text));
     let sink = tx.copy_in::<_, Bytes>(&sql).await?;
     let mut sink = pin!(sink);
-    if accepted.len() == rows.lines.len() {
+    if accepted.len() == rows.lines.len() && rows.is_whole() {
         send(&mut sink, rows.text.clone()).await?;
     } else {
         let mut message = BytesMut::with_capacity(COPY_MESSAGE_BYTES);

@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Conflict,
     /// A row of the batch: find it and set it aside.
     Row,
+    /// A setting of the role ended it: the same in smaller parts may fit.
+    TooLong,
     /// The server or the way there: wait and try again.
     Passing,
     /// No retry heals it.
@@ -85,6 +87,11 @@ impl Error {
         }
     }
 
+    /// Whether a connection is gone, and nothing says why.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code().is_none() && error.is_closed())
+    }
+
     /// A lasting error with what to do.
     pub(super) fn halt(message: impl Into<String>) -> Self {
         Self::Halt(message.into())
@@ -93,7 +100,7 @@ impl Error {
 
 /// The classes of SQLSTATE that are not a row's, whatever row was being written: the connection's, the server's, the
 /// transaction's. **All else is the row's**, once it is shown that the statement works without it.
-const NOT_A_ROWS: [&str; 10] = ["08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0"];
+const NOT_A_ROWS: [&str; 11] = ["08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0"];
 /// Damaged storage: the server's, though their class is that of any internal error.
 const DAMAGED: [&str; 2] = ["XX001", "XX002"];
 
@@ -125,16 +132,42 @@ pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
     if conflicts.contains(state) {
         return Kind::Conflict;
     }
-    let passing = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
+    if timeout(state).is_some() {
+        return Kind::TooLong;
+    }
+    if *state == SqlState::DUPLICATE_PSTATEMENT {
+        return Kind::Lasting; // a pooler's doing
+    }
     match &state.code()[..2] {
         // The transaction's: one that a trigger raises is tried again too.
         "40" => Kind::Conflict,
         _ if may_be_a_rows(state.code()) => Kind::Row,
         // Connection, resources, shutdown, start-up, a standby that is being promoted.
         "08" | "53" | "57" | "58" => Kind::Passing,
-        "25" if passing.contains(state) => Kind::Passing,
+        "25" if *state == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Passing,
         _ => Kind::Lasting,
     }
+}
+
+/// The setting of a role, database or server that ends what takes longer, by the SQLSTATE with which it does.
+fn timeout(state: &SqlState) -> Option<&'static str> {
+    match state.code() {
+        "57014" => Some("statement_timeout"),
+        "25P03" => Some("idle_in_transaction_session_timeout"),
+        "25P04" => Some("transaction_timeout"),
+        _ => None,
+    }
+}
+
+/// The setting that ended a session or a statement, and what to do about it; `None` if none did.
+pub(super) fn setting_behind(error: &tokio_postgres::Error) -> Option<String> {
+    let setting = match error.code()? {
+        state if *state == SqlState::LOCK_NOT_AVAILABLE => "lock_timeout",
+        state => timeout(state)?,
+    };
+    Some(format!(
+        "the setting {setting} ended it; where it is the role's, 'alter role ... set {setting}' gives it a longer time"
+    ))
 }
 
 fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -145,7 +178,9 @@ fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {
         return match std::error::Error::source(error) {
-            Some(cause) => format!("{error}: {cause}"),
+            // Its text says the cause by itself, or not, as versions go.
+            Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {cause}"),
+            Some(_) => error.to_string(),
             None => error.to_string(),
         };
     };
@@ -162,6 +197,15 @@ fn advise(error: &tokio_postgres::Error) -> String {
     let advice = match error.code().map(SqlState::code) {
         Some("28000" | "28P01") => "; check the user and the password in the database's url",
         Some("3D000") => "; create the database, or correct its url",
+        // Of a role that may not, or a server that does not.
+        Some("25006") => {
+            "; the server, or the role by default_transaction_read_only, only reads: is it a standby? name the primary in \
+             the database's url, or all of them with target_session_attrs=read-write"
+        }
+        Some("26000" | "42P05") => {
+            "; a pooler in transaction mode does not keep prepared statements: let it (pgbouncer 1.21 or newer, \
+             max_prepared_statements), or use its session mode"
+        }
         Some("42501") => "; grant it to the role in the database's url ('tidegate check' says what it needs)",
         // Undefined or other types, columns, tables, schemas: at the start they were as they should be.
         Some("42703" | "42804" | "42P01" | "3F000") => {
@@ -169,7 +213,10 @@ fn advise(error: &tokio_postgres::Error) -> String {
         }
         _ => "",
     };
-    describe(error) + advice
+    match setting_behind(error) {
+        Some(setting) => format!("{}; {setting}", describe(error)),
+        None => describe(error) + advice,
+    }
 }
 
 fn describe_pool(error: &PoolError) -> String {
@@ -182,7 +229,7 @@ fn describe_pool(error: &PoolError) -> String {
 
 impl From<Error> for contract::Error {
     fn from(error: Error) -> Self {
-        let retry = matches!(error.kind(), Kind::Passing | Kind::Conflict);
+        let retry = matches!(error.kind(), Kind::Passing | Kind::TooLong | Kind::Conflict);
         Self { retry, message: error.to_string() }
     }
 }

@@ -14,7 +14,7 @@ use tidegate_core::dead_letter::Stage;
 use uuid::Uuid;
 
 use super::leases::Leases;
-use super::{Error, Holder, Postgres};
+use super::{Error, Holder, How, Postgres};
 
 /// An instance of a stage.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Postgres {
         ends: impl AsyncFnOnce() -> Result<Vec<Consumed>, contract::Error>,
     ) -> Result<(), contract::Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await.map_err(Error::from)?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         let changed = self.change_form(&tx, form).await?;
         let ends = ends().await?;
         self.begin_reading(&tx, transform_reader, &ends, changed).await?;
@@ -146,7 +146,7 @@ impl Postgres {
         let stage = stage.as_str();
         let seconds = manifest.lease.as_secs_f64();
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         assert_form(&tx, form).await?;
         let pinned_numbers: Option<Vec<i32>> =
             pinned.as_ref().map(|pinned| pinned.iter().map(|p| *p as i32).collect());
@@ -196,7 +196,7 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn leave(&self, stage: Stage) -> Result<(), Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         let (stage, owner) = (stage.as_str(), self.inner.owner);
         for table in ["leases", "members"] {
             let sql = format!("delete from tidegate.{table} where stage = $1 and owner = $2");

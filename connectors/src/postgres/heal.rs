@@ -6,7 +6,7 @@ use tidegate_core::failpoint::Failpoint;
 use tidegate_core::position::Position;
 
 use super::batch::{Letter, Reader, Stored};
-use super::{Error, Postgres};
+use super::{Error, How, Postgres};
 
 /// How many waiting lines one transaction accepts, at most.
 const ROUND_LINES: i64 = 20_000;
@@ -45,11 +45,12 @@ impl Postgres {
         let mut after = Position::new(0, 0);
         let mut healed = 0;
         loop {
-            let connection = self.connection().await?;
+            let mut connection = self.connection().await?;
+            let tx = self.begin(&mut connection, How::Read).await?;
             let (source, line) = (after.source as i64, after.line as i64);
             let ready = async {
-                let statement = connection.prepare_cached(&sql).await?;
-                connection.query(&statement, &[name, &source, &line, &ROUND_LINES]).await
+                let statement = tx.prepare_cached(&sql).await?;
+                tx.query(&statement, &[name, &source, &line, &ROUND_LINES]).await
             };
             let rows = match ready.await.map_err(Error::from) {
                 Ok(rows) => rows,
@@ -60,6 +61,7 @@ impl Postgres {
                 }
                 Err(error) => return Err(error),
             };
+            tx.commit().await?;
             drop(connection);
             let Some(last) = rows.last() else { return Ok(healed) };
             after = position(last);

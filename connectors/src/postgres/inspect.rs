@@ -1,10 +1,12 @@
 //! What `tidegate check` finds out about a database, without changing it.
 
+use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Generated};
+use tokio_postgres::Row;
 
 use super::table::TableSql;
-use super::views::{self, Maintained};
-use super::{Error, Postgres, SERVER_VERSION_MIN, table};
+use super::views::{self, Action, Maintained, Step};
+use super::{Error, How, Postgres, SERVER_VERSION_MIN, elsewhere, table};
 
 /// How good a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,51 +45,18 @@ impl Postgres {
     /// If the database cannot be asked at all.
     pub async fn inspect(&self) -> Result<Vec<Finding>, Error> {
         let mut connection = self.connection().await?;
-        let mut findings = Vec::new();
         let row = connection.query_one(include_str!("../../../sql/queries/inspect_server.sql"), &[]).await?;
-        let (version, encoding): (i32, &str) = (row.get("version_num"), row.get("encoding"));
-        findings.push(match version >= SERVER_VERSION_MIN && encoding == "UTF8" {
-            true => {
-                Finding::new("server", Grade::Good, format!("Postgres {}", row.get::<_, &str>("version")))
-            }
-            false => Finding::new(
-                "server",
-                Grade::Fault,
-                format!("version {version}, encoding {encoding}: Postgres 15 or newer with UTF8 is needed"),
-            ),
-        });
-        let user: &str = row.get("role");
-        findings.push(match (row.get("may_create"), row.get("may_stage")) {
-            (true, true) => {
-                Finding::new("rights", Grade::Good, format!("role {user} may create what is needed"))
-            }
-            _ => Finding::new(
-                "rights",
-                Grade::Fault,
-                format!(
-                    "role {user} needs: grant create, temporary on database {} to {user}; grant create on \
-                     schema {} to {user}",
-                    row.get::<_, &str>("database"),
-                    row.get::<_, &str>("schema")
-                ),
-            ),
-        });
-        if row.get("prepared") {
-            let name: Option<String> =
-                connection.query_opt("select name from tidegate.pipeline", &[]).await?.map(|row| row.get(0));
-            let wanted = &self.inner.manifest.pipeline;
-            findings.push(match name {
-                Some(name) if name != *wanted => Finding::new(
-                    "pipeline",
-                    Grade::Fault,
-                    format!("the database holds the pipeline '{name}'; use another database for '{wanted}'"),
-                ),
-                _ => Finding::new("pipeline", Grade::Good, format!("the database is of pipeline '{wanted}'")),
-            });
-        } else {
-            findings.push(Finding::new("pipeline", Grade::Good, "the database is new: run will prepare it"));
+        let prepared: bool = row.get("prepared");
+        let mut findings = vec![inspect_server(&row)];
+        let rights = self.inspect_rights(&connection, row.get("role"), prepared).await?;
+        let can_look = rights.grade == Grade::Good;
+        findings.push(rights);
+        if !can_look {
+            // Without the right to look into a schema Postgres would not even say what is there.
+            return Ok(findings);
         }
-        let tx = connection.transaction().await?;
+        findings.push(self.inspect_pipeline(&connection, prepared).await?);
+        let tx = self.begin(&mut connection, How::Read).await?;
         let views = views::maintained(&tx, &self.inner.manifest).await?;
         tx.commit().await?;
         for (index, dataset) in self.inner.manifest.datasets.iter().enumerate() {
@@ -95,6 +64,87 @@ impl Postgres {
             findings.extend(self.inspect_table(&connection, dataset, &views).await?);
         }
         Ok(findings)
+    }
+
+    /// What the role needs for the changes of views that the next start makes; `None` if it makes none, or may.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn inspect_view_steps(&self, steps: &[Step]) -> Result<Option<Finding>, Error> {
+        if steps.iter().all(|step| step.action == Action::Keep) {
+            return Ok(None);
+        }
+        let connection = self.connection().await?;
+        let mut lacking = self.lacking(&connection, Some(&self.inner.manifest.schema), false).await?;
+        let changed: Vec<&str> = steps
+            .iter()
+            .filter(|step| !matches!(step.action, Action::Keep | Action::Create))
+            .map(|step| step.view.as_str())
+            .collect();
+        if !changed.is_empty() {
+            let sql = include_str!("../../../sql/queries/inspect_view_owners.sql");
+            let rows = connection.query(sql, &[&changed]).await?;
+            lacking.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        }
+        Ok((!lacking.is_empty()).then(|| {
+            let message = format!(
+                "the next start makes or changes views, for which the role needs: {}; or start once as a role that may",
+                lacking.join("; ")
+            );
+            Finding::new("rights", Grade::Fault, message)
+        }))
+    }
+
+    async fn inspect_rights(
+        &self,
+        client: &impl GenericClient,
+        role: &str,
+        prepared: bool,
+    ) -> Result<Finding, Error> {
+        // What may not be read may not be up to date, but that right is found lacking first.
+        let mut lacking = self.lacking(client, None, !prepared).await?;
+        if lacking.is_empty() && prepared && !super::is_up_to_date(client).await? {
+            lacking = self.lacking(client, None, true).await?;
+        }
+        Ok(match lacking.is_empty() {
+            true => Finding::new("rights", Grade::Good, format!("role {role} may do what is needed")),
+            false => {
+                Finding::new("rights", Grade::Fault, format!("role {role} needs: {}", lacking.join("; ")))
+            }
+        })
+    }
+
+    /// The statements that give the role what it lacks.
+    async fn lacking(
+        &self,
+        client: &impl GenericClient,
+        views: Option<&str>,
+        prepares: bool,
+    ) -> Result<Vec<String>, Error> {
+        let tables = self.inner.manifest.datasets.iter().map(|dataset| &dataset.table);
+        let (schemas, names): (Vec<&str>, Vec<&str>) =
+            tables.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+        let sql = include_str!("../../../sql/queries/inspect_rights.sql");
+        let rows = client.query(sql, &[&schemas, &names, &views, &prepares]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn inspect_pipeline(&self, client: &impl GenericClient, prepared: bool) -> Result<Finding, Error> {
+        if !prepared {
+            return Ok(Finding::new("pipeline", Grade::Good, "the database is new: run will prepare it"));
+        }
+        let name: Option<String> =
+            client.query_opt("select name from tidegate.pipeline", &[]).await?.map(|row| row.get(0));
+        let wanted = &self.inner.manifest.pipeline;
+        Ok(match name {
+            Some(name) if name != *wanted => Finding::new(
+                "pipeline",
+                Grade::Fault,
+                format!("the database holds the pipeline '{name}'; use another database for '{wanted}'"),
+            ),
+            _ => Finding::new("pipeline", Grade::Good, format!("the database is of pipeline '{wanted}'")),
+        })
     }
 
     async fn inspect_table(
@@ -105,8 +155,13 @@ impl Postgres {
     ) -> Result<Vec<Finding>, Error> {
         let manifest = &self.inner.manifest;
         let subject = format!("table {}", dataset.table.name);
+        if let Some(moving) = elsewhere::move_of(connection, dataset).await? {
+            return Ok(vec![Finding::new(subject, Grade::Fault, moving)]);
+        }
+        let place = format!("{}.{}", dataset.table.schema, dataset.table.name);
         let Some(differences) = table::differences(connection, manifest, dataset).await? else {
-            return Ok(vec![Finding::new(subject, Grade::Good, "is missing: run will create it")]);
+            let message = format!("{place} is missing: run will create it");
+            return Ok(vec![Finding::new(subject, Grade::Good, message)]);
         };
         if !differences.is_empty() {
             return Ok(vec![Finding::new(subject, Grade::Fault, differences.join("; "))]);
@@ -122,12 +177,14 @@ impl Postgres {
                 format!("rows are not written the cheap way: {reasons}"),
             )
         };
-        let mut findings = vec![Finding::new(subject, Grade::Good, "fits the manifest"), cheap];
+        let mut findings =
+            vec![Finding::new(subject.clone(), Grade::Good, format!("{place} fits the manifest")), cheap];
+        findings.extend(inspect_publications(connection, dataset, subject).await?);
         findings.extend(self.inspect_generated(connection, dataset).await?);
         Ok(findings)
     }
 
-    /// Whether keys that are generated come to one that is there already: its row would be overwritten.
+    /// Whether keys that are generated come to one that is there already: they go on behind all of them then.
     async fn inspect_generated(
         &self,
         connection: &super::Connection,
@@ -148,12 +205,55 @@ impl Postgres {
         let largest: Option<i64> = connection.query_one(&sql, &[&next]).await?.get(0);
         Ok(largest.map(|largest| {
             let message = format!(
-                "{} has a row with the key {largest}, and the next key that is generated is {next}: a row pushed \
-                 without a key would one day take the place of one that is there; set 'generated: {{start: N}}' of \
-                 {} to a number above {largest}",
+                "{} has a row with the key {largest}, and the next key that is generated is {next}: where keys are taken \
+                 already, the next come behind {largest}; if somebody else counts on there, set 'generated: {{start: N}}' \
+                 of {} to a number that he does not reach",
                 dataset.table.name, key.name
             );
             Finding::new(format!("generated keys of {}", dataset.name), Grade::Warning, message)
         }))
     }
+}
+
+fn inspect_server(row: &Row) -> Finding {
+    let (version, encoding): (i32, &str) = (row.get("version_num"), row.get("encoding"));
+    let fault = |message: String| Finding::new("server", Grade::Fault, message);
+    if version < SERVER_VERSION_MIN || encoding != "UTF8" {
+        return fault(format!(
+            "version {version}, encoding {encoding}: Postgres 15 or newer with UTF8 is needed"
+        ));
+    }
+    if row.get("standby") {
+        return fault(
+            "it is a standby, which only reads: name the primary in the database's url, or all of them with \
+             target_session_attrs=read-write"
+                .to_owned(),
+        );
+    }
+    if row.get("reads_only") {
+        return fault(format!(
+            "default_transaction_read_only is on for the role, the database or the server, so nothing can be written: \
+             alter role {} set default_transaction_read_only = off",
+            table::quoted(row.get("role"))
+        ));
+    }
+    Finding::new("server", Grade::Good, format!("Postgres {}", row.get::<_, &str>("version")))
+}
+
+/// Whether a table can be updated where all tables are published: that takes a primary key, or another replica identity.
+async fn inspect_publications(
+    client: &impl GenericClient,
+    dataset: &Dataset,
+    subject: String,
+) -> Result<Option<Finding>, Error> {
+    let sql = include_str!("../../../sql/queries/inspect_replica_identity.sql");
+    let table = TableSql::new(dataset).name;
+    let lacks: bool = client.query_one(sql, &[&table]).await?.get(0);
+    Ok(lacks.then(|| {
+        let message = format!(
+            "a publication has its updates, but its rows have no replica identity, so Postgres refuses to update them: \
+             alter table {table} replica identity full, or give it a primary key"
+        );
+        Finding::new(subject, Grade::Fault, message)
+    }))
 }

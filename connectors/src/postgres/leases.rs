@@ -9,7 +9,7 @@ use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tokio_postgres::types::ToSql;
 
-use super::{Error, Postgres};
+use super::{Error, How, Postgres};
 
 /// How long the leases may be held in another's transaction while they are to be taken.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Postgres {
         {
             return Err(refused(Some(other), lease));
         }
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         let taken = self.take(&tx, &self.leases, me, (lease, take_over)).await?;
         if taken.len() < self.leases.len() {
             // Somebody was faster.
@@ -141,7 +141,7 @@ impl Postgres {
     /// hangs, or whose machine is cut off, would otherwise keep them as long as its connection lives.
     /// Where the right to do so is lacking, they are waited for.
     async fn end_sessions_before(&self, session: i32) -> Result<(), Error> {
-        let sql = "select pid, pg_terminate_backend(pid) from unnest(pg_blocking_pids($1)) as pid";
+        let sql = include_str!("../../../sql/queries/end_lease_holders.sql");
         match self.connection().await?.query(sql, &[&session]).await {
             Ok(ended) => ended.iter().for_each(|row| {
                 let pid: i32 = row.get(0);
@@ -178,7 +178,7 @@ impl Postgres {
         connection: &'a mut ClientWrapper,
     ) -> Result<Transaction<'a>, Error> {
         let Leases { stages, partitions } = &*self.leases;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(connection, How::Write).await?;
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/hold_leases.sql")).await?;
         let held = tx.query(&statement, &[stages, partitions, &self.inner.owner]).await?;
         if held.len() == self.leases.len() { Ok(tx) } else { Err(self.lease_lost(&tx).await?) }

@@ -7,18 +7,20 @@
 //! * `tokens`: who may use the HTTP API.
 //! * `leases`: who may commit; `group`: how instances of a stage share its partitions.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
-//!   (records to rows), `ledger`, `references`, `cheap` (with `beside`) and `ordinary`
+//!   (records to rows), `pace` (how much at once), `ledger`, `references`, `cheap` (with `beside`) and `ordinary`
 //!   (the two ways to write rows), `settle` (fates) and `letters` (dead letters).
 //! * `heal`: waiting lines whose references came. [`moves`]: dead letters that somebody replays or discards.
 //! * [`filter`]: which dead letters are meant. [`export`]: all of them, as a stream.
 //! * [`inspect`]: what `check` finds out.
 //! * `views`: metric views, kept up to date by the change alone.
-//! * [`table`]: the datasets' tables. [`report`]: what the commands show. [`trace`]: what is known of a line.
+//! * `session`: what texts mean in a session, whatever role, url or pooler say.
+//! * [`table`]: the datasets' tables; `elsewhere`: those of an earlier version. [`report`]: what the commands show. [`trace`]: what is known of a line.
 //! * [`verify`]: the audit of all of it. `snapshot`: all of it at one moment, for a backup; `refill`: and back.
 //! * [`restores`]: restores that were asked for.
 //! * [`private`]: a Postgres of our own, from the machine's binaries or fetched.
 
 mod error;
+mod session;
 mod connection;
 mod watchdog;
 mod registry;
@@ -29,6 +31,7 @@ mod tokens;
 mod leases;
 mod group;
 mod sink;
+mod pace;
 mod batch;
 mod ledger;
 mod references;
@@ -43,6 +46,7 @@ pub mod export;
 pub mod moves;
 pub mod views;
 pub mod table;
+mod elsewhere;
 pub mod report;
 mod totals;
 pub mod trace;
@@ -58,17 +62,21 @@ pub mod private;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use deadpool_postgres::{ClientWrapper, Object, Pool, Transaction};
+use deadpool_postgres::{ClientWrapper, GenericClient, Object, Pool, Transaction};
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 pub use batch::Batch;
+use cheap::SIGN_OF_LIFE;
 pub use connection::Connection;
+use connection::Connections;
 pub use error::Error;
 pub use group::{Member, Membership, Share};
 pub use keyed::{Before, Keyed};
@@ -77,6 +85,7 @@ use leases::Leases;
 pub use receipts::{LineFate, Receipt};
 pub use registry::{Registered, Registration, SourceKind};
 pub use requests::{Answer, Incomplete, NewSource, Request, source_identity};
+use session::{How, Sessions};
 use table::TableSql;
 pub use tokens::{Role, Token};
 pub use totals::LedgerTotal;
@@ -99,6 +108,7 @@ pub struct Postgres {
 
 struct Inner {
     pool: Pool,
+    sessions: Arc<Sessions>,
     manifest: Arc<Manifest>,
     tables: Vec<TableSql>,
     validators: Validators,
@@ -138,9 +148,10 @@ impl Postgres {
         Ok(Self::of(connection::pool_of_readers(url)?, manifest.clone(), *owner))
     }
 
-    fn of(pool: Pool, manifest: Arc<Manifest>, owner: Uuid) -> Self {
+    fn of((pool, sessions): Connections, manifest: Arc<Manifest>, owner: Uuid) -> Self {
         let inner = Inner {
             pool,
+            sessions,
             tables: manifest.datasets.iter().map(TableSql::new).collect(),
             validators: Validators {
                 as_given: manifest.datasets.iter().map(Validator::new).collect(),
@@ -177,6 +188,12 @@ impl Postgres {
         Ok(self.inner.pool.get().await?)
     }
 
+    /// Begins a transaction in which texts mean what they mean everywhere. **Every text that a statement reads as a value, or
+    /// writes of one, is read and written in such a transaction**: behind a pooler nothing else is told.
+    async fn begin<'a>(&self, connection: &'a mut ClientWrapper, how: How) -> Result<Transaction<'a>, Error> {
+        self.inner.sessions.begin(connection, how).await
+    }
+
     /// A connection for statements that take long. It goes with whoever drops it, and is not given back to wait
     /// for an answer that nobody wants any more.
     async fn own_connection(&self) -> Result<ClientWrapper, Error> {
@@ -205,26 +222,34 @@ impl Postgres {
         if row.get::<_, &str>(1) != "UTF8" {
             return Err(Error::halt("the database's encoding is not UTF8; create one with encoding 'UTF8'"));
         }
-        // One process at a time; the lock goes with the session's end or the unlock below.
-        connection.batch_execute("select pg_advisory_lock(hashtext('tidegate.migrate'))").await?;
-        let migrated = self.migrate_locked(&mut connection).await;
-        connection.batch_execute("select pg_advisory_unlock(hashtext('tidegate.migrate'))").await?;
+        // One process at a time. The lock is of a transaction: behind a pooler a session's would be given on.
+        let mut locking = self.connection().await?;
+        let lock = self.begin(&mut locking, How::Write).await?;
+        views::end_with_us(&lock).await?;
+        lock.batch_execute("select pg_advisory_xact_lock(hashtext('tidegate.migrate'))").await?;
+        let mut migrating = pin!(self.migrate_locked(&mut connection));
+        let migrated = loop {
+            match tokio::time::timeout(SIGN_OF_LIFE, &mut migrating).await {
+                Ok(migrated) => break migrated,
+                Err(_) => lock.batch_execute("").await?, // else the watchdog would take this session for lost
+            }
+        };
+        lock.commit().await?;
         migrated
     }
 
     async fn migrate_locked(&self, connection: &mut Connection) -> Result<Uuid, Error> {
-        connection.batch_execute("create schema if not exists tidegate").await?;
-        migrations::migrations::runner()
-            .set_migration_table_name("tidegate.migrations")
-            .run_async(&mut ***connection)
-            .await
-            .map_err(|error| {
-                // Its own text keeps to itself what Postgres says.
-                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-                let said = causes.filter_map(|cause| cause.downcast_ref()).next();
-                let what = said.map_or_else(|| error.to_string(), error::describe);
-                Error::halt(format!("Tidegate's schema cannot be brought up to date: {what}"))
-            })?;
+        if !is_up_to_date(connection).await? {
+            let takes_time = !self.inner.sessions.are_pooled();
+            if takes_time {
+                // A migration may rewrite or index what has grown, and no setting of a role is made for that.
+                connection.batch_execute("set statement_timeout = 0").await?;
+            }
+            bring_up_to_date(connection).await?;
+            if takes_time {
+                connection.batch_execute("reset statement_timeout").await?;
+            }
+        }
         let name = &self.inner.manifest.pipeline;
         let sql = "insert into tidegate.pipeline (name) values ($1) on conflict do nothing";
         connection.execute(sql, &[name]).await?;
@@ -274,7 +299,7 @@ impl Postgres {
     /// Also if the pipeline runs in another form by now.
     pub async fn prepare_together(&self, form: &str, views: &[View]) -> Result<(), Error> {
         let mut connection = self.own_connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         tx.batch_execute("select pg_advisory_xact_lock(hashtext('tidegate.prepare'))").await?;
         group::assert_form(&tx, form).await?;
         self.apply_in(tx, views, false).await?;
@@ -307,4 +332,48 @@ impl Postgres {
     fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {
         self.inner.views.get().into_iter().flatten().filter(move |view| view.dataset == dataset)
     }
+}
+
+/// Whether Tidegate's schema is as this version needs it. Nobody then needs a right to change it.
+async fn is_up_to_date(client: &impl GenericClient) -> Result<bool, Error> {
+    let there = "select to_regclass('tidegate.migrations') is not null";
+    if !client.query_one(there, &[]).await?.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let rows =
+        client.query("select version, checksum from tidegate.migrations order by version", &[]).await?;
+    let applied: Vec<(i64, String)> =
+        rows.iter().map(|row| (i64::from(row.get::<_, i32>(0)), row.get(1))).collect();
+    let mut known: Vec<(i64, String)> = migrations::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(|migration| (i64::from(migration.version()), migration.checksum().to_string()))
+        .collect();
+    known.sort_unstable();
+    Ok(applied == known)
+}
+
+async fn bring_up_to_date(connection: &mut Connection) -> Result<(), Error> {
+    let there = "select to_regnamespace('tidegate') is not null";
+    if !connection.query_one(there, &[]).await?.get::<_, bool>(0) {
+        connection.batch_execute("create schema if not exists tidegate").await?;
+    }
+    migrations::migrations::runner()
+        .set_migration_table_name("tidegate.migrations")
+        .run_async(&mut ***connection)
+        .await
+        .map(drop)
+        .map_err(|error| {
+            // Its own text keeps to itself what Postgres says.
+            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+            let said: Option<&tokio_postgres::Error> = causes.filter_map(|cause| cause.downcast_ref()).next();
+            let what = said.map_or_else(|| error.to_string(), error::describe);
+            let advice = match said.and_then(|said| said.code()) {
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    "; start once as the role that made it and owns it, others may go on then"
+                }
+                _ => "",
+            };
+            Error::halt(format!("Tidegate's schema cannot be brought up to date: {what}{advice}"))
+        })
 }

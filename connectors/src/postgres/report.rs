@@ -6,7 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::filter::{CONDITIONS, LetterFilter};
 use super::table::quoted;
-use super::{Connection, Error, Postgres};
+use super::{Connection, Error, How, Postgres};
 
 /// A result to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,11 @@ impl Postgres {
     }
 
     async fn relation(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Relation, Error> {
-        relation(&self.prepared_connection().await?, sql, parameters).await
+        let mut connection = self.prepared_connection().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
+        let shown = relation(&tx, sql, parameters).await?;
+        tx.commit().await?;
+        Ok(shown)
     }
 }
 

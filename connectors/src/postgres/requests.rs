@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use tidegate_core::failpoint::Failpoint;
+use tidegate_core::manifest::Kind;
 
 use super::registry::LOCK_SOURCES;
-use super::{Error, Postgres, SourceKind};
+use super::table::TableSql;
+use super::{Error, How, Postgres, SourceKind};
 
 /// Something that asks to enter, as one or more sources, all of them or none.
 #[derive(Clone, Debug)]
@@ -152,7 +154,7 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn sources_of(&self, requests: &[Request]) -> Result<Vec<Vec<u64>>, Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         // Behind whoever registers at the moment, a transaction of ours whose answer was lost among them.
         tx.batch_execute(LOCK_SOURCES).await?;
         let (mut known, _) = known(&tx, requests).await?;
@@ -160,7 +162,8 @@ impl Postgres {
         Ok(requests.iter().map(became).map(Option::unwrap_or_default).collect())
     }
 
-    /// Takes `count` keys in a row out of a dataset's sequence, which begins at `start`. Gives the first.
+    /// Takes `count` keys in a row out of a dataset's sequence, which begins at `start`. Gives the first. **No key is
+    /// taken that the table has already**, whoever wrote its row: then they come behind the largest key of the table.
     /// Keys that are taken and not used are gone.
     ///
     /// # Errors
@@ -170,9 +173,47 @@ impl Postgres {
         let sql = include_str!("../../../sql/queries/take_keys.sql");
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
-        let row = tx.query_one(sql, &[&dataset, &start, &(count as i64)]).await?;
+        let asked = count as i64;
+        let mut first = tx.query_one(sql, &[&dataset, &start, &asked]).await?.get::<_, i64>(0) - asked;
+        if let Some(behind) = self.key_behind(&tx, dataset, first, asked).await? {
+            first = tx.query_one(sql, &[&dataset, &behind, &asked]).await?.get::<_, i64>(0) - asked;
+        }
         tx.commit().await?;
-        Ok(row.get::<_, i64>(0) - count as i64)
+        Ok(first)
+    }
+
+    /// The key behind the largest one of a dataset's table, if that has any of `count` keys from `first` on.
+    async fn key_behind(
+        &self,
+        tx: &Transaction<'_>,
+        dataset: &str,
+        first: i64,
+        count: i64,
+    ) -> Result<Option<i64>, Error> {
+        let Some((index, definition)) = self.inner.manifest.dataset(dataset) else { return Ok(None) };
+        let TableSql { name: table, key, .. } = &self.inner.tables[index];
+        let taken = format!(
+            "select exists (select from {table} where {key} between $1::bigint and $1::bigint + ($2::bigint - 1))"
+        );
+        if count == 0 || !tx.query_one(&taken, &[&first, &count]).await?.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let largest: i64 =
+            tx.query_one(&format!("select max({key})::bigint from {table}"), &[]).await?.get(0);
+        let most = match definition.key_column().kind {
+            Kind::SmallInt => i64::from(i16::MAX),
+            Kind::Integer => i64::from(i32::MAX),
+            _ => i64::MAX,
+        };
+        if largest.checked_add(count).is_none_or(|last| last > most) {
+            return Err(Error::halt(format!(
+                "there is no key left for dataset '{dataset}': {table} has rows with the key {first} or one shortly \
+                 behind it, and with the key {largest}, behind which there are no {count} more; set 'generated: \
+                 {{start: N}}' of {} to where a gap begins",
+                definition.key_column().name
+            )));
+        }
+        Ok(Some(largest + 1))
     }
 }
 

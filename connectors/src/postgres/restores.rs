@@ -5,7 +5,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::keyed::Becomes;
-use super::{Before, Error, Keyed, Postgres};
+use super::{Before, Error, How, Keyed, Postgres};
 
 /// A restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Postgres {
         keyed: Option<&Keyed>,
     ) -> Result<Before<Uuid>, Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         if let Some(keyed) = keyed {
             let before = keyed.claim(&tx, Becomes::Restore).await?;
             if before != Before::Nothing {

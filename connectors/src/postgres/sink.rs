@@ -16,9 +16,12 @@ use super::error::Kind;
 use super::ledger::Draft;
 use super::letters::HeldLetters;
 use super::moves::newer;
+use super::pace::Pace;
 use super::references::Siblings;
 use super::registry::store_offsets;
-use super::{Connection, Error, Inner, Postgres, beside, cheap, ordinary, references, settle, table};
+use super::{
+    Connection, Error, How, Inner, Postgres, beside, cheap, ordinary, references, settle, table, views,
+};
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
@@ -36,6 +39,7 @@ const DETOUR_MAX: u32 = 64;
 /// What the sink remembers between batches; it may be lost.
 pub(super) struct State {
     detours: Vec<Detour>,
+    pub(super) pace: Pace,
     /// The session that wrote the last batch, with its prepared statements.
     session: Mutex<Option<Connection>>,
     /// The one that computed what it changed in the views.
@@ -61,6 +65,7 @@ impl State {
         let written = (0..datasets).map(|_| AtomicBool::default()).collect();
         Self {
             detours,
+            pace: Pace::default(),
             session: Mutex::default(),
             beside: Mutex::default(),
             stopped: std::sync::Mutex::default(),
@@ -137,7 +142,8 @@ impl Sink for Postgres {
     }
 }
 
-/// What one transaction did.
+/// What one transaction did, or those of one batch.
+#[derive(Default)]
 pub(super) struct Committed {
     pub(super) applied: Applied,
     /// How many dead letters left where they stood.
@@ -145,8 +151,8 @@ pub(super) struct Committed {
 }
 
 impl Postgres {
-    /// Applies a batch, again and again while another transaction is in its way.
-    pub(super) async fn commit(&self, batch: &Batch) -> Result<Committed, Error> {
+    /// Applies a batch in one transaction, again and again while another is in its way.
+    pub(super) async fn commit_at_once(&self, batch: &Batch, takes_time: bool) -> Result<Committed, Error> {
         let mut session = self.inner.sink.session.lock().await;
         let mut conflicts = 0;
         // Datasets whose rows failed in the cheap way.
@@ -157,7 +163,7 @@ impl Postgres {
                 _ => self.connection().await?,
             };
             let mut attempt =
-                Attempt { inner: &self.inner, postgres: self, batch, cheap: None, dataset: None };
+                Attempt { inner: &self.inner, postgres: self, batch, takes_time, cheap: None, dataset: None };
             let result = attempt.run(&mut connection, &failed).await;
             let Attempt { cheap, dataset, .. } = attempt;
             // The answer to a copy that was refused may come with the next: such a connection serves no more.
@@ -201,7 +207,8 @@ impl Postgres {
         let table = &self.inner.tables[dataset];
         let sql = format!("select {}::text from {} limit {}", table.key, table.name, limit + 1);
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
+        views::end_with_us(&tx).await?;
         let portal = tx.bind(&sql, &[]).await?;
         let mut found = 0;
         loop {
@@ -242,6 +249,8 @@ struct Attempt<'a> {
     inner: &'a Inner,
     postgres: &'a Postgres,
     batch: &'a Batch,
+    /// Whether it takes its time, whatever timeouts the role has: it cannot be done in parts.
+    takes_time: bool,
     /// The dataset that is being written in the cheap way, to know whom a failure concerns.
     cheap: Option<usize>,
     /// The dataset that is being written in any way.
@@ -253,6 +262,9 @@ impl Attempt<'_> {
     async fn run(&mut self, connection: &mut Connection, failed: &[bool]) -> Result<Committed, Error> {
         // For healing too: a process that was taken over may not even know the views any more.
         let mut tx = self.postgres.fenced(connection).await?;
+        if self.takes_time {
+            views::end_with_us(&tx).await?;
+        }
         let held = HeldLetters::hold(&tx, &self.batch.letters).await?;
         let mut ledger = Draft::read(&tx, self.batch.positions()).await?;
         held.assert_agree(&self.batch.letters, &ledger)?;

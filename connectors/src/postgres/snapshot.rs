@@ -1,10 +1,9 @@
 //! One moment of the database, for a backup: which tables there are, and their rows as Postgres sends them.
 
 use deadpool_postgres::{ClientWrapper, Transaction};
-use tidegate_core::manifest::Manifest;
 use tokio_postgres::CopyOutStream;
 
-use super::{Error, Postgres, table, verify};
+use super::{Error, Postgres, table};
 
 /// Tables of Tidegate's that are of this database alone: who runs the pipeline, where readers stand on the topics, and
 /// what is derived from other tables.
@@ -42,8 +41,9 @@ impl Postgres {
 
 impl<'a> Snapshot<'a> {
     /// Takes a snapshot: from now on nothing changes for it. The tables must fit the manifest.
-    pub(crate) async fn take(connection: &'a mut ClientWrapper, manifest: &Manifest) -> Result<Self, Error> {
-        let tx = verify::snapshot(connection).await?;
+    pub(crate) async fn take(postgres: &Postgres, connection: &'a mut ClientWrapper) -> Result<Self, Error> {
+        let manifest = postgres.manifest();
+        let tx = postgres.snapshot(connection).await?;
         let snapshot = Self { tx };
         let found: String = snapshot.tx.query_one("select name from tidegate.pipeline", &[]).await?.get(0);
         if found != manifest.pipeline {

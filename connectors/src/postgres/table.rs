@@ -6,8 +6,11 @@ use std::collections::HashMap;
 use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Manifest, Table};
 
-use super::Error;
+use tokio_postgres::error::SqlState;
+
+use super::error::describe;
 use super::views::Maintained;
+use super::{Error, elsewhere};
 
 const COLUMNS: &str = include_str!("../../../sql/queries/table_columns.sql");
 const OBSTACLES: &str = include_str!("../../../sql/queries/table_obstacles.sql");
@@ -20,7 +23,7 @@ pub fn quoted(name: &str) -> String {
 /// What the sink needs to say about a dataset's table, ready for SQL.
 #[derive(Clone, Debug)]
 pub(super) struct TableSql {
-    /// The table, quoted, with its schema if the manifest names one.
+    /// The table, quoted, with its schema.
     pub(super) name: String,
     /// Its key, quoted.
     pub(super) key: String,
@@ -52,10 +55,7 @@ pub(crate) fn table_name(dataset: &Dataset) -> String {
 }
 
 fn qualified(table: &Table) -> String {
-    match &table.schema {
-        Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),
-        None => quoted(&table.name),
-    }
+    format!("{}.{}", quoted(&table.schema), quoted(&table.name))
 }
 
 /// The statement that creates a dataset's table.
@@ -79,14 +79,34 @@ pub fn create_statement(manifest: &Manifest, dataset: &Dataset) -> String {
 }
 
 /// Creates the tables that are missing, in the order of their references, and refuses those that do
-/// not fit.
+/// not fit, or lie elsewhere.
 pub(super) async fn ensure(tx: &impl GenericClient, manifest: &Manifest) -> Result<(), Error> {
+    elsewhere::assert_none(tx, manifest).await?;
     for dataset in &manifest.datasets {
         if !is_there(tx, manifest, dataset).await? {
-            tx.batch_execute(&create_statement(manifest, dataset)).await?;
+            create(tx, manifest, dataset).await?;
         }
     }
     Ok(())
+}
+
+async fn create(tx: &impl GenericClient, manifest: &Manifest, dataset: &Dataset) -> Result<(), Error> {
+    let schema = &dataset.table.schema;
+    tx.batch_execute(&create_statement(manifest, dataset)).await.map_err(|error| match error.code() {
+        Some(&SqlState::INVALID_SCHEMA_NAME) => Error::halt(format!(
+            "the table of dataset '{}' belongs into the schema {name}, which is not there: create schema {name}; or \
+             name another in the manifest, with 'schema'",
+            dataset.name,
+            name = quoted(schema)
+        )),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Error::halt(format!(
+            "the table of dataset '{}' cannot be made in the schema {}: {}; 'tidegate check' says what is lacking",
+            dataset.name,
+            quoted(schema),
+            describe(&error)
+        )),
+        _ => error.into(),
+    })
 }
 
 /// Refuses tables that do not fit any more, or are gone.
@@ -210,12 +230,24 @@ async fn constraints(
     differences: &mut Vec<String>,
 ) -> Result<(), Error> {
     let key = &dataset.key_column().name;
-    let unique = client.query_one(include_str!("../../../sql/queries/table_key.sql"), &[&oid, key]).await?;
-    if !unique.get::<_, bool>(0) {
-        differences.push(format!(
-            "column {key} is no key: alter table {} add primary key ({})",
-            table.name, table.key
-        ));
+    let found = client.query_one(include_str!("../../../sql/queries/table_key.sql"), &[&oid, key]).await?;
+    if !found.get::<_, bool>("unique") {
+        let partitioned_by: Option<String> = found.get("partitioned_by");
+        differences.push(match (partitioned_by, found.get::<_, bool>("keyed")) {
+            (Some(by), _) => format!(
+                "column {key} is no key, and Postgres can make none on {}, which is partitioned by {by}: name a table \
+                 that is not, or is partitioned by {key} alone",
+                table.name
+            ),
+            (None, true) => format!(
+                "column {key} is no key, and {} has another primary key: alter table {} add unique ({})",
+                table.name, table.name, table.key
+            ),
+            (None, false) => format!(
+                "column {key} is no key: alter table {} add primary key ({})",
+                table.name, table.key
+            ),
+        });
     }
     for (column, name) in dataset.columns.iter().zip(&table.columns) {
         let Some(parent) = column.references else { continue };
@@ -227,7 +259,13 @@ async fn constraints(
                 &[&oid, &column.name, &parent_sql.name, &parent.key_column().name],
             )
             .await?;
-        if !row.get::<_, bool>(0) {
+        let (is_there, can_be): (bool, bool) = (row.get("there"), row.get("possible"));
+        if !is_there && !can_be {
+            differences.push(format!(
+                "column {} has no foreign key, and Postgres can make none until {} is a key of {}",
+                column.name, parent_sql.key, parent_sql.name
+            ));
+        } else if !is_there {
             differences.push(format!(
                 "column {} has no foreign key: alter table {} add foreign key ({name}) references {} ({})",
                 column.name, table.name, parent_sql.name, parent_sql.key

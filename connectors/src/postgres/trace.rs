@@ -10,7 +10,7 @@ use tokio_postgres::types::{Json, ToSql};
 
 use super::error::is_about_values;
 use super::moves::Move;
-use super::{Error, Postgres};
+use super::{Error, How, Postgres};
 
 /// How many dead letters are read at once. A text may be `max_record_bytes` long.
 const LETTERS_AT_ONCE: i32 = 64;
@@ -143,7 +143,9 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn trace_key(&self, dataset: usize, key: &str) -> Result<Option<String>, Error> {
         let sql = format!("select ($1::text)::{}::text", self.inner.tables[dataset].key_type);
-        match self.connection().await?.query_one(&sql, &[&key]).await {
+        let mut connection = self.connection().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
+        match tx.query_one(&sql, &[&key]).await {
             Ok(row) => Ok(row.get(0)),
             Err(error) if error.code().is_some_and(|state| is_about_values(state.code())) => Ok(None),
             Err(error) => Err(error.into()),
@@ -180,7 +182,10 @@ impl Postgres {
             table.key,
             table.key_type
         );
-        let row = self.connection().await?.query_opt(&sql, &parameters).await?;
+        let mut connection = self.connection().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
+        let row = tx.query_opt(&sql, &parameters).await?;
+        tx.commit().await?;
         Ok(row.map(|row| {
             let (source, line): (i64, i64) = (row.get(0), row.get(1));
             let differing: Vec<i32> = row.get("differing");
@@ -205,7 +210,11 @@ impl Postgres {
             table.key, table.name
         );
         let (source, line) = (position.source as i64, position.line as i64);
-        Ok(self.connection().await?.query_opt(&sql, &[&source, &line]).await?.map(|row| row.get(0)))
+        let mut connection = self.connection().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
+        let key = tx.query_opt(&sql, &[&source, &line]).await?.map(|row| row.get(0));
+        tx.commit().await?;
+        Ok(key)
     }
 
     /// Shows every dead letter of a dataset to `look`, oldest position first: who made it, and its text.
@@ -221,7 +230,7 @@ impl Postgres {
         let sql = "select source, line, stage, text from tidegate.dead_letters where dataset = $1 \
                    order by source, line";
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         let portal = tx.bind(sql, &[&dataset]).await?;
         loop {
             let rows = tx.query_portal(&portal, LETTERS_AT_ONCE).await?;

@@ -46,10 +46,10 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Transaction};
 use tidegate_core::manifest::Manifest;
-use tokio_postgres::IsolationLevel;
 
 use super::table::{self, TableSql};
-use super::{Error, Postgres};
+use super::views as kept_views;
+use super::{Error, How, Postgres};
 
 /// So many violations, and so many notes, are listed for each check; the others are counted.
 const LISTED_MAX: usize = 20;
@@ -203,7 +203,7 @@ impl Postgres {
         watch: &Watch<'_>,
     ) -> Result<Report, Error> {
         let mut connection = self.prepared_connection().await?;
-        let tx = snapshot(&mut connection).await?;
+        let tx = self.snapshot(&mut connection).await?;
         let audit = Audit { tx: &tx, manifest: &self.inner.manifest, tables: &self.inner.tables, watch };
         audit.is_possible().await?;
         let (registry, ledger) = audit.ledger().await?;
@@ -234,19 +234,23 @@ impl Postgres {
     /// As [`Postgres::verify`], and if there is no such view.
     pub async fn verify_views(&self, names: &[String], watch: &Watch<'_>) -> Result<Report, Error> {
         let mut connection = self.prepared_connection().await?;
-        let tx = snapshot(&mut connection).await?;
+        let tx = self.snapshot(&mut connection).await?;
         let audit = Audit { tx: &tx, manifest: &self.inner.manifest, tables: &self.inner.tables, watch };
         audit.is_possible().await?;
         let views = audit.views(names).await?;
         tx.commit().await?;
         Ok(Report { checks: vec![views.sorted()] })
     }
-}
 
-/// A transaction that sees one moment and changes nothing.
-pub(super) async fn snapshot(connection: &mut ClientWrapper) -> Result<Transaction<'_>, Error> {
-    let read = connection.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    Ok(read.start().await?)
+    /// Begins a transaction that sees one moment and changes nothing, and takes the time that it takes.
+    pub(super) async fn snapshot<'a>(
+        &self,
+        connection: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, Error> {
+        let tx = self.begin(connection, How::OneMoment).await?;
+        kept_views::end_with_us(&tx).await?;
+        Ok(tx)
+    }
 }
 
 impl Audit<'_> {

@@ -9,6 +9,9 @@
 //! these looks either, that is said, and in the end all are closed.
 //!
 //! A session that rests in the pool looks the same, and closing it costs nothing.
+//!
+//! **Behind a pooler nothing is known of a session**: its statements are answered by now this process of the server, now
+//! that one, and the number of one of them may be a stranger's a moment later. Such sessions are neither judged nor ended.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -17,8 +20,11 @@ use deadpool_postgres::Connect;
 use futures_util::future::BoxFuture;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls};
 use tracing::{debug, warn};
+
+use super::session::{Process, Sessions};
 
 /// How often it looks, and how long the server may take to answer.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -27,8 +33,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 5;
 
 /// Opens the connections of a pool, and closes those that are lost.
-#[derive(Default)]
 pub(super) struct Watchdog {
+    begin: Arc<Sessions>,
     sessions: Arc<Mutex<Vec<Session>>>,
     /// Set with the first connection. It looks out until the pool is gone.
     looks_out: OnceLock<()>,
@@ -36,9 +42,8 @@ pub(super) struct Watchdog {
 
 /// A connection of the pool, as both ends know it.
 struct Session {
-    /// The server's process, and when it started, since numbers come back.
-    pid: i32,
-    started: String,
+    /// The server's process, and when it started; `None` where that is not known.
+    process: Option<Process>,
     /// Drives the connection; ends it when aborted.
     task: AbortHandle,
     /// What the server said at the last look while it waited for us, and at how many looks it said so.
@@ -48,10 +53,41 @@ struct Session {
 
 /// What the server says of a session.
 struct Seen {
-    pid: i32,
-    started: String,
+    process: Process,
     /// Changes with whatever the session does; `None` while it does not wait for us.
     silence: Option<String>,
+}
+
+impl Watchdog {
+    pub(super) fn over(begin: Arc<Sessions>) -> Self {
+        Self { begin, sessions: Arc::default(), looks_out: OnceLock::new() }
+    }
+
+    /// Starts a session, and finds out whether it is the server's own.
+    async fn start(
+        &self,
+        config: &Config,
+    ) -> Result<(Client, JoinHandle<()>, Option<Process>), tokio_postgres::Error> {
+        let mut token = None;
+        let opened = if self.begin.are_pooled() {
+            open(config).await
+        } else {
+            let (told, its_token) = self.begin.at_start(config);
+            token = Some(its_token);
+            open(&told).await
+        };
+        let (client, task) = match opened {
+            Err(error) if token.is_some() && Sessions::may_be_refused(&error) => {
+                // A pooler refuses what it cannot keep. It takes us without, or says what else is wrong.
+                debug!("a start with settings was refused: {}", super::error::describe(&error));
+                token = None;
+                open(config).await?
+            }
+            opened => opened?,
+        };
+        let process = self.begin.recognise(&client, token.as_deref()).await?;
+        Ok((client, task, process))
+    }
 }
 
 impl Connect for Watchdog {
@@ -61,14 +97,9 @@ impl Connect for Watchdog {
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let config = config.clone();
         Box::pin(async move {
-            let (client, task) = open(&config).await?;
-            // Nothing, to a role that may not even see its own sessions, since another logged in for it.
-            let sql = "select pid, coalesce(backend_start::text, '') from pg_stat_activity \
-                       where pid = pg_backend_pid()";
-            let row = client.query_one(sql, &[]).await?;
-            let (pid, started) = (row.get(0), row.get(1));
+            let (client, task, process) = self.start(&config).await?;
             let handle = task.abort_handle();
-            let session = Session { pid, started, task: handle, silence: String::new(), looks: 0 };
+            let session = Session { process, task: handle, silence: String::new(), looks: 0 };
             locked(&self.sessions).push(session);
             let looking = || drop(tokio::spawn(look_out(Arc::downgrade(&self.sessions), config)));
             self.looks_out.get_or_init(looking);
@@ -81,8 +112,12 @@ async fn open(config: &Config) -> Result<(Client, JoinHandle<()>), tokio_postgre
     let (client, connection) = config.connect(NoTls).await?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
-            // Who waits for an answer gets the error too, and says it.
-            debug!("a connection to Postgres ended: {}", super::error::describe(&error));
+            // Who waits for an answer gets the error too, and says it; but not why the server ended one that rested.
+            let said = super::error::describe(&error);
+            match super::error::setting_behind(&error) {
+                Some(setting) => warn!("Postgres ended a session: {said}; {setting}"),
+                None => debug!("a connection to Postgres ended: {said}"),
+            }
         }
     });
     Ok((client, task))
@@ -99,8 +134,15 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(sessions) = sessions.upgrade() else { return };
-        let pids: Vec<i32> = locked(&sessions).iter().map(|session| session.pid).collect();
-        if pids.is_empty() {
+        let asked: Vec<AbortHandle> = {
+            let mut sessions = locked(&sessions);
+            // Of those whose process is not known nothing is left on the other side that we could end.
+            sessions.retain(|session| session.process.is_some() || !session.task.is_finished());
+            sessions.iter().map(|session| session.task.clone()).collect()
+        };
+        let pids: Vec<i32> =
+            locked(&sessions).iter().filter_map(|session| Some(session.process.as_ref()?.0)).collect();
+        if asked.is_empty() {
             unanswered = None;
             continue;
         }
@@ -130,11 +172,7 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
         warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
         if looks >= LOOKS {
             // They stay on the list: when the server is back, it may still have their processes, with their locks.
-            let sessions = locked(&sessions);
-            sessions
-                .iter()
-                .filter(|session| pids.contains(&session.pid))
-                .for_each(|session| session.task.abort());
+            asked.iter().for_each(AbortHandle::abort);
         }
     }
 }
@@ -150,18 +188,19 @@ async fn look(
         _ => client.insert(open(config).await?),
     };
     let rows = client.query(include_str!("../../../sql/queries/watch_sessions.sql"), &[&pids]).await?;
-    Ok(rows.iter().map(|row| Seen { pid: row.get(0), started: row.get(1), silence: row.get(2) }).collect())
+    let seen = |row: &tokio_postgres::Row| Seen { process: (row.get(0), row.get(1)), silence: row.get(2) };
+    Ok(rows.iter().map(seen).collect())
 }
 
 /// Closes the sessions that are lost, and forgets those that have ended on both sides. Gives the server's
 /// processes that nobody listens to any more.
-fn judge(sessions: &mut Vec<Session>, asked: &[i32], seen: &[Seen]) -> Vec<i32> {
+fn judge(sessions: &mut Vec<Session>, asked: &[i32], seen: &[Seen]) -> Vec<Process> {
     let mut ghosts = Vec::new();
     sessions.retain_mut(|session| {
-        if !asked.contains(&session.pid) {
-            return true; // opened meanwhile
-        }
-        let is_it = |seen: &&Seen| seen.pid == session.pid && seen.started == session.started;
+        let Some(process) = session.process.clone().filter(|(pid, _)| asked.contains(pid)) else {
+            return true; // opened meanwhile, or a pooler's
+        };
+        let is_it = |seen: &&Seen| seen.process == process;
         let Some(seen) = seen.iter().find(is_it) else {
             session.task.abort();
             return false;
@@ -171,11 +210,11 @@ fn judge(sessions: &mut Vec<Session>, asked: &[i32], seen: &[Seen]) -> Vec<i32> 
         session.looks = if goes_on { session.looks + 1 } else { 0 };
         silence.clone_into(&mut session.silence);
         if session.looks >= LOOKS {
-            debug!(pid = session.pid, "a connection that rests, or is lost, is closed");
+            debug!(pid = process.0, "a connection that rests, or is lost, is closed");
             session.task.abort();
         }
         if session.task.is_finished() || session.looks >= LOOKS {
-            ghosts.push(session.pid);
+            ghosts.push(process);
         }
         true
     });
@@ -183,10 +222,13 @@ fn judge(sessions: &mut Vec<Session>, asked: &[i32], seen: &[Seen]) -> Vec<i32> 
 }
 
 /// Ends processes of the server: they may hold locks that others wait for.
-async fn end(client: Option<&Client>, ghosts: &[i32]) {
+async fn end(client: Option<&Client>, ghosts: &[Process]) {
     let Some(client) = client.filter(|_| !ghosts.is_empty()) else { return };
-    let sql = "select pg_terminate_backend(pid) from unnest($1::integer[]) as pid";
-    let ending = tokio::time::timeout(LOOK_TIMEOUT, client.execute(sql, &[&ghosts])).await;
+    let (pids, starts): (Vec<i32>, Vec<&str>) =
+        ghosts.iter().map(|(pid, started)| (*pid, started.as_str())).unzip();
+    let sql = include_str!("../../../sql/queries/end_sessions.sql");
+    let parameters: [&(dyn ToSql + Sync); 2] = [&pids, &starts];
+    let ending = tokio::time::timeout(LOOK_TIMEOUT, client.execute(sql, &parameters)).await;
     if !matches!(ending, Ok(Ok(_))) {
         debug!("sessions that nobody listens to could not be ended; tried again at the next look");
     }

@@ -270,9 +270,12 @@ datasets:
     }
     // Only into an empty one.
     let error = other.fill(&path).await.unwrap_err().to_string();
-    for table in
-        ["\"record\" has 2 rows", "\"sources\" has 2 rows", "\"ledger\" has 1 row", "\"tokens\" has 1 row"]
-    {
+    for table in [
+        "\"public\".\"record\" has 2 rows",
+        "\"sources\" has 2 rows",
+        "\"ledger\" has 1 row",
+        "\"tokens\" has 1 row",
+    ] {
         assert!(error.contains(table), "{table} is not in: {error}");
     }
 }

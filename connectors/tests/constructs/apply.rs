@@ -325,15 +325,17 @@ async fn a_refreshed_view_with_types_of_other_modifiers_is_kept() {
 }
 
 #[tokio::test]
-async fn views_move_to_the_schema_in_which_they_are_made_now() {
+async fn views_move_to_the_schema_that_the_manifest_says() {
     let views =
         [WIDE, ("layered", "select tiny from wide"), ("refreshed", "select distinct tiny from staff")];
     let world = world(&views).await;
-    let database = world.fixture.query("select current_database()").await.remove(0);
-    let moved = format!("create schema app; alter database \"{database}\" set search_path = app, public, hr");
-    world.fixture.execute(&moved).await;
+    world.fixture.execute("create schema app").await;
     world.fixture.sink.release().await.unwrap();
-    let world = World { fixture: Fixture::unprepared(&world.url, MANIFEST).await, url: world.url };
+    let manifest = MANIFEST
+        .replace("pipeline: constructs", "pipeline: constructs\nschema: app")
+        .replace("  regions:\n", "  regions:\n    table: public.regions\n")
+        .replace("  departments:\n", "  departments:\n    table: public.departments\n");
+    let world = World { fixture: Fixture::unprepared(&world.url, &manifest).await, url: world.url };
     world.fixture.sink.migrate().await.unwrap();
     take_leases(&world.fixture.sink).await;
     world.apply(&views).await;

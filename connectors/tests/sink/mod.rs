@@ -84,7 +84,7 @@ async fn a_table_that_does_not_fit_is_refused_with_the_differences() {
     let error = fixture.sink.prepare(&fixture::views()).await.unwrap_err().to_string();
     for difference in [
         "column id is bigint, the manifest says integer",
-        "column _source is missing: alter table \"departments\" add column \"_source\" bigint not null default -1",
+        "column _source is missing: alter table \"public\".\"departments\" add column \"_source\" bigint not null default -1",
         "column extra is not in the manifest, not null and without a default",
         "column id is no key",
     ] {

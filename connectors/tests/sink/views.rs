@@ -210,7 +210,9 @@ async fn triggers_that_fire_where_triggers_are_off_close_the_cheap_way() {
     assert!(!is_computed_beside(&fixture).await);
     let why = why_not_cheap(&fixture.sink).await;
     assert!(
-        why.contains("fires where triggers are off: alter table \"hired_employees\" enable trigger"),
+        why.contains(
+            "fires where triggers are off: alter table \"public\".\"hired_employees\" enable trigger"
+        ),
         "{why}"
     );
     fixture.execute(&enable("replica")).await;

@@ -139,8 +139,31 @@ pub struct Applied {
     pub may_heal: bool,
 }
 
+impl Tally {
+    fn add(&mut self, more: Self) {
+        let Self { accepted, effects, rejected, waiting, duplicates } = more;
+        self.accepted += accepted;
+        self.effects += effects;
+        self.rejected += rejected;
+        self.waiting += waiting;
+        self.duplicates += duplicates;
+    }
+}
+
+impl Applied {
+    /// Adds what another commit of the same delivery changed.
+    pub fn add(&mut self, more: Self) {
+        let Self { tallies, reasons, may_heal } = more;
+        self.tallies.resize(self.tallies.len().max(tallies.len()), Tally::default());
+        self.tallies.iter_mut().zip(tallies).for_each(|(tally, more)| tally.add(more));
+        reasons.into_iter().for_each(|(reason, lines)| *self.reasons.entry(reason).or_default() += lines);
+        self.may_heal |= may_heal;
+    }
+}
+
 /// Applies deliveries. However often and in whatever order the same lines are delivered, the outcome is
-/// the same, and either all of a delivery is committed or nothing of it.
+/// the same. A delivery is committed at once, or in parts of which each line is in one; how far readers are is
+/// committed with the last.
 pub trait Sink: Send + Sync + 'static {
     /// A delivery as the sink works on it.
     type Batch: Send + Sync + 'static;
@@ -148,7 +171,7 @@ pub trait Sink: Send + Sync + 'static {
     /// Does with a delivery what needs no database, while the database is busy with the one before.
     fn read(&self, delivery: &Delivery) -> Self::Batch;
 
-    /// Applies a delivery in one transaction.
+    /// Applies a delivery: in one transaction, or in several where that takes longer than the database allows.
     fn apply(&self, batch: &Self::Batch) -> impl Future<Output = Result<Applied, Error>> + Send;
 
     /// Accepts waiting lines whose references exist now. Gives how many left the waiting set.

@@ -59,6 +59,10 @@ pub struct Manifest {
     pub landing: PathBuf,
     /// The folder of the metric views, as written: relative to the manifest.
     pub views: PathBuf,
+    /// The schema of the tables of datasets that name none, and of the metric views.
+    pub schema: String,
+    /// Whether the manifest says so, and does not leave it to the default.
+    pub is_schema_said: bool,
     /// How long the size of a file must stand still before it is read.
     pub settle: Duration,
     /// How long a process that is not heard of keeps the pipeline from others.
@@ -100,10 +104,13 @@ pub struct Dataset {
 /// The name of a table; each part verbatim, to be quoted where it becomes SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The schema, if one was written; otherwise the connection's search path decides.
-    pub schema: Option<String>,
+    /// The schema: never the one of Tidegate's own tables.
+    pub schema: String,
     /// The table's own name.
     pub name: String,
+    /// Whether the manifest says the schema, for this table or for all. Where it does not, an earlier version left
+    /// it to the connection's search path.
+    pub is_placed: bool,
 }
 
 /// How the lines of a dataset are written.
@@ -151,6 +158,9 @@ impl Manifest {
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         read::manifest(text, env)
     }
+
+    /// The schema of the tables of datasets that name none, where the manifest does not say one.
+    pub const SCHEMA: &str = "public";
 
     /// The dataset of that name, with its index.
     pub fn dataset(&self, name: &str) -> Option<(usize, &Dataset)> {

@@ -52,7 +52,10 @@ async fn database(settings: &Settings, views: Vec<View>) -> Result<Vec<Finding>,
     // Views are made in the pipeline's database, over its tables.
     if !findings.iter().any(|finding| finding.grade == Grade::Fault) {
         match postgres.explain_views(&views).await {
-            Ok((explained, _)) => findings.extend(explained.iter().map(view)),
+            Ok((explained, steps)) => {
+                findings.extend(explained.iter().map(view));
+                findings.extend(postgres.inspect_view_steps(&steps).await?);
+            }
             Err(error) => {
                 let message = format!("in {}: {error}", settings.views.display());
                 findings.push(Finding::new("views", Grade::Fault, message));

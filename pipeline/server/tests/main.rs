@@ -36,6 +36,7 @@ mod outages;
 mod recover;
 mod resent;
 mod run;
+mod sessions;
 mod show;
 mod strange_files;
 mod text;

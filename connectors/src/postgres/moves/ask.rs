@@ -7,7 +7,7 @@ use tidegate_core::split::{Dialect, Fields, Splitter, Step};
 use tokio_postgres::error::SqlState;
 
 use super::super::keyed::Becomes;
-use super::super::{Keyed, Postgres};
+use super::super::{How, Keyed, Postgres};
 use super::{Kind, Move, MoveError, Refused, check_words, claimed};
 
 /// A move that somebody wants.
@@ -40,7 +40,7 @@ impl Postgres {
             return Err(Refused::Malformed("a line that is discarded is not edited".to_owned()).into());
         }
         let mut connection = self.moves_connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         if let Some(known) = claimed::<i64>(keyed.as_ref(), &tx, Becomes::Move).await? {
             tx.rollback().await?;
             drop(connection); // there are not many

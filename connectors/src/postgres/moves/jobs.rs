@@ -10,7 +10,7 @@ use tokio_postgres::types::{Json, ToSql};
 
 use super::super::filter::{self, CONDITIONS, Counted, LetterFilter};
 use super::super::keyed::Becomes;
-use super::super::{Error, Keyed, Postgres};
+use super::super::{Error, How, Keyed, Postgres};
 use super::{Kind, MoveError, Refused, check_words, claimed};
 
 /// How many lines of a job become moves at once.
@@ -204,7 +204,7 @@ impl Postgres {
     pub async fn ask_moves(&self, bulk: &Bulk) -> Result<Job, MoveError> {
         bulk.check()?;
         let mut connection = self.moves_connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         if let Some(known) = claimed::<i64>(bulk.keyed.as_ref(), &tx, Becomes::Job).await? {
             tx.rollback().await?;
             drop(connection); // there are not many
@@ -266,7 +266,7 @@ impl Postgres {
         check_words(by, None)?;
         let job = i64::try_from(number).unwrap_or(i64::MAX);
         let mut connection = self.moves_connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         let sql = "update tidegate.move_jobs set cancelled_by = $2, done_at = clock_timestamp() \
                    where job = $1 and done_at is null";
         if tx.execute(sql, &[&job, &by]).await? == 0 {

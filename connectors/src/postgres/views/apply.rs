@@ -18,7 +18,7 @@ use super::analysis::{Analysed, analyse, columns_of};
 use super::locks::{Tries, lock_out_writers, savepoint};
 use super::meaning::set_search_path;
 use super::store::{Store, StoreSpec};
-use super::triggers::{drop_triggers_elsewhere, function_name, keep_by_triggers};
+use super::triggers::{drop_triggers_elsewhere, function_name, keep_by_triggers, literal};
 use super::{Kind, Maintained, View};
 
 /// How often a view without a schedule is refreshed.
@@ -135,10 +135,11 @@ pub(in crate::postgres) async fn plan(
     manifest: &Manifest,
     views: &[View],
 ) -> Result<Plan, Error> {
-    let schema = set_search_path(tx, manifest).await?;
+    set_search_path(tx, manifest).await?;
     let analysed = analyse(tx, manifest, views).await?;
     let has_run = has_run(tx).await?;
     let found = if has_run { find(tx).await? } else { Vec::new() };
+    assert_placed(manifest, &found)?;
     let there = if has_run { stores_there(tx, manifest).await? } else { Vec::new() };
     let (stores, unused, of_views) = plan_stores(tx, manifest, &analysed, there).await?;
     let wanted = analysed.into_iter().zip(of_views).map(|(analysed, store)| {
@@ -151,6 +152,7 @@ pub(in crate::postgres) async fn plan(
         };
         Wanted { analysed, store, query }
     });
+    let schema = manifest.schema.clone();
     let mut plan = Plan { schema, found, wanted: wanted.collect(), stores, unused, steps: Vec::new() };
     plan.steps = plan.steps(tx).await?;
     plan.add_readers(tx).await?;
@@ -196,6 +198,38 @@ async fn find(tx: &Transaction<'_>) -> Result<Vec<Found>, Error> {
         }
     });
     Ok(found.collect())
+}
+
+/// Refuses views of an earlier version, which left it to the search path where they are made, if they are elsewhere than
+/// the manifest has them without saying so: their readers know them there.
+fn assert_placed(manifest: &Manifest, found: &[Found]) -> Result<(), Error> {
+    let is_said = manifest.is_schema_said;
+    let elsewhere = found.iter().filter(|found| found.columns.is_some() && found.schema != manifest.schema);
+    let moves: Vec<String> = elsewhere
+        .map(|found| {
+            let kind = if found.kind == Kind::Refreshed.name() { "materialized view" } else { "view" };
+            let (name, schema) = (quoted(&found.name), quoted(&manifest.schema));
+            format!(
+                "alter {kind} {}.{name} set schema {schema}; update tidegate.views set schema = {} where name = {};",
+                quoted(&found.schema),
+                literal(&manifest.schema),
+                literal(&found.name)
+            )
+        })
+        .collect();
+    if is_said || moves.is_empty() {
+        return Ok(());
+    }
+    let staying =
+        match found.iter().find(|found| found.schema != manifest.schema && found.schema != "tidegate") {
+            Some(found) => format!("\nor leave them there, with 'schema: {}' in the manifest", found.schema),
+            None => String::new(),
+        };
+    Err(Error::halt(format!(
+        "views lie in another schema than {}, where the search path led an earlier version; move them:\n  {}{staying}",
+        quoted(&manifest.schema),
+        moves.join("\n  ")
+    )))
 }
 
 type OfViews = Vec<Option<usize>>;
@@ -614,7 +648,7 @@ fn of_store(store: &Store, error: tokio_postgres::Error) -> Error {
 /// What no retry heals, told as `tell` says; any other error as it is.
 fn unless_passing(error: tokio_postgres::Error, tell: impl FnOnce(String) -> String) -> Error {
     match postgres_kind(&error) {
-        ErrorKind::Passing | ErrorKind::Conflict => error.into(),
+        ErrorKind::Passing | ErrorKind::TooLong | ErrorKind::Conflict => error.into(),
         ErrorKind::Row | ErrorKind::Lasting => Error::halt(tell(describe(&error))),
     }
 }

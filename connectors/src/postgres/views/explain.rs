@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_core::manifest::Manifest;
 use tokio_postgres::Row;
 
-use super::super::{Error, Postgres, table};
+use super::super::{Error, How, Postgres, table};
 use super::apply::{has_run, plan, refresh_of};
 use super::{Kind, Step, View};
 
@@ -89,7 +89,7 @@ impl Postgres {
     /// If Postgres cannot be asked.
     pub async fn views(&self) -> Result<Vec<InDatabase>, Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         if !has_run(&tx).await? {
             return Ok(Vec::new());
         }
@@ -115,7 +115,7 @@ impl Postgres {
         let manifest: &Manifest = &self.inner.manifest;
         let mut connection = self.connection().await?;
         // Never committed.
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         table::ensure(&tx, manifest).await?;
         let plan = plan(&tx, manifest, views).await?;
         let explanations = plan.wanted.iter().zip(&plan.steps).map(|(wanted, step)| {

@@ -89,7 +89,7 @@ pub(super) async fn savepoint(
     tx.batch_execute("savepoint tidegate_attempt").await?;
     let result = tx.batch_execute(sql).await;
     if let Err(error) = result {
-        if matches!(postgres_kind(&error), Kind::Passing | Kind::Conflict) {
+        if matches!(postgres_kind(&error), Kind::Passing | Kind::TooLong | Kind::Conflict) {
             return Err(error.into());
         }
         tx.batch_execute("rollback to savepoint tidegate_attempt; release savepoint tidegate_attempt")

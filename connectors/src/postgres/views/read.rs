@@ -10,7 +10,7 @@ use tokio_postgres::types::{Kind, ToSql, Type};
 use super::super::error::Kind as ErrorKind;
 use super::super::report::{self, Relation};
 use super::super::table::quoted;
-use super::super::{Error, Postgres};
+use super::super::{Error, How, Postgres};
 use super::unknown;
 
 /// Which rows of a view, in which order.
@@ -90,7 +90,7 @@ impl Postgres {
     /// If there is no such view or column, or a value is not of its type.
     pub async fn view_rows(&self, name: &str, asked: &Rows) -> Result<Page, Unreadable> {
         let mut connection = self.prepared_connection().await?;
-        let tx = connection.build_transaction().read_only(true).start().await?;
+        let tx = self.begin(&mut connection, How::Read).await?;
         let relation = relation_of(&tx, name).await?;
         let statement = tx.prepare(&format!("select * from {relation}")).await?;
         let columns: Vec<(&str, &Type)> =

@@ -138,12 +138,14 @@ impl Store {
         format!("tidegate.{}", quoted(&self.name))
     }
 
-    /// The statements that create its table, empty, with the types that its query gives over `table`.
+    /// The statements that create its table, empty, with the types that its query gives over `table`. It has no key,
+    /// so that nothing could be deleted from it, by folding, where all tables are published, but for its replica identity.
     pub(super) fn create(&self, table: &str) -> String {
         let store = self.table();
         format!(
             "create table {store} as {} with no data;\n\
-             alter table {store} add column _change bigint not null default nextval('tidegate.view_changes')",
+             alter table {store} add column _change bigint not null default nextval('tidegate.view_changes'), \
+             replica identity full",
             self.spec.change(table)
         )
     }

@@ -22,12 +22,13 @@ pub(super) async fn keep_by_triggers(
 ) -> Result<(), Error> {
     let dataset = &manifest.datasets[dataset];
     let (function, table) = (function_name(&dataset.name), TableSql::new(dataset).name);
-    let settings = settings(tx, manifest).await?.join(" ");
+    let settings: String =
+        settings(tx, manifest).await?.iter().map(|setting| format!("set {setting} ")).collect();
     let resets = stores.iter().map(|store| format!("('{}', nextval('tidegate.view_changes'))", store.name));
     let bodies: String = stores.iter().map(|store| store.spec.trigger_body(&store.table())).collect();
     tx.batch_execute(&format!(
         "create or replace function {function}() returns trigger language plpgsql security definer \
-         {settings} as {};\n\
+         {settings}as {};\n\
          revoke execute on function {function} from public",
         literal(&format!(
             "\n-- Columns may be called as what plpgsql has: new, old, tg_op.\n\
@@ -57,7 +58,7 @@ pub(super) async fn keep_by_triggers(
 }
 
 /// A text as a literal of SQL.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -9,9 +9,10 @@ use tokio_postgres::error::SqlState;
 use tracing::warn;
 
 use super::super::error::describe;
-use super::super::{Error, Postgres};
+use super::super::{Error, How, Postgres};
 use super::Maintained;
 use super::locks::savepoint;
+use super::triggers::literal;
 
 /// So many changes are left lying before they are folded.
 const UNFOLDED_MAX: i64 = 20_000;
@@ -101,7 +102,7 @@ impl Postgres {
     /// If there is no such materialized view, or its query fails.
     pub async fn refresh_view(&self, view: &str) -> Result<Refreshed, Error> {
         let mut connection = self.own_connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         end_with_us(&tx).await?;
         let lock = "select pg_advisory_xact_lock(hashtext('tidegate.refresh'), hashtext($1))";
         tx.execute(lock, &[&view]).await?;
@@ -111,16 +112,14 @@ impl Postgres {
             return Err(Error::halt(format!("there is no view '{view}' that is refreshed")));
         };
         let (relation, mut concurrently): (String, bool) = (row.get("relation"), row.get("concurrently"));
+        let refresh = Refresh { view, relation, owned: row.get("owned") };
         // Before its snapshot is taken, so that it is never said to be newer than it is.
         let at: SystemTime = row.get("now");
         let of_view = |error: tokio_postgres::Error| {
             Error::halt(format!("view '{view}' cannot be refreshed: {}", describe(&error)))
         };
         let mut misfit = None;
-        if concurrently
-            && let Some(error) =
-                savepoint(&tx, &format!("refresh materialized view concurrently {relation}")).await?
-        {
+        if concurrently && let Some(error) = savepoint(&tx, &refresh.statement(true, false)).await? {
             if !does_not_fit_its_index(&error) {
                 return Err(of_view(error));
             }
@@ -130,11 +129,11 @@ impl Postgres {
         if !concurrently {
             // Whoever comes to read it would wait behind us.
             tx.batch_execute("set local lock_timeout = '2s'").await?;
-            if misfit.is_some() {
-                drop_unique_indexes(&tx, &relation).await?;
+            let drop_indexes = misfit.is_some();
+            if drop_indexes && refresh.owned {
+                drop_unique_indexes(&tx, &refresh.relation).await?;
             }
-            let sql = format!("refresh materialized view {relation}");
-            if let Some(error) = savepoint(&tx, &sql).await? {
+            if let Some(error) = savepoint(&tx, &refresh.statement(false, drop_indexes)).await? {
                 return Err(of_view(error));
             }
         }
@@ -149,6 +148,25 @@ impl Postgres {
             );
         }
         Ok(Refreshed { view: view.to_owned(), concurrently, took: begun.elapsed() })
+    }
+}
+
+/// A materialized view that is refreshed. Only an owner may: for others a function does that runs as the owner.
+struct Refresh<'a> {
+    view: &'a str,
+    /// As SQL names it.
+    relation: String,
+    owned: bool,
+}
+
+impl Refresh<'_> {
+    /// The statement that does it. Where the view is our own, whoever calls drops indexes himself.
+    fn statement(&self, concurrently: bool, drop_indexes: bool) -> String {
+        if self.owned {
+            let how = if concurrently { "concurrently " } else { "" };
+            return format!("refresh materialized view {how}{}", self.relation);
+        }
+        format!("select tidegate.refresh_view({}, {concurrently}, {drop_indexes})", literal(self.view))
     }
 }
 
@@ -168,10 +186,10 @@ async fn drop_unique_indexes(tx: &Transaction<'_>, relation: &str) -> Result<(),
     Ok(())
 }
 
-/// Lets the statements of a transaction take their time, and end when we are gone: else Postgres would go on
-/// with them, locks in hand, until it has something to send.
+/// Lets a transaction and its statements take their time, whatever the role's timeouts, and end when we are gone: else
+/// Postgres would go on with them, locks in hand, until it has something to send.
 pub(in crate::postgres) async fn end_with_us(tx: &Transaction<'_>) -> Result<(), Error> {
-    tx.batch_execute("set local statement_timeout = 0").await?;
+    tx.query(include_str!("../../../../sql/queries/take_time.sql"), &[]).await?;
     // Not every platform of the server can.
     savepoint(tx, "set local client_connection_check_interval = '1s'").await?;
     Ok(())

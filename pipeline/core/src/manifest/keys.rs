@@ -2,10 +2,11 @@
 //! equal to them by a test.
 
 /// At the top of the manifest.
-pub const MANIFEST: [&str; 11] = [
+pub const MANIFEST: [&str; 12] = [
     "pipeline",
     "landing",
     "views",
+    "schema",
     "settle",
     "lease",
     "max_lag_bytes",

@@ -6,7 +6,7 @@ use super::fault::nearest;
 use super::limits::TOPIC_BYTES_MAX;
 use super::read::{ColumnDraft, DatasetDraft, Draft};
 use super::yaml::{Place, Reader, Text};
-use super::{Column, Dataset, Kind, Manifest, topic_part};
+use super::{Column, Dataset, Kind, Manifest, Table, topic_part};
 
 /// The references of a dataset: for each that leads to another dataset, the target's index and the place.
 type Edges = Vec<(usize, Place)>;
@@ -30,13 +30,15 @@ pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest
         order.iter().enumerate().map(|(to, from)| (names[*from].as_str(), to)).collect();
     let mut datasets = Vec::with_capacity(names.len());
     for ((dataset, key), depth) in draft.datasets.into_iter().zip(keys).zip(&depths) {
-        datasets.push(finish(dataset, key?, *depth, &index_of)?);
+        datasets.push(finish(dataset, draft.schema.as_deref(), key?, *depth, &index_of)?);
     }
     datasets.sort_by_key(|dataset| dataset.depth);
     Some(Manifest {
         pipeline: draft.pipeline,
         landing: draft.landing,
         views: draft.views,
+        is_schema_said: draft.schema.is_some(),
+        schema: draft.schema.unwrap_or_else(|| Manifest::SCHEMA.to_owned()),
         settle: draft.settle,
         lease: draft.lease,
         fluvio: draft.fluvio,
@@ -53,8 +55,8 @@ fn clashes(reader: &mut Reader<'_>, draft: &Draft) {
     let mut tables = HashMap::new();
     let mut globs = HashMap::new();
     for dataset in &draft.datasets {
-        // A table without a schema is found by the search path, which ends in "public" by default.
-        let table = (dataset.table.schema.as_deref().unwrap_or("public"), dataset.table.name.as_str());
+        let schema = dataset.table.schema.as_deref().or(draft.schema.as_deref()).unwrap_or(Manifest::SCHEMA);
+        let table = (schema, dataset.table.name.as_str());
         if let Some(other) = tables.insert(table, &dataset.name) {
             let message = format!("{} and {other} have the same table, \"{}\"", dataset.name, table.1);
             reader.fault(dataset.table_place, message, "give each dataset a table of its own");
@@ -172,7 +174,13 @@ fn cycles(reader: &mut Reader<'_>, all: &[DatasetDraft], edges: &[Edges], depths
     }
 }
 
-fn finish(draft: DatasetDraft, key: usize, depth: usize, index_of: &HashMap<&str, usize>) -> Option<Dataset> {
+fn finish(
+    draft: DatasetDraft,
+    schema: Option<&str>,
+    key: usize,
+    depth: usize,
+    index_of: &HashMap<&str, usize>,
+) -> Option<Dataset> {
     let mut columns = Vec::with_capacity(draft.columns.len());
     for column in draft.columns {
         let ColumnDraft { name, kind, optional, references, generated, rules } = column;
@@ -180,9 +188,15 @@ fn finish(draft: DatasetDraft, key: usize, depth: usize, index_of: &HashMap<&str
         let generated = generated.map(|(generated, _)| generated);
         columns.push(Column { name, kind: kind?, optional, references, generated, rules });
     }
+    let said = draft.table.schema.as_deref().or(schema);
+    let table = Table {
+        schema: said.unwrap_or(Manifest::SCHEMA).to_owned(),
+        name: draft.table.name,
+        is_placed: said.is_some(),
+    };
     Some(Dataset {
         name: draft.name,
-        table: draft.table,
+        table,
         files: draft.files,
         csv: draft.csv,
         columns,

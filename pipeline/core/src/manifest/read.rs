@@ -15,7 +15,7 @@ use marked_yaml::Node;
 
 use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
 use super::yaml::{Entry, Fields, Place, Reader, Text};
-use super::{Backup, Csv, Faults, Fluvio, Generated, Http, Kind, Manifest, Rules, Table, keys, link};
+use super::{Backup, Csv, Faults, Fluvio, Generated, Http, Kind, Manifest, Rules, keys, link};
 
 const SETTLE_DEFAULT: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(3600);
@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub(super) pipeline: String,
     pub(super) landing: PathBuf,
     pub(super) views: PathBuf,
+    pub(super) schema: Option<String>,
     pub(super) settle: Duration,
     pub(super) lease: Duration,
     pub(super) max_lag_bytes: u64,
@@ -44,7 +45,7 @@ pub(super) struct Draft {
 pub(super) struct DatasetDraft {
     pub(super) name: String,
     pub(super) place: Place,
-    pub(super) table: Table,
+    pub(super) table: TableDraft,
     pub(super) table_place: Place,
     pub(super) files: String,
     pub(super) files_place: Place,
@@ -52,6 +53,12 @@ pub(super) struct DatasetDraft {
     pub(super) csv: Csv,
     pub(super) key: Option<Text>,
     pub(super) columns: Vec<ColumnDraft>,
+}
+
+/// A table whose schema, if none is written, the manifest says.
+pub(super) struct TableDraft {
+    pub(super) schema: Option<String>,
+    pub(super) name: String,
 }
 
 /// A column whose reference is still a name.
@@ -82,6 +89,7 @@ impl Reader<'_> {
         let pipeline = self.pipeline(&fields);
         let landing = self.folder(&fields, "landing", "landing");
         let views = self.folder(&fields, "views", "sql/views");
+        let schema = fields.get("schema").and_then(|node| self.schema(node));
         let settle =
             fields.get("settle").and_then(|node| self.duration(node, "settle", Duration::ZERO..=SETTLE_MAX));
         let lease = fields.get("lease").and_then(|node| self.duration(node, "lease", LEASE_MIN..=LEASE_MAX));
@@ -103,6 +111,7 @@ impl Reader<'_> {
             pipeline: pipeline.unwrap_or_default(),
             landing: landing.unwrap_or_default(),
             views: views.unwrap_or_default(),
+            schema,
             settle: settle.unwrap_or(SETTLE_DEFAULT),
             lease: lease.unwrap_or(LEASE_DEFAULT),
             max_lag_bytes: lag.unwrap_or(LAG_BYTES_DEFAULT),
@@ -152,7 +161,7 @@ impl Reader<'_> {
         let mut draft = DatasetDraft {
             name: name.to_owned(),
             place,
-            table: Table { schema: None, name: name.to_owned() },
+            table: TableDraft { schema: None, name: name.to_owned() },
             table_place: place,
             files: format!("{name}*.csv"),
             files_place: place,
@@ -188,23 +197,36 @@ impl Reader<'_> {
         }
     }
 
-    fn table(&mut self, node: &Node) -> Option<Table> {
+    /// The schema of all tables that name none.
+    fn schema(&mut self, node: &Node) -> Option<String> {
+        let Text { value, place } = self.text(node, "the name of a schema")?;
+        if !is_identifier(&value) {
+            let hint = "write one name, without quotes, at most 63 bytes";
+            self.fault(place, format!("\"{value}\" cannot name a schema"), hint);
+        }
+        self.schema_is_free(&value, place);
+        Some(value)
+    }
+
+    fn table(&mut self, node: &Node) -> Option<TableDraft> {
         let Text { value, place } = self.text(node, "the name of a table")?;
         let (schema, name) = match value.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
             None => (None, value.as_str()),
         };
-        let valid = |part: &str| {
-            !part.is_empty() && part.len() <= IDENTIFIER_BYTES_MAX && !part.contains(['.', '"', '\0'])
-        };
-        if !valid(name) || !schema.is_none_or(valid) {
+        if !is_identifier(name) || !schema.is_none_or(is_identifier) {
             let hint = "write \"table\" or \"schema.table\", without quotes, at most 63 bytes each";
             self.fault(place, format!("\"{value}\" cannot name a table"), hint);
         }
-        if schema == Some("tidegate") {
+        schema.inspect(|schema| self.schema_is_free(schema, place));
+        Some(TableDraft { schema: schema.map(str::to_owned), name: name.to_owned() })
+    }
+
+    /// The schema of Tidegate's own tables is not for others.
+    fn schema_is_free(&mut self, schema: &str, place: Place) {
+        if schema == "tidegate" {
             self.fault(place, "the schema \"tidegate\" is taken", "put the table into another schema");
         }
-        Some(Table { schema: schema.map(str::to_owned), name: name.to_owned() })
     }
 
     fn matcher(&mut self, files: &str, place: Place) -> Option<GlobMatcher> {
@@ -258,4 +280,9 @@ impl Reader<'_> {
         }
         node
     }
+}
+
+/// Whether a text is a name in SQL that needs no escapes inside quotes, and no dot.
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty() && text.len() <= IDENTIFIER_BYTES_MAX && !text.contains(['.', '"', '\0'])
 }

@@ -14,7 +14,7 @@ mod topics;
 
 use std::time::Duration;
 
-use tidegate_core::manifest::{Bound, Faults, Kind, Manifest};
+use tidegate_core::manifest::{Bound, Faults, Kind, Manifest, Table};
 
 fn no_variables(_: &str) -> Option<String> {
     None
@@ -64,7 +64,10 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
     assert_eq!((&manifest.fluvio, manifest.partitions()), (&None, 1));
     assert_eq!((&manifest.http, &manifest.backup), (&None, &None));
     let (_, departments) = manifest.dataset("departments").unwrap();
-    assert_eq!((departments.table.schema.as_deref(), departments.table.name.as_str()), (None, "departments"));
+    assert_eq!(
+        (manifest.schema.as_str(), &departments.table),
+        ("public", &table("public", "departments", false))
+    );
     assert_eq!(departments.files, "departments*.csv");
     assert_eq!((departments.csv.delimiter, departments.csv.quote), (b',', b'"'));
     assert_eq!((departments.csv.header, &departments.csv.null), (false, &None));
@@ -82,10 +85,35 @@ fn what_a_manifest_says_is_what_it_means() {
     assert_eq!((manifest.max_lag_bytes, manifest.max_record_bytes), (1 << 30, 1024));
     let company = valid(COMPANY);
     let (_, jobs) = company.dataset("jobs").unwrap();
-    assert_eq!((jobs.table.schema.as_deref(), jobs.table.name.as_str()), (Some("staff"), "jobs"));
+    assert_eq!(jobs.table, table("staff", "jobs", true));
     assert_eq!((jobs.csv.delimiter, jobs.csv.quote, jobs.csv.header), (b';', b'\'', true));
     assert_eq!(jobs.csv.null.as_deref(), Some("\\N"));
     assert!(jobs.matches("job_1.txt") && !jobs.matches("jobs.csv"));
+}
+
+fn table(schema: &str, name: &str, is_placed: bool) -> Table {
+    Table { schema: schema.to_owned(), name: name.to_owned(), is_placed }
+}
+
+#[test]
+fn the_schema_of_a_manifest_is_that_of_every_table_that_names_none() {
+    let manifest = valid(&COMPANY.replace("pipeline: company", "pipeline: company\nschema: App"));
+    let tables = ["departments", "jobs"].map(|name| manifest.dataset(name).unwrap().1.table.clone());
+    assert_eq!(tables, [table("App", "departments", true), table("staff", "jobs", true)]);
+    assert_eq!(manifest.schema, "App");
+}
+
+#[test]
+fn no_table_of_a_user_lies_in_the_schema_of_tidegate() {
+    for text in [
+        COMPANY.replace("pipeline: company", "pipeline: company\nschema: tidegate"),
+        COMPANY.replace("staff.jobs", "tidegate.jobs"),
+    ] {
+        let faults = faulty(&text).to_string();
+        assert!(faults.contains("the schema \"tidegate\" is taken"), "{faults}");
+    }
+    let faults = faulty("pipeline: p\nschema: a.b\ndatasets: {a: {key: x, columns: {x: uuid}}}").to_string();
+    assert!(faults.contains("\"a.b\" cannot name a schema"), "{faults}");
 }
 
 #[test]

@@ -49,8 +49,8 @@ async fn what_is_in_the_way_is_named_and_a_running_pipeline_is_not_disturbed() {
     let before = load::state(&home).await;
     let said = run(&home, &["restore", "--exact", path]).await.failed_with(1).stderr;
     for table in [
-        "\"departments\" has",
-        "\"hired_employees\" has more than 1000 rows",
+        "\"public\".\"departments\" has",
+        "\"public\".\"hired_employees\" has more than 1000 rows",
         "tidegate.\"sources\" has 3 rows",
     ] {
         assert!(said.contains(table), "{table} is not in: {said}");

@@ -232,6 +232,17 @@ async fn keys_are_given_before_a_row_is_durable() {
     assert_eq!(home.query(given).await, ["1000005|e", "9|f", "1000007|g"]);
     let file = service.post("/v1/datasets/named/rows?wait=true", "text/csv", &[], ",x\n,y\n").await;
     assert_eq!(file.with_status(200).json()["accepted"], 2);
+    // Whoever wrote the row, its key is not given again.
+    home.query(
+        "insert into numbered (id, name) select id, 'theirs' from generate_series(1000008, 1000020) as id",
+    )
+    .await;
+    service.post_json(path, &json!({"rows": [{"name": "h"}, {"name": "i"}]})).await.with_status(200);
+    let file = service.post(path, "text/csv", &[], ",j\n,k\n").await.with_status(200).json();
+    assert_eq!(file["accepted"], 2, "{file}");
+    let given = "select id, name from numbered where name >= 'h' and name <> 'theirs' order by id";
+    assert_eq!(home.query(given).await, ["1000021|h", "1000022|i", "1000023|j", "1000024|k"]);
+    assert_eq!(home.query("select count(*) from numbered where name = 'theirs'").await, ["13"]);
     // They order as they came.
     assert_eq!(
         home.count("select count(*) from named as a join named as b on a._source = b._source and a._line < b._line and a.id > b.id")

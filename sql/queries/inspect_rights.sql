@@ -1,0 +1,94 @@
+-- What the role lacks for a run, as statements that give it. $1, $2: the schemas and names of the datasets' tables; $3:
+-- the schema of the views, if some are to be made, else null; $4: whether Tidegate's own schema is to be made or changed.
+with
+    wanted as (
+        select wanted.schema, wanted.name, pg_namespace.oid as namespace, pg_class.oid as relation
+        from unnest($1::text[], $2::text[]) as wanted (schema, name)
+        left join pg_namespace on nspname = wanted.schema
+        left join pg_class on relnamespace = pg_namespace.oid and relname = wanted.name
+    ),
+
+    own as (
+        select pg_namespace.oid as namespace, nspowner
+        from pg_namespace
+        where nspname = 'tidegate'
+    ),
+
+    makes as (
+        select schema from wanted where relation is null
+        union
+        select $3::text where $3 is not null
+        union
+        select 'tidegate' from own where $4 or $3 is not null
+    )
+
+select format('grant create on database %I to %I', current_database(), current_user) as lacking
+where $4 and not exists (select from own) and not has_database_privilege(current_database(), 'create')
+union all
+select format('grant temporary on database %I to %I', current_database(), current_user)
+where not has_database_privilege(current_database(), 'temporary')
+union all
+select format('create schema %I', schema)
+from makes
+where not exists (select from pg_namespace where nspname = schema)
+union all
+select format('grant usage, create on schema %I to %I', schema, current_user)
+from makes
+join pg_namespace on nspname = schema
+where not (has_schema_privilege(pg_namespace.oid, 'usage') and has_schema_privilege(pg_namespace.oid, 'create'))
+union all
+select distinct format('grant usage on schema %I to %I', schema, current_user)
+from wanted
+where
+    relation is not null
+    and not has_schema_privilege(namespace, 'usage')
+    and schema not in (select makes.schema from makes)
+union all
+select format('grant select, insert, update on %I.%I to %I', schema, name, current_user)
+from wanted
+where
+    relation is not null
+    and not (
+        has_table_privilege(relation, 'select')
+        and has_table_privilege(relation, 'insert')
+        and has_table_privilege(relation, 'update')
+    )
+union all
+select format('grant usage on schema tidegate to %I', current_user)
+from own
+where not has_schema_privilege(namespace, 'usage') and 'tidegate' not in (select makes.schema from makes)
+union all
+select format('grant select, insert, update, delete on all tables in schema tidegate to %I', current_user)
+from own
+where
+    exists (
+        select
+        from pg_class
+        where
+            relnamespace = namespace
+            and relkind in ('r', 'p')
+            and not (
+                has_table_privilege(pg_class.oid, 'select')
+                and (
+                    relname = 'migrations'
+                    or (
+                        has_table_privilege(pg_class.oid, 'insert')
+                        and has_table_privilege(pg_class.oid, 'update')
+                        and has_table_privilege(pg_class.oid, 'delete')
+                    )
+                )
+            )
+    )
+union all
+select format('grant usage on all sequences in schema tidegate to %I', current_user)
+from own
+where
+    exists (
+        select
+        from pg_class
+        where relnamespace = namespace and relkind = 'S' and not has_sequence_privilege(pg_class.oid, 'usage')
+    )
+union all
+select format('grant %I to %I', nspowner::regrole::text, current_user)
+from own
+where $4 and not pg_has_role(nspowner, 'usage')
