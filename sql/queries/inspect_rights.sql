@@ -86,7 +86,16 @@ where
     exists (
         select
         from pg_class
-        where relnamespace = namespace and relkind = 'S' and not has_sequence_privilege(pg_class.oid, 'usage')
+        where
+            relnamespace = namespace
+            -- In this order: of what is no sequence it cannot be asked.
+            and case relkind when 'S' then not has_sequence_privilege(pg_class.oid, 'usage') else false end
+            -- Those of identity columns are drawn from by whoever may insert.
+            and not exists (
+                select
+                from pg_depend
+                where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'i'
+            )
     )
 union all
 select format('grant %I to %I', nspowner::regrole::text, current_user)
