@@ -23,7 +23,11 @@ with
     )
 
 select format('grant create on database %I to %I', current_database(), current_user) as lacking
-where $4 and not exists (select from own) and not has_database_privilege(current_database(), 'create')
+where
+    -- The first of the statements that prepare a database makes the schema, or would.
+    $4
+    and not exists (select from own join pg_class on relnamespace = namespace and relname = 'pipeline')
+    and not has_database_privilege(current_database(), 'create')
 union all
 select format('grant temporary on database %I to %I', current_database(), current_user)
 where not has_database_privilege(current_database(), 'temporary')
