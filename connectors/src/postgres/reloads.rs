@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::keyed::Becomes;
-use super::{Before, Error, Keyed, Postgres};
+use super::{Before, Error, How, Keyed, Postgres};
 
 /// A source that is to be read once more, as a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Postgres {
         keyed: Option<&Keyed>,
     ) -> Result<Before<Option<u64>>, Error> {
         let mut connection = self.connection().await?;
-        let tx = connection.transaction().await?;
+        let tx = self.begin(&mut connection, How::Write).await?;
         if let Some(keyed) = keyed {
             match keyed.claim::<i64>(&tx, Becomes::Reload).await? {
                 Before::Nothing => {}
