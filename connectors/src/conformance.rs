@@ -12,6 +12,7 @@ use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};
 use tidegate_core::ledger::{Effects, Fate};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
+use tidegate_core::shape::Shape;
 
 use crate::csv::{Arrival, Registry, Role};
 
@@ -146,7 +147,11 @@ impl<B: Bench> Stand<B> {
 /// A file; the content decides its identity.
 fn arrival<'a>(dataset: &'a str, name: &'a str, content: &[u8]) -> Arrival<'a> {
     let hash = Box::leak(Box::new(*blake3::hash(content).as_bytes()));
-    Arrival { dataset, name, fingerprint: hash, content: hash, bytes: 1, role: Role::Delivery }
+    let columns = ["id", "name", "parent", "other", "boss"].map(str::to_owned).to_vec();
+    let (header, delimiter, quote) = (false, b',', b'"');
+    let shape = Shape { columns, header, delimiter, quote, null: None, rules: String::new() };
+    let shape = Box::leak(Box::new(shape));
+    Arrival { dataset, name, fingerprint: hash, content: hash, bytes: 1, role: Role::Delivery, shape }
 }
 
 async fn register(sink: &impl Registry, name: &str) -> u64 {
@@ -163,7 +168,7 @@ fn delivery(lines: &[Given<'_>]) -> Delivery {
     let mut delivery = Delivery::default();
     for (dataset, source, line, text) in lines {
         let mut batch = Batch::default();
-        let line = Line { attempt: 0, position: Position::new(*source, *line), text: text.as_bytes() };
+        let line = Line { form: 0, position: Position::new(*source, *line), text: text.as_bytes() };
         batch.push_with(b"", |out| line.write(out));
         delivery.rows.push((dataset_of(dataset), batch));
     }

@@ -16,6 +16,7 @@ use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
 use tidegate_core::references::normal_key;
+use tidegate_core::shape::Shape;
 use tidegate_core::split::{Dialect, Fields};
 use tidegate_core::validate::{Scratch, Validator, unknown_reference};
 
@@ -41,14 +42,37 @@ pub struct State {
     pub tables: BTreeMap<(usize, Vec<u8>), Row>,
     /// Lines that are, or were, not in their table.
     pub letters: BTreeMap<Position, Letter>,
+    /// The columns of each table, in the order of its rows' values; none before a process has prepared them.
+    pub columns: Vec<Vec<String>>,
     /// The view that is kept.
     pub view: View,
     /// How many rows other applications have made.
     pub outside: u64,
     offsets: BTreeMap<(String, String, u32), u64>,
     owner: Option<u64>,
-    refused: Vec<(usize, usize, String)>,
-    left_out: Vec<(usize, usize, String)>,
+    refused: Vec<(usize, String, String)>,
+    left_out: Vec<(usize, String, String)>,
+}
+
+impl State {
+    /// Gives the tables other columns, by their names. What is new is empty.
+    fn alter(&mut self, columns: Vec<Vec<String>>) {
+        for ((dataset, _), row) in &mut self.tables {
+            if let (Some(before), Some(now)) = (self.columns.get(*dataset), columns.get(*dataset)) {
+                row.values = by_name(before, now, &row.values);
+            }
+        }
+        self.columns = columns;
+        self.view = View::afresh(self.view.of, &self.tables);
+    }
+}
+
+fn by_name(before: &[String], now: &[String], values: &[String]) -> Arc<[String]> {
+    let value = |name: &String| {
+        let place = before.iter().position(|its| its == name);
+        place.map_or_else(String::new, |place| values[place].clone())
+    };
+    now.iter().map(value).collect()
 }
 
 /// A registered source.
@@ -66,6 +90,8 @@ pub struct Source {
     pub complete: bool,
     fingerprint: Vec<u8>,
     awaited: bool,
+    /// How its text was read when it was registered.
+    shape: Arc<Shape>,
 }
 
 /// A row of a table.
@@ -89,6 +115,8 @@ pub struct Letter {
     stage: Stage,
     text: Option<Arc<str>>,
     awaits: Arc<[Key]>,
+    /// How its text is read; `None` for one that comes now.
+    shape: Option<Arc<Shape>>,
 }
 
 /// What became of a dead letter.
@@ -158,11 +186,15 @@ pub enum Flaw {
     LeftOutAccepted,
     /// What a line does to its table is counted whether the ledger holds the line or not.
     CountsDuplicates,
+    /// Waiting lines are read by the columns of today, by place.
+    ByPlace,
+    /// So are lines on topics.
+    FormIgnored,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::LedgerForgets,
         Self::LastWriteWins,
         Self::ResumeSkips,
@@ -173,6 +205,8 @@ impl Flaw {
         Self::WritersUnseen,
         Self::LeftOutAccepted,
         Self::CountsDuplicates,
+        Self::ByPlace,
+        Self::FormIgnored,
     ];
 }
 
@@ -218,12 +252,15 @@ struct Candidate {
     /// What the line is as a dead letter.
     stage: Stage,
     text: Arc<str>,
+    shape: Option<Arc<Shape>>,
 }
 
 impl Candidate {
     /// Whether it is of this dataset and has this value in this column.
-    fn has(&self, (dataset, column, value): &(usize, usize, String)) -> bool {
-        *dataset == self.dataset && self.values[*column] == *value
+    fn has(&self, process: &Process, (dataset, name, value): &(usize, String, String)) -> bool {
+        let columns = &process.manifest.datasets[self.dataset].columns;
+        let column = columns.iter().position(|column| column.name == *name);
+        *dataset == self.dataset && column.is_some_and(|column| self.values[column] == *value)
     }
 }
 
@@ -260,22 +297,24 @@ impl Database {
     }
 
     /// Refuses rows that have this value, as a check constraint would.
-    pub fn refuse(&self, dataset: usize, column: usize, value: &str) {
-        self.locked().refused.push((dataset, column, value.to_owned()));
+    pub fn refuse(&self, dataset: usize, column: &str, value: &str) {
+        self.locked().refused.push((dataset, column.to_owned(), value.to_owned()));
     }
 
     /// Leaves rows out that have this value, as a trigger would that returns null.
-    pub fn leave_out(&self, dataset: usize, column: usize, value: &str) {
-        self.locked().left_out.push((dataset, column, value.to_owned()));
+    pub fn leave_out(&self, dataset: usize, column: &str, value: &str) {
+        self.locked().left_out.push((dataset, column.to_owned(), value.to_owned()));
     }
 
     /// Writes a row as another application would, unless the key is there. `definition` is of
     /// the dataset.
     pub fn insert(&self, dataset: usize, definition: &Dataset, values: &[&str]) {
         let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let names: Vec<String> = definition.columns.iter().map(|column| column.name.clone()).collect();
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let mut state = self.locked();
-        let State { tables, view, outside, .. } = &mut *state;
+        let State { tables, view, outside, columns, .. } = &mut *state;
+        let values = by_name(&names, columns.get(dataset).unwrap_or(&names), &values);
         tables.entry((dataset, key)).or_insert_with(|| {
             let row = Row { position: None, values };
             view.change(view.of, dataset, None, Some(&row));
@@ -301,13 +340,18 @@ impl Memory {
         self.database.locked().owner == Some(self.process.owner)
     }
 
-    /// Makes the view the one that this process keeps.
+    /// Gives the tables the columns that this process has, and makes the view the one that it keeps.
     ///
     /// # Errors
     ///
     /// If the process was taken over.
     pub fn prepare(&self) -> Result<(), Error> {
         let mut state = self.fenced()?;
+        let of = |dataset: &Dataset| dataset.columns.iter().map(|column| column.name.clone()).collect();
+        let columns: Vec<Vec<String>> = self.process.manifest.datasets.iter().map(of).collect();
+        if state.columns != columns {
+            state.alter(columns);
+        }
         if state.view.of != self.process.view {
             state.view = View::afresh(self.process.view, &state.tables);
         }
@@ -381,7 +425,14 @@ impl Memory {
         let columns = definition.columns.iter().enumerate();
         let references = columns.filter_map(|(i, column)| wanted((i, column.references?))).collect();
         let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
-        Candidate { dataset, position: line.position, key, values, references, stage, text: text.into() }
+        let (position, text) = (line.position, text.into());
+        Candidate { dataset, position, key, values, references, stage, text, shape: None }
+    }
+
+    /// Whether what is on a topic is in the columns that the dataset has now. One that says nothing is.
+    fn is_of_form(&self, dataset: usize, form: u32) -> bool {
+        let Process { as_given, flaw, .. } = &*self.process;
+        form == 0 || form == as_given[dataset].form() || *flaw == Some(Flaw::FormIgnored)
     }
 
     /// Takes in a dead letter. One that waits is a candidate: its reference may exist by now.
@@ -392,10 +443,23 @@ impl Memory {
                 Stage::Source | Stage::Transform => &self.process.as_given,
             };
             let text = letter.text.clone().unwrap_or_default();
-            match validators[letter.dataset].check(text.as_bytes(), &mut Scratch::default()) {
+            let definition = &self.process.manifest.datasets[letter.dataset];
+            let by_name = letter.shape.as_ref().filter(|_| self.process.flaw != Some(Flaw::ByPlace));
+            let mut given = text.as_bytes().to_vec();
+            if let Some(mut mapping) =
+                by_name.and_then(|shape| shape.mapping(definition, letter.stage == Stage::Sink))
+            {
+                given.clear();
+                if let Err(reason) = mapping.write(text.as_bytes(), None, &mut given) {
+                    (letter.status, letter.reasons) = (Status::Rejected, [reason].into());
+                    return batch.letters.push((position, letter));
+                }
+            }
+            match validators[letter.dataset].check(&given, &mut Scratch::default()) {
                 Ok(row) => {
-                    let line = Line { attempt: 0, position, text: row.canonical };
-                    batch.rows.push(self.candidate(letter.dataset, line, letter.stage, &text));
+                    let line = Line { form: 0, position, text: row.canonical };
+                    let candidate = self.candidate(letter.dataset, line, letter.stage, &text);
+                    batch.rows.push(Candidate { shape: letter.shape, ..candidate });
                     return;
                 }
                 Err(reasons) => (letter.status, letter.reasons) = (Status::Rejected, reasons.into()),
@@ -411,7 +475,8 @@ impl Sink for Memory {
     fn read(&self, delivery: &Delivery) -> Batch {
         let mut batch = self.empty_batch();
         for (dataset, records) in &delivery.rows {
-            for line in records.iter().filter_map(|record| Line::parse(record.value)) {
+            let lines = records.iter().filter_map(|record| Line::parse(record.value));
+            for line in lines.filter(|line| self.is_of_form(*dataset, line.form)) {
                 let text = String::from_utf8_lossy(line.text);
                 batch.rows.push(self.candidate(*dataset, line, Stage::Sink, &text));
             }
@@ -419,6 +484,9 @@ impl Sink for Memory {
         for record in delivery.dead_letters.iter().flat_map(|batch| batch.iter()) {
             let Ok(parsed) = DeadLetter::parse(record.value) else { continue };
             let Some((dataset, _)) = self.process.manifest.dataset(&parsed.dataset) else { continue };
+            if !self.is_of_form(dataset, parsed.form) {
+                continue;
+            }
             let status = match parsed.event {
                 Event::Rejected => Status::Rejected,
                 Event::Waiting => Status::Waiting,
@@ -426,7 +494,7 @@ impl Sink for Memory {
             let position = parsed.position();
             let text = parsed.text.map(|text| text.into());
             let (reasons, awaits) = (parsed.reasons.into(), Arc::default());
-            let letter = Letter { dataset, status, reasons, stage: parsed.stage, text, awaits };
+            let letter = Letter { dataset, status, reasons, stage: parsed.stage, text, awaits, shape: None };
             self.read_letter(position, letter, &mut batch);
         }
         batch.consumed = delivery.consumed.clone();
@@ -569,11 +637,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn is_refused(&self, row: &Candidate) -> bool {
-        self.next.refused.iter().any(|value| row.has(value))
+        self.next.refused.iter().any(|value| row.has(self.process, value))
     }
 
     fn is_left_out(&self, row: &Candidate) -> bool {
-        self.next.left_out.iter().any(|value| row.has(value))
+        self.next.left_out.iter().any(|value| row.has(self.process, value))
     }
 
     /// The newest position wins. Tells what the line did.
@@ -624,7 +692,9 @@ impl<'a> Transaction<'a> {
         };
         let awaits = lacks.iter().map(|wanted| wanted.key.clone()).collect();
         let (stage, text) = (row.stage, Some(row.text.clone()));
-        let letter = Letter { dataset: row.dataset, status, reasons, stage, text, awaits };
+        let own = || Arc::new(Shape::of(manifest, &manifest.datasets[row.dataset]));
+        let shape = Some(row.shape.clone().unwrap_or_else(own));
+        let letter = Letter { dataset: row.dataset, status, reasons, stage, text, awaits, shape };
         if !self.batch.stored {
             self.applied.count(row.dataset, &letter.reasons);
         }
@@ -704,7 +774,7 @@ impl Offsets for Memory {
 
 impl Registry for Memory {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
-        let Arrival { dataset, name, fingerprint, bytes, role, .. } = file;
+        let Arrival { dataset, name, fingerprint, bytes, role, shape, .. } = file;
         let mut state = self.fenced()?;
         let above = if let Role::Behind(source) = role { source as usize } else { 0 };
         let is_namesake = |source: &Source| source.dataset == dataset && source.name == name;
@@ -725,12 +795,20 @@ impl Registry for Memory {
         let index = known.unwrap_or_else(|| {
             let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
             let (lines, complete, awaited) = (None, false, false);
-            state.sources.push(Source { dataset, name, fingerprint, bytes, lines, complete, awaited });
+            let shape = Arc::new(shape.clone());
+            state.sources.push(Source { dataset, name, fingerprint, bytes, lines, complete, awaited, shape });
             state.sources.len() - 1
         });
-        let Source { lines, complete, .. } = state.sources[index];
+        let Source { lines, complete, ref shape, .. } = state.sources[index];
+        let shape = known.map(|_| shape.clone());
         let (source, identity) = (index as u64 + 1, vec![index as u8]);
-        Ok(Registration { source, lines, complete, known: known.is_some(), identity })
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape })
+    }
+
+    async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        let state = self.database.locked();
+        let known = state.sources.iter().find(|source| source.fingerprint == fingerprint && !source.complete);
+        Ok(known.map(|source| source.shape.clone()))
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

@@ -12,7 +12,8 @@ claimed as (
 )
 
 insert into tidegate.moves
-    (source, line, kind, attempt, asked_by, note, status_before, reasons_before, text_edited, letter_before)
+    (source, line, kind, attempt, asked_by, note, status_before, reasons_before, text_edited, shape,
+        letter_before)
 select
     source,
     line,
@@ -23,8 +24,11 @@ select
     status,
     reasons,
     $6,
+    case when $6::text is not null then $7::bigint end,
     case when $6::text is not null then
-        jsonb_build_object('stage', stage, 'text', text, 'bytes', bytes, 'length', length, 'blake3', blake3)
+        jsonb_build_object(
+            'stage', stage, 'text', text, 'bytes', bytes, 'length', length, 'blake3', blake3, 'shape', shape
+        )
     end
 from letter
 returning move

@@ -5,7 +5,8 @@ select
     name,
     lines,
     identity,
-    coalesce(fingerprint, identity)
+    coalesce(fingerprint, identity),
+    shape
 from tidegate.sources
 where completed_at is not null and kind = 'file'
 order by source

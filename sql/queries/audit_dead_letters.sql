@@ -1,5 +1,6 @@
 -- The dead letters in order: whether the source of each is of the dataset that it names, whether it waits for nothing,
--- the move of it that is under way, with the status before, and what came of the last that was made.
+-- the move of it that is under way, with the status before, what came of the last that was made, and whether its shape
+-- is of another dataset.
 select
     letters.source,
     letters.line,
@@ -8,9 +9,11 @@ select
     letters.status = 'waiting' and coalesce(letters.awaits, '{}') = '{}' as forgotten,
     open.kind,
     open.status_before,
-    made.outcome
+    made.outcome,
+    coalesce(shapes.dataset <> letters.dataset, false) as strange
 from tidegate.dead_letters as letters
 left join tidegate.sources on sources.source = letters.source
+left join tidegate.shapes on shapes.shape = letters.shape
 left join tidegate.moves as open
     on open.source = letters.source and open.line = letters.line and open.done_at is null
 left join (

@@ -8,6 +8,7 @@ select
     bytes,
     length,
     blake3,
-    reasons
+    reasons,
+    shape
 from tidegate.dead_letters
 where source = $1 and line between $2 and $3

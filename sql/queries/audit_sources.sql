@@ -1,8 +1,10 @@
--- The registry in order.
+-- The registry in order, and whether the shape of each is of another dataset.
 select
-    source,
-    dataset,
-    lines,
-    completed_at is not null as complete
+    sources.source,
+    sources.dataset,
+    sources.lines,
+    sources.completed_at is not null as complete,
+    coalesce(shapes.dataset <> sources.dataset, false) as strange
 from tidegate.sources
-order by source
+left join tidegate.shapes on shapes.shape = sources.shape
+order by sources.source

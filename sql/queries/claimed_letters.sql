@@ -7,6 +7,7 @@ select
     attempt,
     text,
     edited,
+    shape,
     move,
     status_before
 from (
@@ -19,6 +20,7 @@ from (
         m.move,
         m.status_before,
         m.text_edited is not null as edited,
+        case when m.text_edited is null then d.shape else m.shape end as shape,
         coalesce(m.text_edited, d.text) as text,
         sum(octet_length(coalesce(m.text_edited, d.text, ''))) over (order by m.move)
         - octet_length(coalesce(m.text_edited, d.text, '')) as bytes_before

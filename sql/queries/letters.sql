@@ -14,6 +14,9 @@ select
     d.blake3,
     d.reasons,
     d.awaits,
+    shapes.columns as text_columns,
+    case when d.stage = 'sink' then ',' else shapes.delimiter end as text_delimiter,
+    d.dropped,
     to_char(d.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as created_at,
     to_char(d.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as updated_at,
     d.found
@@ -33,5 +36,6 @@ from (
     ) as listed
 ) as d
 left join tidegate.sources on sources.source = d.source
+left join tidegate.shapes on shapes.shape = d.shape
 where d.before < $12::bigint
 order by d.source, d.line

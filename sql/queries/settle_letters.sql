@@ -1,5 +1,6 @@
 -- Moves dead letters out of the status $3: to $4, with the reasons $5 of the rejected and the waiting, and the
--- references $6 that the waiting lack. Where a replay has edited the line, $7 is the line now. Gives, for each letter
+-- references $6 that the waiting lack. Where a replay has edited the line, $7 is the line now, of shape $8. $9 is what
+-- was left out of a line that was accepted. Gives, for each letter
 -- that changed, whether it left where it stood.
 update tidegate.dead_letters as d
 set
@@ -11,9 +12,12 @@ set
     bytes = case when settled.edited is null then d.bytes end,
     length = case when settled.edited is null then d.length end,
     blake3 = case when settled.edited is null then d.blake3 end,
+    shape = case when settled.edited is null then d.shape else settled.shape end,
+    dropped = settled.dropped::jsonb,
     updated_at = clock_timestamp()
-from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-    as settled (source, line, was, status, reasons, awaits, edited)
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+    $9::text[])
+    as settled (source, line, was, status, reasons, awaits, edited, shape, dropped)
 where
     d.source = settled.source
     and d.line = settled.line

@@ -13,6 +13,8 @@ select
     d.text,
     d.bytes,
     d.reasons,
+    d.shape,
+    d.dropped,
     to_char(d.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as created_at,
     to_char(d.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as updated_at,
     d.updated_at > d.created_at + interval '50 milliseconds' as changed

@@ -6,6 +6,7 @@ select
     coalesce(fingerprint, identity) as fingerprint,
     bytes,
     lines,
+    shape,
     to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as registered_at,
     to_char(completed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as completed_at
 from tidegate.sources

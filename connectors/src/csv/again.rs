@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tidegate_core::contract::{Error, Intake};
 use tidegate_core::manifest::Manifest;
+use tidegate_core::shape::Shape;
 use tidegate_core::validate::Validator;
 
 use super::Registry;
@@ -25,17 +27,18 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The file of a source, by the name that it had; `None` if it is not there.
+    /// The file of a source, by the name that it had, read as it was then; `None` if it is not there.
     pub(crate) async fn open(
         landing: &Path,
         source: u64,
         name: &str,
         dataset: usize,
+        shape: Option<Arc<Shape>>,
     ) -> io::Result<Option<Self>> {
         let path = done_path(landing, source, name);
         match Opened::open(&path, name, dataset).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => Ok(Some(Self { opened: opened? })),
+            opened => Ok(Some(Self { opened: Opened { shape, ..opened? } })),
         }
     }
 
@@ -70,6 +73,11 @@ pub(crate) enum Next {
 }
 
 impl Again {
+    /// How its text is read.
+    pub(crate) fn shape(&self) -> &Shape {
+        self.reading.shape()
+    }
+
     /// The next lines. The registry is not asked about any: all are given out.
     pub(crate) async fn next(
         &mut self,

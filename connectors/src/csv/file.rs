@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nix::libc;
 use tidegate_core::manifest::Manifest;
+use tidegate_core::shape::Shape;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::GeneratedKeys;
@@ -78,6 +79,8 @@ pub(super) struct Opened {
     pub(super) spooled: bool,
     /// What keys are made of for lines that lack one.
     pub(super) keys: Option<GeneratedKeys>,
+    /// How its text was read when it was registered; `None` for a file that comes now.
+    pub(super) shape: Option<Arc<Shape>>,
 }
 
 impl Opened {
@@ -98,8 +101,8 @@ impl Opened {
         let Some(Hashed { content, quotes }) = hash(file.clone(), stamp.size, quote).await? else {
             return Ok(None);
         };
-        let (has_odd_quotes, spooled, keys) = (quotes % 2 == 1, false, None);
-        let opened = Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys };
+        let (has_odd_quotes, spooled, keys, shape) = (quotes % 2 == 1, false, None, None);
+        let opened = Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape };
         Ok((opened.stat()? == stamp).then_some(opened))
     }
 
@@ -112,15 +115,20 @@ impl Opened {
     ) -> io::Result<Self> {
         let (file, stamp) = open(&path)?;
         let (file, content) = (Arc::new(file), blake3::Hash::from(content));
-        let (has_odd_quotes, spooled, keys) = (false, true, None);
-        Ok(Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys })
+        let (has_odd_quotes, spooled, keys, shape) = (false, true, None, None);
+        Ok(Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape })
     }
 
     /// Its fingerprint. What decides which bytes are a line, and so its number, is part of it.
     pub(super) fn fingerprint(&self, manifest: &Manifest) -> Identity {
         let dataset = &manifest.datasets[self.dataset];
         let limit = manifest.max_record_bytes.to_le_bytes();
-        let splitting = [u8::from(dataset.csv.header), dataset.csv.delimiter, dataset.csv.quote];
+        let csv = &dataset.csv;
+        let (header, delimiter, quote) =
+            self.shape.as_ref().map_or((csv.header, csv.delimiter, csv.quote), |shape| {
+                (shape.header, shape.delimiter, shape.quote)
+            });
+        let splitting = [u8::from(header), delimiter, quote];
         let (dataset, name) = (dataset.name.as_bytes(), self.name.as_bytes());
         hash_of(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
     }
@@ -151,21 +159,30 @@ pub(super) fn changed() -> io::Error {
     io::Error::other("it changed while it was read")
 }
 
+/// How the text of a file of CSV is to be read that comes now; or what is wrong with it as a whole: its header.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn shape(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<Result<Shape, String>> {
+    let opened = Opened::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
+    if let Some(nature) = opened.no_text(manifest)? {
+        return Ok(Err(nature.to_string()));
+    }
+    match Content::start(opened, manifest, BLOCK_BYTES) {
+        Ok(content) => Ok(Ok((*content.shape).clone())),
+        Err(Unfit::Refused(fault)) => Ok(Err(fault)),
+        Err(unfit) => Err(unfit.into()),
+    }
+}
+
 /// What is wrong with a file of CSV as a whole, before it becomes a source: its header, if anything is.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
 pub fn unfit(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<Option<String>> {
-    let opened = Opened::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
-    if let Some(nature) = opened.no_text(manifest)? {
-        return Ok(Some(nature.to_string()));
-    }
-    match Content::start(opened, manifest, BLOCK_BYTES) {
-        Ok(_) => Ok(None),
-        Err(Unfit::Refused(fault)) => Ok(Some(fault)),
-        Err(unfit) => Err(unfit.into()),
-    }
+    Ok(shape(path, dataset, manifest)?.err())
 }
 
 /// How many lines a file of CSV has.

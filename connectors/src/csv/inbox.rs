@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tidegate_core::shape::Shape;
 use tokio::sync::Notify;
 
 use super::GeneratedKeys;
@@ -20,6 +21,8 @@ pub struct Entered {
     pub dataset: usize,
     /// What people know it by.
     pub name: String,
+    /// How its text was read when it was registered; `None` for one that comes now.
+    pub shape: Option<Arc<Shape>>,
     /// Where its lines are.
     pub body: Body,
 }
@@ -46,8 +49,8 @@ pub struct Again {
 /// Where the lines of a source are.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// Here: in the dataset's dialect, in the order of its columns, without a header. None is longer than
-    /// `max_record_bytes`.
+    /// Here: without a header, in the columns and the dialect that its shape says, or else the manifest. None is longer
+    /// than `max_record_bytes`.
     Lines(Bytes),
     /// In a file of the spool, which is removed in the end.
     File {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tidegate_core::contract::{Error, Intake, Polled, Source};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
+use tidegate_core::shape::Shape;
 use tidegate_core::validate::Validator;
 
 use super::done::{Moved, done_path, move_to_done};
@@ -157,8 +158,8 @@ impl<R: Registry> Landing<R> {
         }
     }
 
-    /// Reads so much of a file at once, at least 1 byte, and gives out at most about twice as much, in place
-    /// of 1 and 2 MiB.
+    /// Reads so much of a file at once, at least 1 byte, and gives out at most about three times as much, in place
+    /// of 1 and 3 MiB.
     pub fn with_block_bytes(mut self, block_bytes: usize) -> Self {
         self.block_bytes = block_bytes.max(1);
         self
@@ -259,7 +260,7 @@ impl<R: Registry> Landing<R> {
             if self.stopped.contains(&candidate.dataset) {
                 continue;
             }
-            match self.take(&candidate).await {
+            match self.take(&candidate).await? {
                 Ok(taken) => {
                     self.folder.admit(&candidate.path);
                     self.state = State::Registering(Box::new(taken));
@@ -279,7 +280,14 @@ impl<R: Registry> Landing<R> {
         Ok(false)
     }
 
-    async fn take(&mut self, candidate: &Candidate) -> Result<Taken, Unfit> {
+    async fn take(&mut self, candidate: &Candidate) -> Result<Result<Taken, Unfit>, Error> {
+        match self.open(candidate).await {
+            Ok(opened) => self.taken(opened, candidate.lost.map_or(Role::Delivery, Role::Lost)).await,
+            Err(unfit) => Ok(Err(unfit)),
+        }
+    }
+
+    async fn open(&mut self, candidate: &Candidate) -> Result<Opened, Unfit> {
         let (file, stamp) = file::open(&candidate.path).map_err(Unfit::Failed)?;
         if stamp != candidate.stamp {
             return Err(Unfit::Changed);
@@ -297,7 +305,7 @@ impl<R: Registry> Landing<R> {
         {
             return Err(Unfit::Changed);
         }
-        self.taken(opened, lost.map_or(Role::Delivery, Role::Lost))
+        Ok(opened)
     }
 
     /// Refuses a new file that is no text, and warns of one whose first line is a header that nobody expects.
@@ -311,9 +319,17 @@ impl<R: Registry> Landing<R> {
         Ok(())
     }
 
-    fn taken(&self, opened: Opened, role: Role) -> Result<Taken, Unfit> {
+    async fn taken(&self, opened: Opened, role: Role) -> Result<Result<Taken, Unfit>, Error> {
         let fingerprint = opened.fingerprint(&self.manifest);
-        Ok(Taken { fingerprint, role, content: Content::start(opened, &self.manifest, self.block_bytes)? })
+        let mut content = Content::start(opened.clone(), &self.manifest, self.block_bytes);
+        // It may be half in, by a header that fitted then.
+        if let Err(Unfit::Refused(_)) = content
+            && !matches!(role, Role::Reload(_))
+            && let shape @ Some(_) = self.registry.shape(&fingerprint).await?
+        {
+            content = Content::start(Opened { shape, ..opened }, &self.manifest, self.block_bytes);
+        }
+        Ok(content.map(|content| Taken { fingerprint, role, content }))
     }
 
     /// Gives the file that was taken its number, and opens it for reading.
@@ -341,6 +357,7 @@ impl<R: Registry> Landing<R> {
             content: opened.content.as_bytes(),
             bytes: opened.stamp.size,
             role: taken.role,
+            shape: &taken.content.shape,
         };
         let registration = self.registry.register(arrival).await?;
         let source = registration.source;
@@ -355,7 +372,22 @@ impl<R: Registry> Landing<R> {
             tracing::info!(source, file = %opened.path.display(), bytes = opened.stamp.size, "reading a file");
             let lines_min = registration.lines.unwrap_or(0).max(sent_to);
             let registered = std::mem::replace(&mut self.state, State::Watching);
-            if let State::Registering(taken) = registered {
+            if let State::Registering(mut taken) = registered {
+                let now = taken.content.shape.clone();
+                // The names of a header are in the file, and mean what they say.
+                let is_as_then =
+                    |then: &Shape| then.null == now.null && (then.header || then.columns == now.columns);
+                if let Some(shape) = registration.shape.filter(|then| !is_as_then(then)) {
+                    let opened = Opened { shape: Some(shape), ..opened };
+                    match Content::start(opened, &self.manifest, self.block_bytes) {
+                        Ok(content) => taken.content = content,
+                        Err(unfit) => {
+                            tracing::warn!(source, "the file is read later: {}", io::Error::from(unfit));
+                            self.folder.unsettled = true;
+                            return Ok(());
+                        }
+                    }
+                }
                 let reading = Reading::new(source, taken.content, passed, lines_min);
                 self.state = State::Reading(Box::new(reading));
             }

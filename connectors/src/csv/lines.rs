@@ -3,8 +3,10 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use tidegate_core::manifest::Manifest;
+use tidegate_core::shape::Shape;
 
 use super::blocks::Next;
 use super::file::{self, BLOCK_BYTES, Identity, Opened, changed};
@@ -39,13 +41,20 @@ pub struct FileLine<'a> {
 }
 
 impl Lines {
-    /// Opens a file that entered, or would enter, under `name`, as one of the dataset with that index.
+    /// Opens a file that entered, or would enter, under `name`, as one of the dataset with that index; of `shape` if it
+    /// entered.
     ///
     /// # Errors
     ///
     /// If it cannot be read, changes meanwhile, or has a header that does not fit.
-    pub async fn open(path: &Path, name: &str, manifest: &Manifest, dataset: usize) -> io::Result<Self> {
-        let opened = Opened::open(path, name, dataset).await?;
+    pub async fn open(
+        path: &Path,
+        name: &str,
+        manifest: &Manifest,
+        dataset: usize,
+        shape: Option<Arc<Shape>>,
+    ) -> io::Result<Self> {
+        let opened = Opened { shape, ..Opened::open(path, name, dataset).await? };
         let fingerprint = opened.fingerprint(manifest);
         let content = Content::start(opened, manifest, BLOCK_BYTES)?;
         Ok(Self { content, fingerprint, line: 0, prefix: Vec::new(), ordered: Vec::new() })
@@ -78,7 +87,7 @@ impl Lines {
     ///
     /// If the file cannot be read, or became shorter.
     pub fn next_line(&mut self) -> io::Result<Option<FileLine<'_>>> {
-        let Content { opened, blocks, order } = &mut self.content;
+        let Content { opened, blocks, order, .. } = &mut self.content;
         let (record, length) = loop {
             match blocks.next() {
                 Next::Record(record) => {

@@ -8,7 +8,7 @@
 //!   are found there again.
 //! * `file`: one open file: what tells that it changed, its hash, its identity.
 //! * `reading`: a registered file to lines with their positions. `blocks` gives it the records, `passed`
-//!   tells which lines it need not give out again, `header` puts their columns in order.
+//!   tells which lines it need not give out again, `header` reads the names of their columns.
 //! * `pending`: files that were read and whose lines are not all accounted for yet.
 //! * [`Inbox`]: what entered another way and is registered: lines in memory, files of the spool.
 //! * [`Lines`]: a file of the folder, or of `done/`, to look back at.
@@ -40,7 +40,7 @@ mod rows;
 mod generated;
 
 pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
-pub use file::{count_lines, unfit};
+pub use file::{count_lines, shape, unfit};
 pub use generated::GeneratedKeys;
 pub use header::{FIRST_LINE_OF_NAMES, names_the_columns};
 pub use inbox::{Again, Body, Entered, Inbox};

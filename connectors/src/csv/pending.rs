@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::contract::Error;
+use tidegate_core::shape::Shape;
 use tokio::time::Instant;
 
 use super::file::{Opened, Stamp};
@@ -46,12 +48,13 @@ pub(super) struct Closed {
     pub(super) content: blake3::Hash,
     pub(super) spooled: bool,
     pub(super) keys: Option<GeneratedKeys>,
+    pub(super) shape: Option<Arc<Shape>>,
 }
 
 impl From<&Opened> for Closed {
     fn from(opened: &Opened) -> Self {
-        let Opened { path, name, dataset, stamp, content, spooled, keys, .. } = opened.clone();
-        Self { path, name, dataset, stamp, content, spooled, keys }
+        let Opened { path, name, dataset, stamp, content, spooled, keys, shape, .. } = opened.clone();
+        Self { path, name, dataset, stamp, content, spooled, keys, shape }
     }
 }
 

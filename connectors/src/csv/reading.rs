@@ -1,6 +1,7 @@
 //! A registered file to lines with their positions.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tidegate_core::contract::{Error, Intake};
@@ -8,13 +9,14 @@ use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
+use tidegate_core::shape::{Mapping, Shape};
 use tidegate_core::split::{Dialect, Splitter, Step, TooLong};
 use tidegate_core::validate::{Validator, unreadable};
 
 use super::Registry;
 use super::blocks::{Blocks, Next};
 use super::file::{self, Opened, changed};
-use super::header::{self, Order};
+use super::header;
 use super::passed::Passed;
 
 /// A file at its first line: the header is read, if there is one.
@@ -22,7 +24,10 @@ use super::passed::Passed;
 pub(super) struct Content {
     pub(super) opened: Opened,
     pub(super) blocks: Blocks,
-    pub(super) order: Option<Order>,
+    /// How its text is read.
+    pub(super) shape: Arc<Shape>,
+    /// What puts its lines into the columns of the manifest, where they are not so already.
+    pub(super) order: Option<Mapping>,
 }
 
 /// Why a file cannot be read.
@@ -47,35 +52,46 @@ impl From<Unfit> for std::io::Error {
 }
 
 impl Content {
-    /// Reads up to the first line.
+    /// Reads up to the first line. A file that was registered before is read as it was then.
     pub(super) fn start(opened: Opened, manifest: &Manifest, block_bytes: usize) -> Result<Self, Unfit> {
         let dataset = &manifest.datasets[opened.dataset];
-        let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
-        let blocks = Blocks::new(dialect, manifest.max_record_bytes, block_bytes, opened.stamp.size);
-        let mut content = Self { opened, blocks, order: None };
-        if dataset.csv.header {
-            content.read_header(dataset, dialect)?;
+        let known = opened.shape.clone();
+        let own = || Arc::new(Shape { header: dataset.csv.header, ..Shape::of(manifest, dataset) });
+        let shape = known.clone().unwrap_or_else(own);
+        let blocks = Blocks::new(shape.dialect(), manifest.max_record_bytes, block_bytes, opened.stamp.size);
+        let mut content = Self { opened, blocks, shape, order: None };
+        if content.shape.header
+            && let Some(names) = content.read_header(known.is_none().then_some(dataset))?
+            && names != content.shape.columns
+        {
+            content.shape = Arc::new(Shape { columns: names, ..(*content.shape).clone() });
         }
-        if content.opened.keys.is_some() && content.order.is_none() {
-            content.order = Some(Order::of_manifest(dataset, dialect));
+        if content.opened.keys.is_some() || !content.shape.fits(dataset) {
+            content.order = Some(Mapping::new(&content.shape, dataset));
         }
         Ok(content)
     }
 
-    /// An empty file has no header and no lines.
-    fn read_header(&mut self, dataset: &Dataset, dialect: Dialect) -> Result<(), Unfit> {
+    /// The names at the head of the file, held against the dataset that `asked` for them. An empty file has none, and no
+    /// lines.
+    fn read_header(&mut self, asked: Option<&Dataset>) -> Result<Option<Vec<String>>, Unfit> {
         loop {
             match self.blocks.next() {
                 Next::Record(text) => {
-                    let can_generate = self.opened.spooled;
-                    let order = header::read(self.blocks.bytes(text), dataset, dialect, can_generate);
-                    self.order = order.map_err(|fault| self.unfit(&fault))?;
-                    return Ok(());
+                    let (record, dialect) = (self.blocks.bytes(text), self.shape.dialect());
+                    let names = header::read(record, dialect).and_then(|names| match asked {
+                        Some(dataset) => {
+                            header::check(&names, record, dialect, (dataset, self.opened.spooled))
+                                .map(|()| names)
+                        }
+                        None => Ok(names),
+                    });
+                    return names.map(Some).map_err(|fault| self.unfit(&fault));
                 }
                 Next::TooLong(_) => {
                     return Err(self.unfit("the header is longer than max_record_bytes"));
                 }
-                Next::End => return Ok(()),
+                Next::End => return Ok(None),
                 Next::Block => match self.blocks.read(&self.opened.file).map_err(Unfit::Failed)? {
                     Some(bytes) => self.blocks.accept(bytes),
                     None => return Err(Unfit::Changed),
@@ -119,7 +135,7 @@ impl Content {
     /// An intake ends when it is this large, even within a block: short lines and dead letters grow on the
     /// way.
     fn intake_bytes(&self) -> usize {
-        2 * self.blocks.block_bytes()
+        3 * self.blocks.block_bytes()
     }
 }
 
@@ -176,6 +192,11 @@ impl Reading {
 
     pub(super) fn opened(&self) -> &Opened {
         &self.content.opened
+    }
+
+    /// How its text is read.
+    pub(super) fn shape(&self) -> &Arc<Shape> {
+        &self.content.shape
     }
 
     /// The next lines. After an error it goes on where it was.
@@ -312,7 +333,7 @@ impl Reading {
 }
 
 fn give(intake: &mut Intake, validator: &Validator, position: Position, text: &[u8]) {
-    let line = Line { attempt: 0, position, text };
+    let line = Line { form: validator.form(), position, text };
     intake.records.push_with(validator.key_of(text), |value| line.write(value));
 }
 
@@ -330,23 +351,33 @@ fn refuse(
     intake.dead_letters.push_with(b"", |json| letter.write(json));
 }
 
-/// Gives out the lines of a request, `text`: in the dataset's dialect and order, without a header, each within
-/// `max_record_bytes`.
+/// Gives out the lines of a request, `text`: without a header, each within `max_record_bytes`, in the dataset's columns
+/// and dialect, or in those that `shape` says.
 pub(super) fn give_lines(
-    (source, text): (u64, &[u8]),
+    (source, text, shape): (u64, &[u8], Option<&Shape>),
     dataset: &Dataset,
     validator: &Validator,
     max_record_bytes: usize,
     intake: &mut Intake,
 ) {
-    let dialect = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
-    let mut splitter = Splitter::new(dialect, max_record_bytes);
-    let (mut rest, mut line) = (text, 0);
+    let shape = shape.filter(|shape| !shape.fits(dataset));
+    let csv = &dataset.csv;
+    let own = Dialect { delimiter: csv.delimiter, quote: csv.quote };
+    let mut splitter = Splitter::new(shape.map_or(own, Shape::dialect), max_record_bytes);
+    let mut order = shape.map(|shape| Mapping::new(shape, dataset));
+    let (mut rest, mut line, mut ordered) = (text, 0, Vec::new());
     while let Step::Record { text, consumed } = splitter.next(rest, true) {
         line += 1;
         let (position, text) = (Position::new(source, line), &rest[text]);
-        match unreadable(text) {
-            None => give(intake, validator, position, text),
+        let mut fault = unreadable(text);
+        let mut given = text;
+        if let (Some(order), None) = (&mut order, &fault) {
+            ordered.clear();
+            fault = order.write(text, None, &mut ordered).err();
+            given = &ordered;
+        }
+        match fault {
+            None => give(intake, validator, position, given),
             Some(fault) => refuse(intake, dataset, (position, text), fault, &format!("row {line}")),
         }
         rest = &rest[consumed..];

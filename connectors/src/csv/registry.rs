@@ -1,9 +1,11 @@
 //! What the landing folder asks of the registry and the ledger.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tidegate_core::contract::Error;
 use tidegate_core::ledger::Chunk;
+use tidegate_core::shape::Shape;
 
 use crate::postgres::{Postgres, Registration};
 
@@ -22,6 +24,8 @@ pub struct Arrival<'a> {
     pub bytes: u64,
     /// As what it comes.
     pub role: Role,
+    /// How its text is read.
+    pub shape: &'a Shape,
 }
 
 /// As what a file comes.
@@ -42,6 +46,10 @@ pub enum Role {
 pub trait Registry: Send + Sync {
     /// Registers a file, or finds the source that it is: *resume under that number*.
     fn register(&self, file: Arrival<'_>) -> impl Future<Output = Result<Registration, Error>> + Send;
+
+    /// How the text of a file was read when it was registered, if its identity is known and it is not complete.
+    fn shape(&self, fingerprint: &[u8; 32])
+    -> impl Future<Output = Result<Option<Arc<Shape>>, Error>> + Send;
 
     /// Notes how many lines a source has.
     fn finish(&self, source: u64, lines: u64) -> impl Future<Output = Result<(), Error>> + Send;
@@ -65,9 +73,13 @@ pub trait Registry: Send + Sync {
     fn ledger_chunk(&self, source: u64, line: u64) -> impl Future<Output = Result<Chunk, Error>> + Send;
 }
 
-impl<R: Registry> Registry for std::sync::Arc<R> {
+impl<R: Registry> Registry for Arc<R> {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
         R::register(self, file).await
+    }
+
+    async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        R::shape(self, fingerprint).await
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
@@ -98,6 +110,10 @@ impl<R: Registry> Registry for std::sync::Arc<R> {
 impl Registry for Postgres {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
         Ok(Postgres::register(self, file).await?)
+    }
+
+    async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        Ok(self.shape_of_incomplete(fingerprint).await?)
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

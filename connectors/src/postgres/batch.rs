@@ -1,5 +1,7 @@
 //! A delivery as the sink works on it: per dataset, rows ready for `copy`; and the dead letters.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidegate_core::contract::{Consumed, Delivery};
 use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
@@ -7,6 +9,7 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
+use tidegate_core::shape::{Mapping, Shape};
 use tidegate_core::validate::Scratch;
 use tracing::warn;
 
@@ -80,6 +83,10 @@ pub(super) struct Letter {
     pub(super) length: Option<u64>,
     pub(super) blake3: Option<String>,
     pub(super) reasons: Vec<Reason>,
+    /// How its text is read; `None` for one that comes now.
+    pub(super) shape: Option<Arc<Shape>>,
+    /// What it holds of columns that the manifest does not have any more, as JSON.
+    pub(super) dropped: Option<String>,
     /// Where it stands already; `None` if it is new.
     pub(super) stored: Option<Stored>,
 }
@@ -100,6 +107,8 @@ pub(super) struct Claim {
     pub(super) number: i64,
     /// Whether the text is another than the letter's.
     pub(super) edited: bool,
+    /// The number of the shape of that text.
+    pub(super) shape: Option<i64>,
 }
 
 impl Stored {
@@ -114,6 +123,7 @@ impl Stored {
 
 /// Reads deliveries.
 pub(super) struct Reader<'a> {
+    manifest: &'a Manifest,
     validators: &'a Validators,
     texts: Vec<Vec<u8>>,
     batch: Batch,
@@ -121,16 +131,17 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(validators: &'a Validators) -> Self {
+    pub(super) fn new(manifest: &'a Manifest, validators: &'a Validators) -> Self {
         let datasets = validators.as_given.len();
         let rows = (0..datasets).map(|_| Rows::default()).collect();
         let batch = Batch { rows, ..Batch::default() };
         let texts = vec![Vec::new(); datasets];
-        Self { validators, texts, batch, scratch: Scratch::default() }
+        Self { manifest, validators, texts, batch, scratch: Scratch::default() }
     }
 
     /// Takes in a delivery. What is on a topic but not Tidegate's is left out, with a warning.
-    pub(super) fn delivery(mut self, manifest: &Manifest, delivery: &Delivery) -> Batch {
+    pub(super) fn delivery(mut self, delivery: &Delivery) -> Batch {
+        let (manifest, mut others) = (self.manifest, 0u64);
         for (dataset, (text, rows)) in self.texts.iter_mut().zip(&mut self.batch.rows).enumerate() {
             let its = || delivery.rows.iter().filter(|(of, _)| *of == dataset).map(|(_, records)| records);
             text.reserve_exact(its().map(|records| records.as_bytes().len()).sum());
@@ -139,7 +150,10 @@ impl<'a> Reader<'a> {
         for (dataset, records) in &delivery.rows {
             for record in records.iter() {
                 match Line::parse(record.value) {
-                    Some(line) => self.row(*dataset, line, None),
+                    Some(line) if self.is_of_form(*dataset, line.form) => {
+                        self.row(*dataset, line, (0, None));
+                    }
+                    Some(_) => others += 1,
                     None => warn!(
                         dataset = manifest.datasets[*dataset].name,
                         "skipped a record of another's making"
@@ -151,10 +165,11 @@ impl<'a> Reader<'a> {
             let parsed = DeadLetter::parse(record.value).ok();
             let known = parsed.and_then(|letter| Some((manifest.dataset(&letter.dataset)?.0, letter)));
             match known {
+                Some((dataset, letter)) if !self.is_of_form(dataset, letter.form) => others += 1,
                 Some((dataset, letter)) => self.letter(Letter {
                     dataset,
                     position: letter.position(),
-                    attempt: letter.attempt,
+                    attempt: 0,
                     stage: letter.stage,
                     event: letter.event,
                     text: letter.text.map(String::from),
@@ -162,10 +177,18 @@ impl<'a> Reader<'a> {
                     length: letter.length,
                     blake3: letter.blake3,
                     reasons: letter.reasons,
+                    shape: None,
+                    dropped: None,
                     stored: None,
                 }),
                 None => warn!("skipped a dead letter of another's making"),
             }
+        }
+        if others > 0 {
+            warn!(
+                lines = others,
+                "skipped what was put on the topics under other columns: its source gives it out again"
+            );
         }
         self.batch.consumed = delivery.consumed.clone();
         self.finish()
@@ -178,12 +201,29 @@ impl<'a> Reader<'a> {
         if letter.event == Event::Waiting {
             let mut scratch = std::mem::take(&mut self.scratch);
             let text = letter.text.as_deref().unwrap_or_default().as_bytes();
-            let validators = match letter.stage {
-                Stage::Sink => &self.validators.canonical,
-                Stage::Source | Stage::Transform => &self.validators.as_given,
+            let is_canonical = letter.stage == Stage::Sink;
+            let validators =
+                if is_canonical { &self.validators.canonical } else { &self.validators.as_given };
+            let shape = letter.shape.as_deref();
+            let definition = &self.manifest.datasets[dataset];
+            let mut mapping = shape.and_then(|shape| shape.mapping(definition, is_canonical));
+            let mut mapped = Vec::new();
+            let checked = match &mut mapping {
+                None => validators[dataset].check(text, &mut scratch),
+                Some(mapping) => match mapping.write(text, None, &mut mapped) {
+                    Ok(()) => validators[dataset].check(&mapped, &mut scratch),
+                    Err(reason) => Err(vec![reason]),
+                },
             };
-            match validators[dataset].check(text, &mut scratch) {
-                Ok(row) => self.row(dataset, Line { attempt, position, text: row.canonical }, Some(index)),
+            match checked {
+                Ok(row) => {
+                    letter.dropped = mapping.and_then(|mapping| dropped(&mapping, text));
+                    self.row(
+                        dataset,
+                        Line { form: 0, position, text: row.canonical },
+                        (attempt, Some(index)),
+                    );
+                }
                 // The manifest has changed since the line was found good.
                 Err(reasons) => {
                     letter.event = Event::Rejected;
@@ -195,14 +235,20 @@ impl<'a> Reader<'a> {
         self.batch.letters.push(letter);
     }
 
-    fn row(&mut self, dataset: usize, line: Line<'_>, letter: Option<u32>) {
+    /// Whether what is on a topic is in the columns that the dataset has now. One that says nothing is.
+    fn is_of_form(&self, dataset: usize, form: u32) -> bool {
+        form == 0 || form == self.validators.as_given[dataset].form()
+    }
+
+    /// Takes in a row: at which replay it is, and of which letter.
+    fn row(&mut self, dataset: usize, line: Line<'_>, (attempt, letter): (u32, Option<u32>)) {
         let text = &mut self.texts[dataset];
         let start = text.len() as u32;
-        line.write_without_attempt(text);
+        line.write_without_form(text);
         let canonical = (text.len() - line.text.len()) as u32;
         text.push(b'\n');
         let end = text.len() as u32;
-        let Line { position, attempt, .. } = line;
+        let position = line.position;
         self.batch.rows[dataset].lines.push(Row { position, attempt, letter, start, canonical, end });
     }
 
@@ -214,6 +260,15 @@ impl<'a> Reader<'a> {
         }
         self.batch
     }
+}
+
+/// What a mapped line holds of columns that are gone, as JSON.
+fn dropped(mapping: &Mapping, text: &[u8]) -> Option<String> {
+    let values = mapping.dropped(text);
+    let values: serde_json::Map<String, serde_json::Value> = values
+        .map(|(column, value)| (column.to_owned(), String::from_utf8_lossy(value).into_owned().into()))
+        .collect();
+    (!values.is_empty()).then(|| serde_json::Value::Object(values).to_string())
 }
 
 impl Batch {

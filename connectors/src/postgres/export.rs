@@ -11,7 +11,7 @@ use super::{Error, Postgres};
 const PIECE_LETTERS: u32 = 1_000;
 /// What the CSV has, in order.
 const CSV_HEADER: &str = "source,line,dataset,name,status,stage,attempt,codes,columns,messages,text,bytes,length,\
-                          blake3,created_at,updated_at\n";
+                          blake3,created_at,updated_at,text_columns,text_delimiter\n";
 
 /// The form of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ fn write_csv(letter: &KeptLetter, out: &mut Vec<u8>) {
         text(&letter.blake3),
         letter.created_at.clone(),
         letter.updated_at.clone(),
+        letter.text_columns.as_ref().map(|columns| in_csv(columns)).unwrap_or_default(),
+        text(&letter.text_delimiter),
     ];
     for (i, cell) in cells.iter().enumerate() {
         if i > 0 {
@@ -111,6 +113,18 @@ fn write_csv(letter: &KeptLetter, out: &mut Vec<u8>) {
         write_field(harmless(cell).as_bytes(), out);
     }
     out.push(b'\n');
+}
+
+/// Names as a line of CSV, like a header.
+fn in_csv(names: &[String]) -> String {
+    let mut line = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        if i > 0 {
+            line.push(b',');
+        }
+        write_field(name.as_bytes(), &mut line);
+    }
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 /// A cell that no spreadsheet takes for a formula: what begins like one gets an apostrophe in front, as OWASP

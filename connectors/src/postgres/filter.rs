@@ -215,6 +215,12 @@ pub struct KeptLetter {
     pub reasons: Vec<Reason>,
     /// The references that a waiting line lacks, by column.
     pub awaits: Option<serde_json::Value>,
+    /// The names of the fields of `text`, in order; none where they are not known.
+    pub text_columns: Option<Vec<String>>,
+    /// What is between them.
+    pub text_delimiter: Option<String>,
+    /// What an accepted line held of columns that the manifest did not have any more.
+    pub dropped: Option<serde_json::Value>,
     /// When it was made, RFC 3339 in UTC.
     pub created_at: String,
     /// When it changed last.
@@ -243,6 +249,9 @@ impl KeptLetter {
             blake3: row.get("blake3"),
             reasons: row.get::<_, Json<Vec<Reason>>>("reasons").0,
             awaits: row.get("awaits"),
+            text_columns: row.get("text_columns"),
+            text_delimiter: row.get("text_delimiter"),
+            dropped: row.get("dropped"),
             created_at: row.get("created_at"),
             updated_at: row.get("updated_at"),
         }

@@ -40,8 +40,11 @@ impl Postgres {
         if self.inner.sink.is_stopped(dataset) {
             return Ok(0);
         }
-        let Some(sql) = self.ready_statement(dataset) else { return Ok(0) };
-        let name = &self.inner.manifest.datasets[dataset].name;
+        let sql = self.ready_statement(dataset);
+        let dataset_now = &self.inner.manifest.datasets[dataset];
+        let name = &dataset_now.name;
+        let referencing = dataset_now.columns.iter().filter(|column| column.references.is_some());
+        let referencing: Vec<&str> = referencing.map(|column| column.name.as_str()).collect();
         let mut after = Position::new(0, 0);
         let mut healed = 0;
         loop {
@@ -50,7 +53,7 @@ impl Postgres {
             let (source, line) = (after.source as i64, after.line as i64);
             let ready = async {
                 let statement = tx.prepare_cached(&sql).await?;
-                tx.query(&statement, &[name, &source, &line, &ROUND_LINES]).await
+                tx.query(&statement, &[name, &source, &line, &ROUND_LINES, &referencing]).await
             };
             let rows = match ready.await.map_err(Error::from) {
                 Ok(rows) => rows,
@@ -65,7 +68,8 @@ impl Postgres {
             drop(connection);
             let Some(last) = rows.last() else { return Ok(healed) };
             after = position(last);
-            let mut reader = Reader::new(&self.inner.validators);
+            let shapes = self.shapes(rows.iter().map(|row| row.get("shape"))).await?;
+            let mut reader = Reader::new(&self.inner.manifest, &self.inner.validators);
             for row in &rows {
                 reader.letter(Letter {
                     dataset,
@@ -78,6 +82,8 @@ impl Postgres {
                     length: None,
                     blake3: None,
                     reasons: Vec::new(),
+                    shape: row.get::<_, Option<i64>>("shape").and_then(|shape| shapes.get(&shape).cloned()),
+                    dropped: None,
                     stored: Some(Stored::WAITING),
                 });
             }
@@ -87,10 +93,13 @@ impl Postgres {
     }
 
     /// The query for waiting lines of a dataset that may heal: one of the references that they lacked exists
-    /// now, or is to a row of the same dataset, which may itself be waiting, even for this one. `None` if the
-    /// dataset has no references.
-    fn ready_statement(&self, dataset: usize) -> Option<String> {
-        let mut conditions = Vec::new();
+    /// now, or is to a row of the same dataset, which may itself be waiting, even for this one; or what they lacked is
+    /// no reference any more, as the manifest has changed ($5 are its references now).
+    fn ready_statement(&self, dataset: usize) -> String {
+        let mut conditions = vec![
+            "exists (select from jsonb_object_keys(awaits) as awaited where awaited <> all($5::text[]))"
+                .to_owned(),
+        ];
         for column in &self.inner.manifest.datasets[dataset].columns {
             let Some(parent) = column.references else { continue };
             let awaited = format!("awaits ->> '{}'", column.name.replace('\'', "''"));
@@ -104,14 +113,12 @@ impl Postgres {
                 )
             });
         }
-        (!conditions.is_empty()).then(|| {
-            format!(
-                "select source, line, attempt, text, stage from tidegate.dead_letters \
-                 where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3) and ({}) \
-                 order by source, line limit $4",
-                conditions.join(" or ")
-            )
-        })
+        format!(
+            "select source, line, attempt, text, stage, shape from tidegate.dead_letters \
+             where dataset = $1 and status = 'waiting' and (source, line) > ($2, $3) and ({}) \
+             order by source, line limit $4",
+            conditions.join(" or ")
+        )
     }
 }
 

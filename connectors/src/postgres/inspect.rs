@@ -76,7 +76,7 @@ impl Postgres {
             return Ok(None);
         }
         let connection = self.connection().await?;
-        let mut lacking = self.lacking(&connection, Some(&self.inner.manifest.schema), false).await?;
+        let mut lacking = self.rights_lacking(&connection, Some(&self.inner.manifest.schema), false).await?;
         let changed: Vec<&str> = steps
             .iter()
             .filter(|step| !matches!(step.action, Action::Keep | Action::Create))
@@ -103,9 +103,9 @@ impl Postgres {
         prepared: bool,
     ) -> Result<Finding, Error> {
         // What may not be read may not be up to date, but that right is found lacking first.
-        let mut lacking = self.lacking(client, None, !prepared).await?;
+        let mut lacking = self.rights_lacking(client, None, !prepared).await?;
         if lacking.is_empty() && prepared && !super::is_up_to_date(client).await? {
-            lacking = self.lacking(client, None, true).await?;
+            lacking = self.rights_lacking(client, None, true).await?;
         }
         Ok(match lacking.is_empty() {
             true => Finding::new("rights", Grade::Good, format!("role {role} may do what is needed")),
@@ -116,7 +116,7 @@ impl Postgres {
     }
 
     /// The statements that give the role what it lacks.
-    async fn lacking(
+    async fn rights_lacking(
         &self,
         client: &impl GenericClient,
         views: Option<&str>,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::Transaction;
-use tidegate_core::dead_letter::{Event, Reason};
+use tidegate_core::dead_letter::{Event, Reason, Stage};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 
@@ -27,11 +27,22 @@ pub(super) struct NewLetters<'a> {
     blake3: Vec<Option<&'a str>>,
     reasons: Vec<String>,
     awaits: Vec<Option<&'a str>>,
+    shape: Vec<Option<i64>>,
+    /// Of each dataset, the shape that its lines have now.
+    own_shapes: &'a [i64],
 }
 
 impl<'a> NewLetters<'a> {
+    /// For lines of these shapes, by dataset.
+    pub(super) fn new(own_shapes: &'a [i64]) -> Self {
+        Self { own_shapes, ..Self::default() }
+    }
+
     /// Adds a letter; `awaits` names the missing references of one that waits.
     pub(super) fn push(&mut self, manifest: &'a Manifest, letter: &'a Letter, awaits: Option<&'a str>) {
+        // What the source set aside is as its input has it.
+        let own = Some(self.own_shapes[letter.dataset]).filter(|_| letter.stage != Stage::Source);
+        self.shape.push(own);
         self.source.push(letter.position.source as i64);
         self.line.push(letter.position.line as i64);
         self.attempt.push(letter.attempt as i32);
@@ -72,6 +83,7 @@ impl<'a> NewLetters<'a> {
                     &self.blake3,
                     &self.reasons,
                     &self.awaits,
+                    &self.shape,
                 ],
             )
             .await?;
@@ -131,6 +143,9 @@ pub(super) struct Settled<'a> {
     awaits: Vec<Option<&'a str>>,
     /// The lines that replays have edited.
     edited: Vec<Option<&'a str>>,
+    shape: Vec<Option<i64>>,
+    /// What accepted lines held of columns that are gone.
+    dropped: Vec<Option<&'a str>>,
     left: u64,
     moves: Moves,
 }
@@ -188,6 +203,8 @@ impl<'a> Settled<'a> {
         self.awaits.push(awaits);
         let edited = stored.claim.is_some_and(|claim| claim.edited);
         self.edited.push(letter.text.as_deref().filter(|_| edited));
+        self.shape.push(stored.claim.and_then(|claim| claim.shape));
+        self.dropped.push(letter.dropped.as_deref().filter(|_| matches!(status, "healed" | "replayed")));
         if let Some(claim) = stored.claim {
             self.moves.number.push(claim.number);
             self.moves.outcome.push(outcome.as_str());
@@ -206,9 +223,18 @@ impl<'a> Settled<'a> {
             return Ok(());
         }
         let statement = tx.prepare_cached(include_str!("../../../sql/queries/settle_letters.sql")).await?;
-        let Self { source, line, was, status, reasons, awaits, edited, left, moves } = self;
-        let changed =
-            tx.query(&statement, &[&source, &line, &was, &status, &reasons, &awaits, &edited]).await?;
+        let Self { source, line, was, status, reasons, awaits, edited, shape, dropped, left, moves } = self;
+        let without = dropped.iter().flatten().count();
+        if without > 0 {
+            tracing::warn!(
+                lines = without,
+                "values of columns that the manifest does not have any more were left out of waiting or replayed lines: \
+                 'tidegate dead-letters show' names them, as dropped"
+            );
+        }
+        let changed = tx
+            .query(&statement, &[&source, &line, &was, &status, &reasons, &awaits, &edited, &shape, &dropped])
+            .await?;
         let changed = changed.iter().filter(|row| row.get(0)).count() as u64;
         // They were held, so nobody else can have moved one.
         if changed != left {

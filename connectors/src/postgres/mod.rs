@@ -4,6 +4,7 @@
 //!
 //! * [`Postgres`]: the handle. [`Postgres::prepare`] brings a database to where a pipeline can run.
 //! * `registry`: sources and their numbers, offsets. `requests`: those that enter with their lines.
+//! * `shapes`: the names that their lines' fields have; `lacking`: columns that sources do not have.
 //! * `tokens`: who may use the HTTP API.
 //! * `leases`: who may commit; `group`: how instances of a stage share its partitions.
 //! * `sink`: one delivery, one transaction. It reads as the design's section 6; the steps are in `batch`
@@ -24,6 +25,8 @@ mod session;
 mod connection;
 mod watchdog;
 mod registry;
+mod shapes;
+mod lacking;
 mod requests;
 mod keyed;
 mod receipts;
@@ -116,6 +119,7 @@ struct Inner {
     views: OnceLock<Vec<Maintained>>,
     sink: sink::State,
     bells: moves::bells::Bells,
+    shapes: shapes::Shapes,
 }
 
 /// The rules of each dataset, for both forms in which a dead letter keeps its line.
@@ -158,6 +162,7 @@ impl Postgres {
                 canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
             },
             sink: sink::State::new(manifest.datasets.len()),
+            shapes: shapes::Shapes::default(),
             manifest,
             owner,
             views: OnceLock::new(),
@@ -321,6 +326,7 @@ impl Postgres {
     async fn apply_in(&self, tx: Transaction<'_>, views: &[View], cascade: bool) -> Result<Vec<Step>, Error> {
         views::end_with_us(&tx).await?;
         table::ensure(&tx, &self.inner.manifest).await?;
+        self.adopt_shapes(&tx).await?;
         let options = views::Options { cascade };
         let (steps, maintained) = views::apply(&tx, &self.inner.manifest, views, options).await?;
         Failpoint::TablesPrepared.pass()?;

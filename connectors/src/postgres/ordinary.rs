@@ -190,7 +190,7 @@ impl Writer<'_> {
              from told group by source, chunk",
             insert = insert_into(table),
             key = table.key,
-            columns = table.copy_columns(),
+            columns = table.written_columns(),
             on_conflict = on_conflict(self.dataset, table),
         )
     }
@@ -222,13 +222,17 @@ fn first_of_chunk(row: &tokio_postgres::Row) -> Option<Position> {
 }
 
 fn insert_into(table: &TableSql) -> String {
-    format!("insert into {} as held ({})", table.name, table.copy_columns())
+    format!("insert into {} as held ({})", table.name, table.written_columns())
 }
 
 /// **The newest position wins**: a row is written only if its position is newer than the row's own.
 fn on_conflict(dataset: &Dataset, table: &TableSql) -> String {
     let columns = table.columns.iter().enumerate().filter(|(i, _)| *i != dataset.key);
-    let changes: String = columns.map(|(_, column)| format!("{column} = excluded.{column}, ")).collect();
+    let change = |(i, column): (usize, &String)| match table.left_out.contains(&i) {
+        true => format!("{column} = null, "),
+        false => format!("{column} = excluded.{column}, "),
+    };
+    let changes: String = columns.map(change).collect();
     format!(
         "on conflict ({}) do update set {changes}_source = excluded._source, _line = excluded._line \
          where (held._source, held._line) < (excluded._source, excluded._line)",

@@ -1,9 +1,12 @@
 //! The registry: sources and their numbers, readers' offsets.
 
+use std::sync::Arc;
+
 use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, Consumed, Offsets};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::{Chunk, chunk_of};
+use tidegate_core::shape::Shape;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -30,6 +33,8 @@ pub struct Registration {
     pub known: bool,
     /// What makes it one and the same.
     pub identity: Vec<u8>,
+    /// Of one that was, how its text was read then.
+    pub shape: Option<Arc<Shape>>,
 }
 
 /// A source as it was registered.
@@ -89,25 +94,38 @@ impl Postgres {
     ///
     /// If Postgres cannot be asked; then no number was used up.
     pub async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
+        let shape = self.shape_number(file.dataset, file.shape).await?;
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
         tx.batch_execute(LOCK_SOURCES).await?;
-        let registration = match known_file(&tx, &file).await? {
+        let known = known_file(&tx, &file).await?;
+        let its_shape: Option<i64> = known.as_ref().and_then(|row| row.get(4));
+        let mut registration = match known {
             Some(row) => Registration {
                 source: row.get::<_, i64>(0) as u64,
                 lines: row.get::<_, Option<i64>>(1).map(|lines| lines as u64),
                 complete: row.get(2),
                 known: true,
                 identity: row.get(3),
+                shape: None,
             },
-            None => new_file(&tx, &file).await?,
+            None => new_file(&tx, &file, shape).await?,
         };
+        if registration.known && its_shape.is_none() {
+            // It was lost, and registered again by who did not know.
+            let sql = "update tidegate.sources set shape = $2 where source = $1";
+            tx.execute(sql, &[&(registration.source as i64), &shape]).await?;
+        }
         if let Role::Reload(reload) = file.role
             && !registration.known
         {
             reloads::enter(&tx, reload, registration.source).await?;
         }
         tx.commit().await?;
+        drop(connection);
+        if registration.known {
+            registration.shape = self.shape(its_shape).await?;
+        }
         Failpoint::SourceRegistered.pass()?;
         Ok(registration)
     }
@@ -283,8 +301,7 @@ impl Postgres {
 
 /// The source that a file is, by the rule of [`Role`].
 async fn known_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Option<Row>, Error> {
-    let of =
-        "select source, lines, completed_at is not null, identity from tidegate.sources where source = $1";
+    let of = "select source, lines, completed_at is not null, identity, shape from tidegate.sources where source = $1";
     let above = match file.role {
         Role::Delivery => 0,
         Role::Behind(source) => source as i64,
@@ -302,15 +319,16 @@ async fn known_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Option<R
 }
 
 /// Registers a file under the next number.
-async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Registration, Error> {
+async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>, shape: i64) -> Result<Registration, Error> {
     let Arrival { dataset, name, fingerprint, content, bytes, .. } = *file;
     let sql = include_str!("../../../sql/queries/next_source.sql");
     let row = tx.query_one(sql, &[&&fingerprint[..]]).await?;
     let (source, came_before): (i64, bool) = (row.get(0), row.get(1));
     let identity = identity_of(fingerprint, source as u64, came_before);
     let sql = include_str!("../../../sql/queries/register_file.sql");
-    let parameters: [&(dyn ToSql + Sync); 7] =
-        [&source, &dataset, &name, &&fingerprint[..], &&identity[..], &&content[..], &(bytes as i64)];
+    let (fingerprint, bytes) = (&fingerprint[..], bytes as i64);
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&source, &dataset, &name, &fingerprint, &&identity[..], &&content[..], &bytes, &shape];
     tx.execute(sql, &parameters).await?;
     Ok(Registration {
         source: source as u64,
@@ -318,6 +336,7 @@ async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Registrati
         complete: false,
         known: false,
         identity: identity.to_vec(),
+        shape: None,
     })
 }
 

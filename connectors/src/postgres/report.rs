@@ -112,9 +112,11 @@ impl Postgres {
     ///
     /// If Postgres cannot be asked.
     pub async fn dead_letter(&self, source: u64, line: u64) -> Result<Relation, Error> {
-        let sql = "select d.source, line, d.dataset, s.name, stage, status, attempt, text, d.bytes, length, blake3, \
-                   reasons, d.created_at, d.updated_at \
+        let sql = "select d.source, line, d.dataset, s.name, stage, status, attempt, text, \
+                   array_to_string(shapes.columns, ',') as text_columns, d.bytes, length, blake3, reasons, d.dropped, \
+                   d.created_at, d.updated_at \
                    from tidegate.dead_letters as d left join tidegate.sources as s on s.source = d.source \
+                   left join tidegate.shapes on shapes.shape = d.shape \
                    where d.source = $1 and line = $2";
         self.relation(sql, &[&(source as i64), &(line as i64)]).await
     }

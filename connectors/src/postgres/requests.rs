@@ -1,11 +1,13 @@
 //! Requests: what enters over HTTP or from a backup, registered together with its lines.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Kind;
+use tidegate_core::shape::Shape;
 
 use super::registry::LOCK_SOURCES;
 use super::table::TableSql;
@@ -39,6 +41,8 @@ pub struct NewSource {
     pub text: Option<Bytes>,
     /// What the keys of lines that lack one begin with: see `tidegate.sources`.
     pub first_key: Option<i64>,
+    /// How its text is read.
+    pub shape: Shape,
 }
 
 /// What became of a [`Request`].
@@ -81,6 +85,8 @@ pub struct Incomplete {
     pub text: Option<Bytes>,
     /// What the keys of lines that lack one begin with: see `tidegate.sources`.
     pub first_key: Option<i64>,
+    /// How its text was read when it was registered.
+    pub shape: Option<Arc<Shape>>,
 }
 
 /// The identity of a source that a request becomes for a dataset.
@@ -99,6 +105,11 @@ impl Postgres {
     /// If Postgres cannot be asked. Then nothing is registered, unless the answer to the commit was lost: asked
     /// again, it tells.
     pub async fn register_requests(&self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
+        let mut shapes = Vec::new();
+        for source in requests.iter().flat_map(|request| &request.sources) {
+            shapes.push(self.shape_number(&source.dataset, &source.shape).await?);
+        }
+        let mut shapes = shapes.into_iter();
         let mut connection = self.connection().await?;
         let tx = self.fenced(&mut connection).await?;
         tx.batch_execute(LOCK_SOURCES).await?;
@@ -106,11 +117,12 @@ impl Postgres {
         let mut rows = Rows::default();
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
+            let its_shapes: Vec<i64> = shapes.by_ref().take(request.sources.len()).collect();
             let answer = match known.get(&request.identity) {
                 Some((content, _)) if *content != request.content => Answer::Another,
                 Some((_, sources)) => Answer::Known(sources.clone()),
                 None => {
-                    let sources = rows.push(request, largest);
+                    let sources = rows.push(request, &its_shapes, largest);
                     known.insert(request.identity, (request.content, sources.clone()));
                     Answer::New(sources)
                 }
@@ -134,7 +146,9 @@ impl Postgres {
         let among: Option<Vec<i64>> =
             among.map(|sources| sources.iter().map(|source| *source as i64).collect());
         let rows = self.connection().await?.query(sql, &[&among]).await?;
+        let shapes = self.shapes(rows.iter().map(|row| row.get("shape"))).await?;
         let incomplete = rows.iter().map(|row| Incomplete {
+            shape: row.get::<_, Option<i64>>("shape").and_then(|shape| shapes.get(&shape).cloned()),
             source: row.get::<_, i64>(0) as u64,
             dataset: row.get(1),
             name: row.get(2),
@@ -250,6 +264,7 @@ struct Rows<'a> {
     content: Vec<&'a [u8]>,
     text: Vec<Option<&'a [u8]>>,
     first_key: Vec<Option<i64>>,
+    shape: Vec<i64>,
     requests: Vec<&'a [u8]>,
     contents: Vec<&'a [u8]>,
     /// Of each request, as Postgres writes an array.
@@ -258,8 +273,9 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Adds a request. Gives the numbers of its sources, which come behind `largest`.
-    fn push(&mut self, request: &'a Request, largest: u64) -> Vec<u64> {
+    fn push(&mut self, request: &'a Request, shapes: &[i64], largest: u64) -> Vec<u64> {
         let first = self.source.len();
+        self.shape.extend(shapes);
         for source in &request.sources {
             self.source.push(largest as i64 + self.source.len() as i64 + 1);
             self.dataset.push(&source.dataset);
@@ -298,6 +314,7 @@ impl<'a> Rows<'a> {
                 &self.content,
                 &self.text,
                 &self.first_key,
+                &self.shape,
             ],
         )
         .await?;

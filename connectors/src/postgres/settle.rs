@@ -24,6 +24,8 @@ pub(super) struct Known<'a> {
     pub(super) verdicts: &'a [Verdicts],
     /// The newer lines that hold the rows of replayed ones.
     pub(super) newer: &'a Newer,
+    /// By dataset, the shape that its lines have now.
+    pub(super) own_shapes: &'a [i64],
 }
 
 /// Settles all lines of a batch, whose rows have been written.
@@ -45,7 +47,7 @@ pub(super) async fn settle(
     }
     let rejected = settlement.letters();
     let Settlement { tallies, settled, made, .. } = settlement;
-    let mut new = NewLetters::default();
+    let mut new = NewLetters::new(known.own_shapes);
     let mut applied = Applied { tallies, ..Applied::default() };
     for letter in rejected {
         new.push(manifest, letter, None);
@@ -120,6 +122,8 @@ impl<'a> Settlement<'a> {
                 length: None,
                 blake3: None,
                 reasons: aside.reasons.clone(),
+                shape: None,
+                dropped: None,
                 stored: None,
             };
             self.made.push((made, aside.awaits.as_deref()));

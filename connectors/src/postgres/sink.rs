@@ -13,12 +13,14 @@ use tracing::debug;
 
 use super::batch::{Batch, Reader, Row, Stored, Verdicts};
 use super::error::Kind;
+use super::lacking::Lacking;
 use super::ledger::Draft;
 use super::letters::HeldLetters;
 use super::moves::newer;
 use super::pace::Pace;
 use super::references::Siblings;
 use super::registry::store_offsets;
+use super::table::TableSql;
 use super::{
     Connection, Error, How, Inner, Postgres, beside, cheap, ordinary, references, settle, table, views,
 };
@@ -109,7 +111,7 @@ impl Sink for Postgres {
     type Batch = Batch;
 
     fn read(&self, delivery: &Delivery) -> Batch {
-        Reader::new(&self.inner.validators).delivery(&self.inner.manifest, delivery)
+        Reader::new(&self.inner.manifest, &self.inner.validators).delivery(delivery)
     }
 
     async fn apply(&self, batch: &Batch) -> Result<Applied, contract::Error> {
@@ -153,6 +155,8 @@ pub(super) struct Committed {
 impl Postgres {
     /// Applies a batch in one transaction, again and again while another is in its way.
     pub(super) async fn commit_at_once(&self, batch: &Batch, takes_time: bool) -> Result<Committed, Error> {
+        let own_shapes = self.own_shapes().await?;
+        let lacking = self.lacking(batch).await?;
         let mut session = self.inner.sink.session.lock().await;
         let mut conflicts = 0;
         // Datasets whose rows failed in the cheap way.
@@ -162,8 +166,16 @@ impl Postgres {
                 Some(connection) if !connection.is_closed() => connection,
                 _ => self.connection().await?,
             };
-            let mut attempt =
-                Attempt { inner: &self.inner, postgres: self, batch, takes_time, cheap: None, dataset: None };
+            let mut attempt = Attempt {
+                inner: &self.inner,
+                postgres: self,
+                batch,
+                takes_time,
+                own_shapes,
+                lacking: &lacking,
+                cheap: None,
+                dataset: None,
+            };
             let result = attempt.run(&mut connection, &failed).await;
             let Attempt { cheap, dataset, .. } = attempt;
             // The answer to a copy that was refused may come with the next: such a connection serves no more.
@@ -251,6 +263,9 @@ struct Attempt<'a> {
     batch: &'a Batch,
     /// Whether it takes its time, whatever timeouts the role has: it cannot be done in parts.
     takes_time: bool,
+    /// By dataset, the shape that its lines have now.
+    own_shapes: &'a [i64],
+    lacking: &'a Lacking,
     /// The dataset that is being written in the cheap way, to know whom a failure concerns.
     cheap: Option<usize>,
     /// The dataset that is being written in any way.
@@ -283,7 +298,8 @@ impl Attempt<'_> {
         }
         Failpoint::RowsWritten.pass()?;
         let newer = newer::rows(&tx, self.inner, self.batch, &all_verdicts).await?;
-        let known = settle::Known { batch: self.batch, held: &held, verdicts: &all_verdicts, newer: &newer };
+        let (batch, own_shapes) = (self.batch, self.own_shapes);
+        let known = settle::Known { batch, held: &held, verdicts: &all_verdicts, newer: &newer, own_shapes };
         let committed = settle::settle(&tx, &self.inner.manifest, known, &mut ledger).await?;
         if !self.batch.consumed.is_empty() {
             store_offsets(&tx, SINK_READER, &self.batch.consumed).await?;
@@ -344,7 +360,8 @@ impl Attempt<'_> {
         let (rows, table) = (&self.batch.rows[dataset], &tables[dataset]);
         let definition = &manifest.datasets[dataset];
         let detour = &sink.detours[dataset];
-        if !failed && !detour.is_on() {
+        let groups = self.lacking.groups(&*tx, table, dataset, &verdicts.accepted).await?;
+        if groups.is_none() && !failed && !detour.is_on() {
             self.cheap = Some(dataset);
             if cheap::write(tx, self.postgres, dataset, rows, &verdicts.accepted).await? {
                 self.cheap = None;
@@ -359,7 +376,19 @@ impl Attempt<'_> {
         detour.passed(false);
         let tried = verdicts.accepted.len();
         let are_new = verdicts.accepted.iter().all(|row| self.stored(&rows.lines[*row as usize]).is_none());
-        ordinary::write(tx, definition, table, rows, verdicts).await?;
+        match groups {
+            None => ordinary::write(tx, definition, table, rows, verdicts).await?,
+            Some(groups) => {
+                let mut accepted = Vec::with_capacity(tried);
+                for (left_out, of_group) in groups {
+                    let table = TableSql { left_out, ..table.clone() };
+                    verdicts.accepted = of_group;
+                    ordinary::write(tx, definition, &table, rows, verdicts).await?;
+                    accepted.append(&mut verdicts.accepted);
+                }
+                verdicts.accepted = accepted;
+            }
+        }
         if !verdicts.accepted.is_empty() {
             sink.written[dataset].store(true, Ordering::Relaxed);
         } else if let Some(said) = verdicts.refusals.of_all(tried).filter(|_| are_new)

@@ -31,6 +31,8 @@ pub(super) struct TableSql {
     pub(super) key_type: String,
     /// The columns of the manifest, quoted, in its order.
     pub(super) columns: Vec<String>,
+    /// Those of them that are not written: a row that is inserted gets the default, one that is there becomes null.
+    pub(super) left_out: Vec<usize>,
 }
 
 impl TableSql {
@@ -40,7 +42,15 @@ impl TableSql {
             key: quoted(&dataset.key_column().name),
             key_type: dataset.key_column().kind.sql(),
             columns: dataset.columns.iter().map(|column| quoted(&column.name)).collect(),
+            left_out: Vec::new(),
         }
+    }
+
+    /// `_source, _line` and the columns that are written.
+    pub(super) fn written_columns(&self) -> String {
+        let columns = self.columns.iter().enumerate().filter(|(i, _)| !self.left_out.contains(i));
+        let columns: Vec<&str> = columns.map(|(_, column)| column.as_str()).collect();
+        format!("_source, _line, {}", columns.join(", "))
     }
 
     /// `_source, _line` and the columns: the order of an accepted record.

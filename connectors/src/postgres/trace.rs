@@ -2,9 +2,13 @@
 //!
 //! Times are texts, RFC 3339 in UTC with microseconds, so that they compare as they stand.
 
+use std::sync::Arc;
+
+use serde_json::Value;
 use tidegate_core::dead_letter::{Reason, Stage};
 use tidegate_core::ledger::{Fate, chunk_of};
 use tidegate_core::position::Position;
+use tidegate_core::shape::Shape;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
@@ -38,6 +42,8 @@ pub struct TracedSource {
     pub registered_at: String,
     /// When every line was found accounted for.
     pub completed_at: Option<String>,
+    /// How its text was read.
+    pub shape: Option<Arc<Shape>>,
 }
 
 /// Which sources are wanted: those of which all that is given is true.
@@ -83,6 +89,10 @@ pub struct TracedLetter {
     pub updated_at: String,
     /// Whether it changed since it was made.
     pub changed: bool,
+    /// How its text is read.
+    pub shape: Option<Arc<Shape>>,
+    /// What it held of columns that the manifest did not have any more when it was accepted.
+    pub dropped: Option<Value>,
 }
 
 /// The row of a key.
@@ -107,7 +117,11 @@ impl Postgres {
         let source = which.source.map(|source| i64::try_from(source).unwrap_or(i64::MAX));
         let connection = self.prepared_connection().await?;
         let rows = connection.query(sql, &[&source, &which.name, &which.dataset]).await?;
-        Ok(rows.iter().map(traced_source).collect())
+        drop(connection);
+        let shapes = self.shapes(rows.iter().map(|row| row.get("shape"))).await?;
+        let shape =
+            |row: &Row| row.get::<_, Option<i64>>("shape").and_then(|shape| shapes.get(&shape).cloned());
+        Ok(rows.iter().map(|row| TracedSource { shape: shape(row), ..traced_source(row) }).collect())
     }
 
     /// What became of a line; its number is from 1.
@@ -120,6 +134,7 @@ impl Postgres {
         let (source, line) = (position.source as i64, position.line as i64);
         let chunk = chunk_of(position.line) as i64;
         let row = self.prepared_connection().await?.query_one(sql, &[&source, &chunk, &line]).await?;
+        let shape = self.shape(row.get("shape")).await?;
         let fate = super::ledger::decode(&row)?.fate(position.line);
         let letter = row.get::<_, Option<String>>("status").map(|status| TracedLetter {
             status,
@@ -131,6 +146,8 @@ impl Postgres {
             created_at: row.get("created_at"),
             updated_at: row.get("updated_at"),
             changed: row.get("changed"),
+            shape,
+            dropped: row.get("dropped"),
         });
         let moves = if letter.is_some() { self.moves_of(position).await? } else { Vec::new() };
         Ok(TracedLine { fate, letter, moves })
@@ -217,7 +234,7 @@ impl Postgres {
         Ok(key)
     }
 
-    /// Shows every dead letter of a dataset to `look`, oldest position first: who made it, and its text.
+    /// Shows every dead letter of a dataset to `look`, oldest position first: who made it, its text, and how that is read.
     ///
     /// # Errors
     ///
@@ -225,9 +242,9 @@ impl Postgres {
     pub async fn trace_letters(
         &self,
         dataset: &str,
-        mut look: impl FnMut(Position, Stage, Option<&str>),
+        mut look: impl FnMut(Position, Stage, Option<&str>, Option<&Shape>),
     ) -> Result<(), Error> {
-        let sql = "select source, line, stage, text from tidegate.dead_letters where dataset = $1 \
+        let sql = "select source, line, stage, text, shape from tidegate.dead_letters where dataset = $1 \
                    order by source, line";
         let mut connection = self.connection().await?;
         let tx = self.begin(&mut connection, How::Write).await?;
@@ -237,9 +254,11 @@ impl Postgres {
             if rows.is_empty() {
                 return Ok(());
             }
+            let shapes = self.shapes(rows.iter().map(|row| row.get("shape"))).await?;
             for row in &rows {
                 let position = Position::new(row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64);
-                look(position, Stage::parse(row.get(2)), row.get(3));
+                let shape = row.get::<_, Option<i64>>(4).and_then(|shape| shapes.get(&shape));
+                look(position, Stage::parse(row.get(2)), row.get(3), shape.map(|shape| &**shape));
             }
         }
     }
@@ -254,6 +273,7 @@ fn traced_source(row: &Row) -> TracedSource {
         fingerprint: row.get("fingerprint"),
         bytes: number("bytes"),
         lines: number("lines"),
+        shape: None,
         registered_at: row.get("registered_at"),
         completed_at: row.get("completed_at"),
     }

@@ -11,7 +11,7 @@ datasets:
   people:
     key: id
     columns: {id: integer, name: text, town: {type: text, optional: true}}
-    csv: {header: true, null: 'NULL', delimiter: ';'}
+    csv: {header: true, null: 'NULL', delimiter: ';', columns_absent: null}
 ";
 
 #[tokio::test]
@@ -48,6 +48,16 @@ async fn optional_columns_may_be_missing() {
     bench.drop_file("people.csv", "name;id\nAnn;1\n");
     bench.read(1).await;
     assert_eq!(bench.texts(), ["1;Ann;"]);
+}
+
+#[tokio::test]
+async fn a_header_without_an_optional_column_is_refused_unless_that_is_allowed() {
+    let mut bench = Bench::with(&MANIFEST.replace(", columns_absent: null", ""));
+    let path = bench.drop_file("people.csv", "name;id\nAnn;1\n");
+    bench.idle().await;
+    let refused = &bench.landing.refused()[&path];
+    assert!(refused.contains("lacks the optional column 'town'") && refused.contains("columns_absent: null"));
+    assert!(bench.memory.sources().is_empty());
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl Bench {
     fn take_in(&mut self, intake: &Intake) {
         for record in intake.records.iter() {
             let line = Line::parse(record.value).unwrap();
-            assert_eq!(line.attempt, 0);
+            assert_ne!(line.form, 0);
             let text = String::from_utf8(line.text.to_vec()).unwrap();
             self.lines.push((line.position.source, line.position.line, text));
             self.keys.push(String::from_utf8(record.key.to_vec()).unwrap());

@@ -7,6 +7,7 @@ use tidegate_connectors::csv::{Arrival, Registry, Role};
 use tidegate_connectors::postgres::Registration;
 use tidegate_core::contract::Error;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
+use tidegate_core::shape::Shape;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<Mutex<State>>);
@@ -33,6 +34,7 @@ pub(super) struct Known {
     pub(super) awaited: bool,
     pub(super) lines: Option<u64>,
     pub(super) complete: bool,
+    pub(super) shape: Arc<Shape>,
 }
 
 impl Memory {
@@ -85,7 +87,7 @@ impl Memory {
 
 impl Registry for Memory {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
-        let Arrival { dataset, name, fingerprint, bytes, role, .. } = file;
+        let Arrival { dataset, name, fingerprint, bytes, role, shape, .. } = file;
         let mut state = self.call()?;
         let is_awaited = |known: &Known| known.awaited && !known.complete && known.fingerprint == fingerprint;
         let newest = state.sources.iter().rposition(|known| known.dataset == dataset && known.name == name);
@@ -99,15 +101,23 @@ impl Registry for Memory {
         let index = known.unwrap_or_else(|| {
             let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
             let (lines, complete, awaited) = (None, false, false);
-            state.sources.push(Known { dataset, name, fingerprint, bytes, awaited, lines, complete });
+            let shape = Arc::new(shape.clone());
+            state.sources.push(Known { dataset, name, fingerprint, bytes, awaited, lines, complete, shape });
             state.sources.len() - 1
         });
         if let Role::Reload(reload) = role {
             state.reloads.insert(reload, index);
         }
-        let Known { lines, complete, .. } = state.sources[index];
+        let Known { lines, complete, ref shape, .. } = state.sources[index];
+        let shape = known.map(|_| shape.clone());
         let (source, identity) = (index as u64 + 1, vec![index as u8]);
-        Ok(Registration { source, lines, complete, known: known.is_some(), identity })
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape })
+    }
+
+    async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        let state = self.call()?;
+        let known = state.sources.iter().find(|source| source.fingerprint == fingerprint && !source.complete);
+        Ok(known.map(|source| source.shape.clone()))
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

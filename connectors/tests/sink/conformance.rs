@@ -148,11 +148,11 @@ impl Bench for InMemory {
     }
 
     async fn refuse(&self, dataset: &str, name: &str) {
-        self.database.refuse(self.dataset(dataset), 1, name);
+        self.database.refuse(self.dataset(dataset), "name", name);
     }
 
     async fn leave_out(&self, dataset: &str, name: &str) {
-        self.database.leave_out(self.dataset(dataset), 1, name);
+        self.database.leave_out(self.dataset(dataset), "name", name);
     }
 
     async fn effects(&self, source: u64) -> Effects {

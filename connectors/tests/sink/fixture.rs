@@ -140,7 +140,7 @@ pub(crate) fn delivery(lines: &[(usize, u64, u64, &str)]) -> Delivery {
     let mut delivery = Delivery::default();
     for (dataset, source, line, text) in lines {
         let mut batch = Batch::default();
-        let line = Line { attempt: 0, position: Position::new(*source, *line), text: text.as_bytes() };
+        let line = Line { form: 0, position: Position::new(*source, *line), text: text.as_bytes() };
         batch.push_with(b"", |out| line.write(out));
         delivery.rows.push((*dataset, batch));
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use fixture::{COMPANY, Fixture, delivery};
 use tidegate_connectors::csv::{Arrival, Registry, Role};
 use tidegate_core::contract::{Consumed, Delivery, Offsets, Sink};
+use tidegate_core::shape::Shape;
 
 #[tokio::test]
 async fn quotes_newlines_and_nulls_arrive_as_they_were() {
@@ -49,8 +50,10 @@ async fn a_stale_process_can_commit_nothing() {
     assert!(error.message.contains("has taken this pipeline over"), "{error}");
     let stale = &fixture.sink;
     let sum = [7; 32];
+    let shape = &Shape::of(stale.manifest(), &stale.manifest().datasets[0]);
     let (fingerprint, role) = (&sum, Role::Delivery);
-    let file = Arrival { dataset: "departments", name: "a", fingerprint, content: &sum, bytes: 1, role };
+    let file =
+        Arrival { dataset: "departments", name: "a", fingerprint, content: &sum, bytes: 1, role, shape };
     let refused = [
         Sink::heal(stale).await.err(),
         Offsets::store(stale, "transform", &[]).await.err(),

@@ -193,8 +193,9 @@ pub struct DeadLetter<'a> {
     pub source: u64,
     /// Its number there.
     pub line: u64,
-    /// 0, or the number of replays.
-    pub attempt: u32,
+    /// The form of the record that it was: see [`Line`](crate::record::Line).
+    #[serde(default)]
+    pub form: u32,
     /// The dataset it was meant for.
     #[serde(borrow)]
     pub dataset: Cow<'a, str>,
@@ -233,7 +234,7 @@ impl<'a> DeadLetter<'a> {
             event,
             source: position.source,
             line: position.line,
-            attempt: 0,
+            form: 0,
             dataset: Cow::Borrowed(dataset),
             stage,
             text: as_text.map(Cow::Borrowed),
@@ -307,7 +308,7 @@ mod tests {
         let letter = DeadLetter::new(made, Position::new(3, 117), "d", b"117,,\"x\"", reasons, NOW);
         assert_eq!(
             write(&letter),
-            r#"{"event":"rejected","source":3,"line":117,"attempt":0,"dataset":"d","stage":"transform","text":"117,,\"x\"","reasons":[{"code":"missing_value","column":"name","message":"name is required","value":""}],"at":"1970-01-01T00:00:00.000Z"}"#
+            r#"{"event":"rejected","source":3,"line":117,"form":0,"dataset":"d","stage":"transform","text":"117,,\"x\"","reasons":[{"code":"missing_value","column":"name","message":"name is required","value":""}],"at":"1970-01-01T00:00:00.000Z"}"#
         );
     }
 

@@ -11,6 +11,7 @@
 //! * [`split`]: bytes of a file to records of CSV, whatever the bytes are.
 //! * [`record`]: a line with its position as it travels on a topic, and batches of them.
 //! * [`validate`]: the pure function from a line to accepted, or to all the reasons against it.
+//! * [`shape`]: the names that a line's fields have, and lines put into the columns of a dataset by them.
 //! * [`references`]: which keys are known, the state of the transform.
 //! * [`transform`]: a batch of raw records to accepted records and dead letters.
 //! * [`dead_letter`]: a line that is not in its table, and why.
@@ -25,6 +26,7 @@ pub mod position;
 pub mod split;
 pub mod record;
 pub mod validate;
+pub mod shape;
 pub mod references;
 pub mod transform;
 pub mod dead_letter;

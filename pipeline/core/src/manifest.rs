@@ -124,6 +124,18 @@ pub struct Csv {
     pub header: bool,
     /// A text that means missing, besides the empty field.
     pub null: Option<String>,
+    /// What becomes of a file whose header lacks an optional column.
+    pub columns_absent: ColumnsAbsent,
+}
+
+/// What becomes of a file whose header lacks an optional column of its dataset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColumnsAbsent {
+    /// It is left where it is: the column would become null in rows that have a value there.
+    #[default]
+    Refuse,
+    /// The column becomes null in rows that are there; rows that are inserted get the table's default.
+    Null,
 }
 
 /// One column of a dataset.
@@ -145,7 +157,13 @@ pub struct Column {
 
 impl Default for Csv {
     fn default() -> Self {
-        Self { delimiter: b',', quote: b'"', header: false, null: None }
+        Self {
+            delimiter: b',',
+            quote: b'"',
+            header: false,
+            null: None,
+            columns_absent: ColumnsAbsent::Refuse,
+        }
     }
 }
 

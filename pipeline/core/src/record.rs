@@ -1,7 +1,7 @@
 //! Records as they travel on topics.
 //!
 //! A topic carries [`Record`]s: a key and a value. The value of a record on a raw or an accepted topic is
-//! a CSV row, `attempt,source,line,` and then the line itself; [`Line`] reads and writes it. Records
+//! a CSV row, `form,source,line,` and then the line itself; [`Line`] reads and writes it. Records
 //! move in [`Batch`]es, one buffer each, so that nothing is allocated per row.
 
 use crate::position::Position;
@@ -146,8 +146,9 @@ fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
 /// A line with its position: the value of a record on a raw or an accepted topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// 0, or the number of replays, so that a late duplicate is not taken for an edited line.
-    pub attempt: u32,
+    /// What tells the columns and the dialect that its text is in from others: see [`form`](crate::shape::form). 0 where
+    /// that was not noted.
+    pub form: u32,
     /// Where the line came from.
     pub position: Position,
     /// The line, without its line ending.
@@ -155,25 +156,25 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads `attempt,source,line,text`. `None` if the value is not of this form.
+    /// Reads `form,source,line,text`. `None` if the value is not of this form.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let (attempt, rest) = parse_number(value)?;
+        let (form, rest) = parse_number(value)?;
         let (source, rest) = parse_number(rest)?;
         let (line, text) = parse_number(rest)?;
         let position = Position { source, line };
-        (line > 0).then_some(Self { attempt: u32::try_from(attempt).ok()?, position, text })
+        (line > 0).then_some(Self { form: u32::try_from(form).ok()?, position, text })
     }
 
-    /// Writes `attempt,source,line,text`.
+    /// Writes `form,source,line,text`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut buffer = itoa::Buffer::new();
-        out.extend_from_slice(buffer.format(self.attempt).as_bytes());
+        out.extend_from_slice(buffer.format(self.form).as_bytes());
         out.push(b',');
-        self.write_without_attempt(out);
+        self.write_without_form(out);
     }
 
     /// Writes `source,line,text`: a row for `copy`.
-    pub fn write_without_attempt(&self, out: &mut Vec<u8>) {
+    pub fn write_without_form(&self, out: &mut Vec<u8>) {
         let mut buffer = itoa::Buffer::new();
         out.extend_from_slice(buffer.format(self.position.source).as_bytes());
         out.push(b',');
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_line_is_written_and_read() {
-        let line = Line { attempt: 2, position: Position::new(3, 117), text: b"1,\"a,b\"," };
+        let line = Line { form: 2, position: Position::new(3, 117), text: b"1,\"a,b\"," };
         let mut value = Vec::new();
         line.write(&mut value);
         assert_eq!(value, b"2,3,117,1,\"a,b\",");

@@ -95,7 +95,7 @@ impl Transform {
         let made = (event, Stage::Transform);
         let name = &self.manifest.datasets[dataset].name;
         let mut letter = DeadLetter::new(made, line.position, name, line.text, reasons, now);
-        letter.attempt = line.attempt;
+        letter.form = line.form;
         let key = self.validators[dataset].key_of(line.text);
         outcome.dead_letters.push_with(key, |out| letter.write(out));
     }

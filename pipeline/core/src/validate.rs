@@ -10,6 +10,7 @@ mod literal;
 
 use crate::dead_letter::{Code, Reason};
 use crate::manifest::{Dataset, Kind};
+use crate::shape::form;
 use crate::split::{Dialect, Fields, write_field};
 use column::Check;
 
@@ -21,6 +22,7 @@ pub struct Validator {
     key: usize,
     columns: Vec<Check>,
     references: Vec<Reference>,
+    form: u32,
 }
 
 /// A column whose values must be keys of another dataset.
@@ -91,6 +93,7 @@ impl Validator {
             null: dataset.csv.null.clone(),
             key: dataset.key,
             references: references.collect(),
+            form: form(dataset),
             columns,
         }
     }
@@ -98,6 +101,11 @@ impl Validator {
     /// The same rules for canonical lines of the dataset, whatever its own dialect is.
     pub fn canonical(dataset: &Dataset) -> Self {
         Self { dialect: Dialect::STANDARD, null: None, ..Self::new(dataset) }
+    }
+
+    /// What tells the form of the dataset's lines on topics from others.
+    pub fn form(&self) -> u32 {
+        self.form
     }
 
     /// The columns that reference a dataset, in order.

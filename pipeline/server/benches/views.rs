@@ -30,6 +30,7 @@ use tidegate_connectors::postgres::{Holder, Postgres};
 use tidegate_core::contract::{Delivery, Sink};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
+use tidegate_core::shape::Shape;
 use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
 
@@ -292,7 +293,8 @@ impl Database {
         sink.lease(&me, LEASE, true).await?;
         sink.prepare(&views).await?;
         let (name, content, role) = ("bench", &[0; 32], Role::Delivery);
-        let file = Arrival { dataset: DATASET, name, fingerprint: content, content, bytes: 0, role };
+        let shape = &Shape::of(sink.manifest(), &sink.manifest().datasets[0]);
+        let file = Arrival { dataset: DATASET, name, fingerprint: content, content, bytes: 0, role, shape };
         let source = sink.register(file).await?.source;
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         tokio::spawn(connection);
@@ -330,7 +332,7 @@ impl Database {
             self.lines += 1;
             let position = Position::new(self.source, self.lines);
             let text = format!("{id},{name},{datetime},{department_id},{job_id}");
-            let line = Line { attempt: 0, position, text: text.as_bytes() };
+            let line = Line { form: 0, position, text: text.as_bytes() };
             records.push_with(b"", |out| line.write(out));
         }
         let delivery = Delivery { rows: vec![(dataset, records)], ..Delivery::default() };

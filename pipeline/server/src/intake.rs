@@ -137,7 +137,7 @@ impl Intake {
 
 /// What was registered before, to go on with.
 fn resume(spool: &Spool, postgres: &Postgres, incomplete: Incomplete) -> Option<Entered> {
-    let Incomplete { source, dataset, name, identity, content, lines, text, first_key } = incomplete;
+    let Incomplete { source, dataset, name, identity, content, lines, text, first_key, shape } = incomplete;
     let Some((dataset, _)) = postgres.manifest().dataset(&dataset) else {
         warn!(
             source,
@@ -163,7 +163,7 @@ fn resume(spool: &Spool, postgres: &Postgres, incomplete: Incomplete) -> Option<
             Body::File { path, content, known: true, lines, keys }
         }
     };
-    Some(Entered { source, dataset, name, body })
+    Some(Entered { source, dataset, name, shape, body })
 }
 
 struct Registrar {
@@ -245,7 +245,7 @@ impl Registrar {
                 }
                 (Offered::Lines(_), None) => continue,
             };
-            self.inbox.push(Entered { source: *source, dataset, name: new.name, body });
+            self.inbox.push(Entered { source: *source, dataset, name: new.name, shape: None, body });
         }
     }
 

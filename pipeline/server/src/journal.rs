@@ -24,6 +24,7 @@ use tidegate_connectors::postgres::{
 use tidegate_core::contract::Error;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::Chunk;
+use tidegate_core::shape::Shape;
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -403,7 +404,7 @@ impl Registry for Journaled {
         let _turn = self.turn.lock().await;
         self.assert_not_behind().await?;
         let registration = Registry::register(&self.postgres, file).await?;
-        let Registration { source, lines, complete, known, ref identity } = registration;
+        let Registration { source, lines, complete, known, ref identity, .. } = registration;
         if source > self.journal.largest() {
             let entry = Entry {
                 source,
@@ -426,6 +427,10 @@ impl Registry for Journaled {
             self.journal.note(vec![Event::Completed { source }], true).await?;
         }
         Ok(registration)
+    }
+
+    async fn shape(&self, identity: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        Registry::shape(&self.postgres, identity).await
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use tidegate_connectors::postgres::{
 use tidegate_core::contract;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
+use tidegate_core::shape::Shape;
 use tidegate_engine::Until;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -295,7 +296,7 @@ async fn enter(
             sources.extend(known);
             continue;
         };
-        let answer = register(intake, (file, dataset, identity), lines).await?;
+        let answer = register(&settings.manifest, intake, (file, dataset, identity), lines).await?;
         if answer == Answer::Another {
             return Err(contract::Error::halt(format!(
                 "'{}' has entered with other lines before",
@@ -367,11 +368,14 @@ fn of_spool(error: std::io::Error) -> contract::Error {
 
 /// Registers the lines of a file as a source.
 async fn register(
+    manifest: &Manifest,
     intake: &Intake,
     (file, dataset, identity): (&RestoreFile, usize, [u8; 32]),
     lines: Spooled,
 ) -> Result<Answer, contract::Error> {
     let (content, bytes) = (lines.content, lines.bytes);
+    let definition = &manifest.datasets[dataset];
+    let shape = Shape { header: definition.csv.header, ..Shape::of(manifest, definition) };
     let source = source_identity(&identity, &file.dataset);
     let fresh = !intake.spool.path(&source, &content).exists();
     let path = intake.spool.keep(lines, &source, &content).await.map_err(of_spool)?;
@@ -383,6 +387,7 @@ async fn register(
         lines: None,
         text: None,
         first_key: None,
+        shape,
     };
     let request = Request { identity, content, sources: vec![new] };
     intake.enter(request, vec![Offered::File { dataset, path, fresh }]).await

@@ -16,6 +16,7 @@ pub mod place;
 mod story;
 pub(crate) mod topics;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_connectors::csv::parse_done_name;
@@ -26,6 +27,7 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::references::same_key;
+use tidegate_core::shape::Shape;
 use tidegate_core::split::{Dialect, Fields};
 use tidegate_core::validate::{Scratch, Validator};
 use tracing::{info, warn};
@@ -152,12 +154,15 @@ impl Tracer {
         let given = Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote };
         let kind = dataset.key_column().kind;
         let (mut fields, mut untold) = (Fields::default(), 0);
-        let look = |position, stage, text: Option<&str>| {
+        let look = |position, stage, text: Option<&str>, shape: Option<&Shape>| {
+            let given = shape.map_or(given, Shape::dialect);
             let dialect = if stage == Stage::Sink { Dialect::STANDARD } else { given };
-            // What the source itself set aside has the columns in the order of its header.
-            let is_ordered = stage != Stage::Source || !dataset.csv.header;
-            let text = text.filter(|_| is_ordered).map(str::as_bytes);
-            match text.and_then(|text| key_in(&mut fields, text, dialect, dataset.key)) {
+            let place = match shape {
+                Some(shape) => shape.field(&dataset.key_column().name),
+                None => Some(dataset.key),
+            };
+            let text = text.map(str::as_bytes).zip(place);
+            match text.and_then(|(text, place)| key_in(&mut fields, text, dialect, place)) {
                 Some(found) if same_key(kind, found, key.as_bytes()) => newest.insert(position),
                 Some(_) => {}
                 None => untold += 1,
@@ -271,13 +276,12 @@ impl Tracer {
         let on_topic = records.iter().filter(|record| record.stage != TopicStage::DeadLetters);
         let on_topic =
             || on_topic.clone().find_map(|r| Some((r.text.as_deref()?, r.stage == TopicStage::Accepted)));
-        let kept = || {
-            letter.and_then(|letter| Some((letter.text.as_deref()?.as_bytes(), letter.stage == Stage::Sink)))
-        };
+        let dataset = &self.manifest().datasets[dataset];
+        let kept = letter.and_then(|letter| Some((kept_text(dataset, letter)?, letter.stage == Stage::Sink)));
+        let kept = || kept.as_ref().map(|(text, is_canonical)| (&text[..], *is_canonical));
         // A replay may have changed the line.
         let (text, is_canonical) =
             if is_replayed(letter) { kept()? } else { in_file.or_else(on_topic).or_else(kept)? };
-        let dataset = &self.manifest().datasets[dataset];
         let validator = if is_canonical { Validator::canonical(dataset) } else { Validator::new(dataset) };
         let mut scratch = Scratch::default();
         let row = validator.check(text, &mut scratch).ok()?;
@@ -309,7 +313,7 @@ impl Tracer {
         };
         let name = row_name(of, &key);
         let row = self.postgres.trace_row(dataset, &key, values.as_deref()).await?;
-        let Some(TracedRow { position: holder, written_at, differing }) = row else {
+        let Some(TracedRow { position: holder, written_at, mut differing }) = row else {
             let what = format!("there is no {name} any more: another application deleted it");
             return Ok((vec![Event::new("row_gone", what)], None));
         };
@@ -320,6 +324,10 @@ impl Tracer {
             return Ok((vec![self.replaced(position, holder, &name).await?.at(written_at)], None));
         }
         let mut events = vec![Event::new("held", format!("{name} is of this line")).at(written_at.clone())];
+        // What the source had no column for is the table's own affair.
+        if let Some(shape) = self.known_source(position.source).await?.shape {
+            differing.retain(|column| shape.has(column));
+        }
         if differing.is_empty() {
             return Ok((events, written_at));
         }
@@ -388,6 +396,19 @@ impl Tracer {
         };
         Err(Failure::new(format!("no file '{name}' was taken yet; {what_to_do}")))
     }
+}
+
+/// The line that a dead letter keeps, in the columns that its dataset has now.
+fn kept_text<'a>(dataset: &Dataset, letter: &'a TracedLetter) -> Option<Cow<'a, [u8]>> {
+    let text = letter.text.as_deref()?.as_bytes();
+    let shape = letter.shape.as_deref();
+    let Some(mut mapping) = shape.and_then(|shape| shape.mapping(dataset, letter.stage == Stage::Sink))
+    else {
+        return Some(Cow::Borrowed(text));
+    };
+    let mut mapped = Vec::new();
+    mapping.write(text, None, &mut mapped).ok()?;
+    Some(Cow::Owned(mapped))
 }
 
 /// The line, as exact as it can be had.

@@ -37,6 +37,7 @@ mod recover;
 mod resent;
 mod run;
 mod sessions;
+mod shapes;
 mod show;
 mod strange_files;
 mod text;

@@ -66,7 +66,7 @@ impl Functions {
             let reasons = checked.err()?;
             let made = (Event::Rejected, Stage::Transform);
             let mut letter = DeadLetter::new(made, line.position, &self.dataset, line.text, reasons, now());
-            letter.attempt = line.attempt;
+            letter.form = line.form;
             let mut out = Vec::with_capacity(2 * value.len() + 256);
             letter.write(&mut out);
             Some(text(out))

@@ -2,7 +2,7 @@
 //!
 //! For each dataset there are two, and of a record of Tidegate's form exactly one of them gives a value:
 //!
-//! * `accept_<dataset>` gives the canonical record, `attempt,source,line,canonical`, for the accepted topic;
+//! * `accept_<dataset>` gives the canonical record, `form,source,line,canonical`, for the accepted topic;
 //! * `reject_<dataset>` gives the JSON of a dead letter with all reasons, for `dead-letters`.
 //!
 //! Both are the validation of `tidegate-core`, which the stage `transform` runs as well. They know no

@@ -36,7 +36,7 @@ impl Function {
     fn gives(self) -> &'static str {
         match self {
             Self::Accept => {
-                "the canonical record, `attempt,source,line,canonical`, of a line that breaks no rule"
+                "the canonical record, `form,source,line,canonical`, of a line that breaks no rule"
             }
             Self::Reject => "the dead letter, as JSON, of a line that breaks a rule",
         }

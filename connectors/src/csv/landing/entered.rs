@@ -21,7 +21,7 @@ impl<R: Registry> Landing<R> {
             let Body::Lines(text) = &entered.body else { break };
             let dataset = &self.manifest.datasets[entered.dataset];
             let validator = &self.validators[entered.dataset];
-            let lines = (entered.source, &text[..]);
+            let lines = (entered.source, &text[..], entered.shape.as_deref());
             give_lines(lines, dataset, validator, self.manifest.max_record_bytes, &mut intake);
             self.pending.add_request(entered);
             next = (intake.records.as_bytes().len() < self.block_bytes)
@@ -37,14 +37,14 @@ impl<R: Registry> Landing<R> {
     /// Opens the next file of the spool. `false` if there is none.
     pub(super) fn take_spooled(&mut self) -> bool {
         while let Some(entered) = self.inbox.next_file() {
-            let Entered { source, dataset, name, body } = entered;
+            let Entered { source, dataset, name, shape, body } = entered;
             let Body::File { path, content, known, lines, keys } = body else { continue };
             if self.stopped.contains(&dataset) {
                 continue;
             }
             let opened = Opened::spooled(path.clone(), name, dataset, content);
             let content = opened.map_err(Unfit::Failed).and_then(|opened| {
-                Content::start(Opened { keys, ..opened }, &self.manifest, self.block_bytes)
+                Content::start(Opened { keys, shape, ..opened }, &self.manifest, self.block_bytes)
             });
             match content {
                 Ok(content) => {

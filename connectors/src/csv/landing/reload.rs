@@ -74,7 +74,10 @@ impl<R: Registry> Landing<R> {
                 continue;
             }
             let opened = match self.reopen_done(&again).await {
-                Ok(opened) => self.taken(opened, Role::Reload(again.reload)).map_err(io::Error::from),
+                Ok(opened) => {
+                    let taken = self.taken(opened, Role::Reload(again.reload)).await?;
+                    taken.map_err(io::Error::from)
+                }
                 Err(error) => Err(error),
             };
             match opened {
@@ -160,6 +163,7 @@ fn reopen(read: &Read) -> io::Result<Option<Opened>> {
         has_odd_quotes: false,
         spooled: read.file.spooled,
         keys: read.file.keys.clone(),
+        shape: read.file.shape.clone(),
     };
     // A file of done/ may get another name there.
     let is_same =

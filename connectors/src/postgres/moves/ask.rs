@@ -39,6 +39,7 @@ impl Postgres {
         if edited.is_some() && *kind == Kind::Discard {
             return Err(Refused::Malformed("a line that is discarded is not edited".to_owned()).into());
         }
+        let own_shapes = if edited.is_some() { self.own_shapes().await? } else { &[] };
         let mut connection = self.moves_connection().await?;
         let tx = self.begin(&mut connection, How::Write).await?;
         if let Some(known) = claimed::<i64>(keyed.as_ref(), &tx, Becomes::Move).await? {
@@ -63,13 +64,17 @@ impl Postgres {
         if !matches!(status, "rejected" | "waiting") {
             return Err(Refused::Settled(position, status.to_owned()).into());
         }
+        let mut shape = None;
         if *kind == Kind::Replay {
             let name: &str = letter.get("dataset");
-            let Some((_, dataset)) = self.inner.manifest.dataset(name) else {
+            let Some((index, dataset)) = self.inner.manifest.dataset(name) else {
                 return Err(Refused::Dataset(position, name.to_owned()).into());
             };
             match edited {
-                Some(line) => check_line(line, dataset, self.inner.manifest.max_record_bytes)?,
+                Some(line) => {
+                    check_line(line, dataset, self.inner.manifest.max_record_bytes)?;
+                    shape = own_shapes.get(index).copied();
+                }
                 None if !letter.get::<_, bool>("whole") => {
                     return Err(Refused::NeedsLine(position, "is no text").into());
                 }
@@ -81,7 +86,7 @@ impl Postgres {
         }
         let statement = tx.prepare_cached(include_str!("../../../../sql/queries/ask_move.sql")).await?;
         let asked = tx
-            .query_one(&statement, &[&source, &number, &kind.as_str(), by, note, &edited])
+            .query_one(&statement, &[&source, &number, &kind.as_str(), by, note, &edited, &shape])
             .await
             .map_err(|error| match error.code() {
                 // Of a process that asks without the lock; there is none.

@@ -87,11 +87,16 @@ impl Postgres {
                 self.pass_over_strays().await?;
                 return Ok(moved);
             }
-            let mut reader = Reader::new(&self.inner.validators);
+            let shapes = self.shapes(rows.iter().map(|row| row.get("shape"))).await?;
+            let mut reader = Reader::new(&self.inner.manifest, &self.inner.validators);
             let mut homeless = Vec::new();
             for row in &rows {
                 match self.inner.manifest.dataset(row.get("dataset")) {
-                    Some((dataset, _)) => reader.letter(claimed(dataset, row)),
+                    Some((dataset, _)) => {
+                        let shape = row.get::<_, Option<i64>>("shape");
+                        let shape = shape.and_then(|shape| shapes.get(&shape).cloned());
+                        reader.letter(Letter { shape, ..claimed(dataset, row) });
+                    }
                     None => homeless.push(row.get::<_, i64>("move")),
                 }
             }
@@ -161,6 +166,7 @@ impl Postgres {
 fn claimed(dataset: usize, row: &Row) -> Letter {
     let edited: bool = row.get("edited");
     let set = if row.get::<_, &str>("status_before") == "waiting" { Fate::Waiting } else { Fate::Rejected };
+    let claim = Claim { number: row.get("move"), edited, shape: row.get::<_, Option<i64>>("shape") };
     Letter {
         dataset,
         position: position(row),
@@ -172,7 +178,9 @@ fn claimed(dataset: usize, row: &Row) -> Letter {
         length: None,
         blake3: None,
         reasons: Vec::new(),
-        stored: Some(Stored { set, claim: Some(Claim { number: row.get("move"), edited }) }),
+        shape: None,
+        dropped: None,
+        stored: Some(Stored { set, claim: Some(claim) }),
     }
 }
 

@@ -100,6 +100,8 @@ fn function(writer: &Writer<'_>) -> String {
         let kind = dataset.columns[column].kind.sql();
         format!("tidegate_row_by_row.fields[(own.n - 1) * {width} + {}]::{kind}", column + 1)
     };
+    let written: Vec<String> =
+        (0..width).filter(|column| !table.left_out.contains(column)).map(&field).collect();
     let values: Vec<String> = (0..width).map(field).collect();
     let is_new = if writer.tells { "held.xmax = 0" } else { "own.before is null" };
     format!(
@@ -141,7 +143,7 @@ fn function(writer: &Writer<'_>) -> String {
         key = table.key,
         key_value = values[dataset.key],
         insert = insert_into(table),
-        values = values.join(", "),
+        values = written.join(", "),
         on_conflict = on_conflict(dataset, table),
         may_be_a_rows = may_be_a_rows_sql(),
     )

@@ -12,27 +12,33 @@
 //!   holds were changed by others. That is a note, and so is a file that is gone or has another content
 //!   than was registered.
 //! * What was replayed may have been edited, so its text is not compared.
+//!
+//! A file is read by the names that its columns had when it was registered, a dead letter by those of its own, and
+//! both are put into the columns of today by name. Where the rules were others then, lines may have been judged
+//! otherwise than they would be now.
 
 mod line;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tidegate_core::contract::Intake;
 use tidegate_core::ledger::Fate;
+use tidegate_core::shape::{self, Shape};
 use tidegate_core::split::{Dialect, Fields};
 use tidegate_core::transform::Transform;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::super::{Error, Postgres};
+use super::super::{Error, Postgres, shapes};
 use super::rows::chunk_key;
 use super::stream::{Chunks, Stream};
 use super::{Audit, Check, Verdict, at};
 use crate::csv::again::{self, Again, Done, Next, identity_behind};
 use crate::csv::parse_done_name;
-use line::{Expected, fault, is_replayed};
+use line::{Expected, Letter, fault};
 
 const NAME: &str = "files";
 /// How many names of files are looked up at once.
@@ -46,6 +52,16 @@ struct Source {
     lines: Option<i64>,
     identity: Vec<u8>,
     fingerprint: Vec<u8>,
+    /// How it was read when it was registered.
+    shape: Option<Arc<Shape>>,
+}
+
+impl Source {
+    /// Whether the rules of its dataset are those of then. If not, what became of its lines then says nothing about what
+    /// would become of them now.
+    fn is_under_rules(&self, rules: &[String]) -> bool {
+        self.shape.as_ref().is_some_and(|shape| shape.rules == rules[self.dataset])
+    }
 }
 
 /// What became of accepted lines, counted.
@@ -61,6 +77,8 @@ struct Seen {
     replayed: u64,
     /// Sources whose file is not in `done/`.
     gone: u64,
+    /// Lines that were judged by other rules than the manifest has now.
+    other_rules: u64,
 }
 
 /// One audit of the files.
@@ -69,6 +87,8 @@ struct Deep<'a> {
     postgres: &'a Postgres,
     transform: Transform,
     chunks: Chunks<'a>,
+    /// What tells the rules of each dataset from others.
+    rules: Vec<String>,
     seen: Seen,
     check: Check,
 }
@@ -82,13 +102,17 @@ pub(super) async fn check(audit: &Audit<'_>, postgres: &Postgres, landing: &Path
     (0..audit.tables.len()).for_each(|dataset| transform.known_keys().give_up(dataset));
     let chunks = Chunks::open(audit, NAME, None).await?;
     let (seen, check) = (Seen::default(), Check::new(NAME));
-    let mut deep = Deep { audit, postgres, transform, chunks, seen, check };
+    let manifest = audit.manifest;
+    let rules = manifest.datasets.iter().map(|dataset| shape::rules(manifest, dataset)).collect();
+    let mut deep = Deep { audit, postgres, transform, chunks, rules, seen, check };
     while let Some(row) = sources.next().await? {
         // Of other datasets the check of the registry tells.
         if let Some((dataset, _)) = audit.manifest.dataset(row.get(1)) {
             let (number, name, lines) = (row.get(0), row.get(2), row.get(3));
             let (identity, fingerprint) = (row.get(4), row.get(5));
-            deep.file(landing, &Source { number, dataset, name, lines, identity, fingerprint }).await?;
+            let shape = postgres.shape(row.get(6)).await?;
+            let source = Source { number, dataset, name, lines, identity, fingerprint, shape };
+            deep.file(landing, &source).await?;
         }
     }
     let Deep { seen, mut check, .. } = deep;
@@ -97,6 +121,10 @@ pub(super) async fn check(audit: &Audit<'_>, postgres: &Postgres, landing: &Path
     check.checked(seen.rows, "accepted lines that stand in their row as they came");
     check.checked(seen.superseded, "accepted lines whose row is a newer line's");
     check.counted(seen.replayed, "lines were replayed, perhaps edited: their text is not compared");
+    check.counted(
+        seen.other_rules,
+        "lines were judged by other rules of the manifest: only what they hold is compared",
+    );
     check.counted(seen.gone, "complete files are not in done/: not compared");
     Ok(check)
 }
@@ -134,7 +162,7 @@ impl Deep<'_> {
     /// Compares a file; gives why it could not, or not to its end.
     async fn compare(&mut self, landing: &Path, source: &Source) -> Result<Option<String>, Error> {
         let number = source.number as u64;
-        let opening = Done::open(landing, number, &source.name, source.dataset);
+        let opening = Done::open(landing, number, &source.name, source.dataset, source.shape.clone());
         let opened = match self.audit.meanwhile(opening).await? {
             Ok(Some(opened)) => opened,
             Ok(None) => {
@@ -170,13 +198,14 @@ impl Deep<'_> {
 
     async fn lines(&mut self, source: &Source, again: &mut Again) -> Result<Option<String>, Error> {
         self.seen.files += 1;
+        let lacked = shapes::lacks(again.shape(), self.audit.manifest, source.dataset);
         let validator = &self.postgres.inner.validators.as_given[source.dataset];
         loop {
             let next = again.next(self.audit.manifest, validator, self.postgres);
             let next = self.audit.meanwhile(next).await?;
             match next.map_err(|error| Error::halt(error.message))? {
                 Next::Lines(intake) => {
-                    self.intake(source, &intake).await?;
+                    self.intake(source, &intake, &lacked).await?;
                     (self.audit.watch)(NAME, self.seen.lines);
                 }
                 Next::End { changed: true, .. } => {
@@ -195,10 +224,13 @@ impl Deep<'_> {
     }
 
     /// Compares some lines of a source.
-    async fn intake(&mut self, source: &Source, intake: &Intake) -> Result<(), Error> {
+    async fn intake(&mut self, source: &Source, intake: &Intake, lacked: &[usize]) -> Result<(), Error> {
         let outcome = self.transform.apply(source.dataset, &intake.records, SystemTime::now());
         let expected = line::expected(intake, &outcome);
         let letters = self.letters(source, &expected).await?;
+        let of_letters = letters.values().map(|letter| letter.get("shape"));
+        let shapes = self.postgres.shapes(of_letters).await?;
+        let under_rules = source.is_under_rules(&self.rules);
         let mut accepted = Vec::new();
         for (line, expected) in &expected {
             self.seen.lines += 1;
@@ -206,16 +238,24 @@ impl Deep<'_> {
             let fate = self.chunks.seek(key).await?.and_then(|entry| entry.sets()?.fate(*line));
             // What the ledger lacks, or has without a dead letter, other checks have found.
             let Some(fate) = fate else { continue };
-            let letter = letters.get(&(*line as i64));
-            if letter.is_some_and(is_replayed) {
+            let letter = letters.get(&(*line as i64)).map(|row| {
+                let shape = row.get::<_, Option<i64>>("shape").and_then(|shape| shapes.get(&shape));
+                Letter::new(row, shape.map(|shape| &**shape), &self.audit.manifest.datasets[source.dataset])
+            });
+            let same_rules = match &letter {
+                Some(letter) => under_rules && letter.is_under_rules(&self.rules[source.dataset]),
+                None => under_rules,
+            };
+            self.seen.other_rules += u64::from(!same_rules);
+            if letter.as_ref().is_some_and(Letter::is_replayed) {
                 self.seen.replayed += 1;
-            } else if let Some(fault) = fault(expected, fate, letter) {
+            } else if let Some(fault) = fault(expected, fate, letter.as_ref(), same_rules) {
                 self.check.violation(at(source.number, line), fault);
             } else if let (Expected::Good { canonical, .. }, Fate::Accepted) = (expected, fate) {
                 accepted.push((*line, *canonical));
             }
         }
-        self.rows(source, &accepted).await
+        self.rows(source, &accepted, lacked).await
     }
 
     /// The dead letters among some lines.
@@ -235,7 +275,12 @@ impl Deep<'_> {
     }
 
     /// Compares accepted lines with the rows of their keys.
-    async fn rows(&mut self, source: &Source, accepted: &[(u64, &[u8])]) -> Result<(), Error> {
+    async fn rows(
+        &mut self,
+        source: &Source,
+        accepted: &[(u64, &[u8])],
+        lacked: &[usize],
+    ) -> Result<(), Error> {
         if accepted.is_empty() {
             return Ok(());
         }
@@ -252,7 +297,7 @@ impl Deep<'_> {
                 values.push((!value.is_empty()).then(|| value.into_owned()));
             }
         }
-        let statement = self.audit.tx.prepare_cached(&self.rows_statement(source.dataset)).await?;
+        let statement = self.audit.tx.prepare_cached(&self.rows_statement(source.dataset, lacked)).await?;
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&source.number, &lines];
         parameters.extend(values.iter().map(|values| values as &(dyn ToSql + Sync)));
         for row in self.audit.tx.query(&statement, &parameters).await? {
@@ -263,13 +308,16 @@ impl Deep<'_> {
 
     /// The query for the rows of the keys of lines: `$1` is their source, `$2` their numbers, and then come
     /// the texts of each column. Each key is looked up in its index: `limit` keeps Postgres from reading the
-    /// whole table for some thousand lines.
-    fn rows_statement(&self, dataset: usize) -> String {
+    /// whole table for some thousand lines. Columns that the source lacked are not compared: what is there is the
+    /// table's own affair.
+    fn rows_statement(&self, dataset: usize, lacked: &[usize]) -> String {
         let table = &self.audit.tables[dataset];
         let columns = &self.audit.manifest.datasets[dataset].columns;
         let texts: Vec<String> = (0..columns.len()).map(|i| format!("${}::text[]", i + 3)).collect();
         let names: Vec<String> = (0..columns.len()).map(|i| format!("value_{i}")).collect();
-        let same = columns.iter().zip(&table.columns).zip(&names).map(|((column, name), value)| {
+        let compared = columns.iter().zip(&table.columns).zip(&names).enumerate();
+        let compared = compared.filter(|(i, _)| !lacked.contains(i));
+        let same = compared.map(|(_, ((column, name), value))| {
             format!("held.{name} is not distinct from given.{value}::{}", column.kind.sql())
         });
         format!(

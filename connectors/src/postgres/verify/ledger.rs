@@ -71,6 +71,9 @@ impl Audit<'_> {
             check
                 .note(number.to_string(), format!("its dataset '{dataset}' is not in the manifest any more"));
         }
+        if row.get("strange") {
+            check.violation(number.to_string(), "its shape is that of another dataset's lines");
+        }
         if source.complete && source.lines.is_none() {
             check.violation(number.to_string(), "it is complete, but not how many lines it has is known");
         }

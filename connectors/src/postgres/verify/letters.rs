@@ -72,6 +72,8 @@ fn one_letter(letter: &Row, chunk: Option<&Chunk>, check: &mut Check) {
         check.violation(at(source, line), format!("the dead letter is {status}, but the ledger {is}"));
     } else if !fits {
         check.violation(at(source, line), "the dead letter is of another dataset than its source");
+    } else if letter.get("strange") {
+        check.violation(at(source, line), "it is read by the names of another dataset's columns");
     } else if forgotten {
         check.violation(at(source, line), "it waits, but for nothing that could come");
     } else if (status == "claimed") != (open == Some("replay")) {

@@ -40,7 +40,7 @@ pub const BACKUP: [&str; 4] = ["every", "keep", "to", "codec"];
 pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
 
 /// Of `csv`, in a dataset.
-pub const CSV: [&str; 4] = ["delimiter", "quote", "header", "null"];
+pub const CSV: [&str; 5] = ["delimiter", "quote", "header", "null", "columns_absent"];
 
 /// Of one column, where it is written as a mapping.
 pub const COLUMN: [&str; 10] = [

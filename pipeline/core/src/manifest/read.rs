@@ -264,6 +264,9 @@ impl Reader<'_> {
         }
         let null = fields.get("null").and_then(|node| self.text(node, "the text that means missing"));
         csv.null = null.map(|text| text.value).filter(|text| !text.is_empty());
+        if let Some(absent) = fields.get("columns_absent").and_then(|node| self.columns_absent(node)) {
+            csv.columns_absent = absent;
+        }
         if csv.delimiter == csv.quote {
             let place = fields.place("quote").or(fields.place("delimiter"));
             let place = place.unwrap_or(Place::of(node.span()));

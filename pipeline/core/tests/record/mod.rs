@@ -56,19 +56,19 @@ proptest! {
 
     #[test]
     fn a_line_is_read_as_it_was_written(
-        attempt in any::<u32>(),
+        form in any::<u32>(),
         source in 0..=i64::MAX as u64,
         line in 1..=i64::MAX as u64,
         text in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let written = Line { attempt, position: Position::new(source, line), text: &text };
+        let written = Line { form, position: Position::new(source, line), text: &text };
         let mut value = Vec::new();
         written.write(&mut value);
         prop_assert_eq!(Line::parse(&value), Some(written));
 
         let mut row = Vec::new();
-        written.write_without_attempt(&mut row);
+        written.write_without_form(&mut row);
         prop_assert!(value.ends_with(&row));
-        prop_assert_eq!(value.len() - row.len(), attempt.to_string().len() + 1);
+        prop_assert_eq!(value.len() - row.len(), form.to_string().len() + 1);
     }
 }

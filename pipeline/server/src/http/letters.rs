@@ -84,6 +84,12 @@ struct Letter {
     /// The references that a waiting line lacks, by column.
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     awaits: Option<serde_json::Value>,
+    /// The names of the fields of `text`, in order, and what is between them.
+    text_columns: Option<Vec<String>>,
+    text_delimiter: Option<String>,
+    /// What an accepted line held of columns that the manifest did not have any more.
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    dropped: Option<serde_json::Value>,
     /// When it was made, RFC 3339.
     created_at: String,
     /// When it changed last, RFC 3339.
@@ -107,6 +113,9 @@ impl From<KeptLetter> for Letter {
             blake3: kept.blake3,
             reasons: in_answer(kept.reasons),
             awaits: kept.awaits,
+            text_columns: kept.text_columns,
+            text_delimiter: kept.text_delimiter,
+            dropped: kept.dropped,
             created_at: kept.created_at,
             updated_at: kept.updated_at,
         }

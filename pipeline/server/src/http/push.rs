@@ -14,6 +14,7 @@ use tidegate_connectors::postgres::{
 };
 use tidegate_core::ledger::Effects;
 use tidegate_core::manifest::Generated;
+use tidegate_core::shape::Shape;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -216,6 +217,7 @@ async fn enter_rows(
             lines: Some(table.len() as u64),
             text: Some(text),
             first_key: None,
+            shape: Shape::of(manifest, dataset),
         });
         bodies.push(Offered::Lines(index));
     }
@@ -253,9 +255,8 @@ async fn upload(
     }
     let manifest = &app.settings.manifest;
     let spooled = tokio::task::block_in_place(|| spooling.end()).map_err(disk)?;
-    if let Some(fault) = csv::unfit(spooled.path(), index, manifest).map_err(disk)? {
-        return Err(Problem::bad_request(fault));
-    }
+    let shape = csv::shape(spooled.path(), index, manifest).map_err(disk)?;
+    let shape = shape.map_err(Problem::bad_request)?;
     let dataset = &manifest.datasets[index].name;
     let first_key = first_key(app, index, &spooled).await?;
     let Spooled { content, bytes, .. } = spooled;
@@ -270,6 +271,7 @@ async fn upload(
         lines: None,
         text: None,
         first_key,
+        shape,
     };
     let sources = vec![new];
     let request = Request { identity, content, sources: sources.clone() };

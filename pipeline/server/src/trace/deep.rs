@@ -108,7 +108,9 @@ pub(crate) async fn search(
     }
     let mut stories = VecDeque::new();
     for (name, path) in files_of(settings, index)? {
-        let Ok(mut file) = Lines::open(&path, &name, &settings.manifest, index).await else { continue };
+        let Ok(mut file) = Lines::open(&path, &name, &settings.manifest, index, None).await else {
+            continue;
+        };
         let namesakes = by_name.get(name.as_str());
         let last = namesakes.and_then(|namesakes| namesakes.last()).map(|last| last.source);
         let known = namesakes.into_iter().flatten().map(|known| (known.source, &known.fingerprint[..]));

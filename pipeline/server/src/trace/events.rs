@@ -109,6 +109,18 @@ fn accepted(source: &TracedSource, committed_at: Option<&str>) -> Event {
 }
 
 fn letter_events(letter: &TracedLetter, moves: &[Move]) -> Vec<Event> {
+    let mut events = letter_story(letter, moves);
+    if let Some(dropped) = &letter.dropped {
+        let columns: Vec<&str> =
+            dropped.as_object().into_iter().flatten().map(|(name, _)| &name[..]).collect();
+        let what = format!("its values of columns that are gone were left out: {}", columns.join(", "));
+        events
+            .push(Event::new("dropped", what).at(letter.updated_at.clone()).with("values", dropped.clone()));
+    }
+    events
+}
+
+fn letter_story(letter: &TracedLetter, moves: &[Move]) -> Vec<Event> {
     let TracedLetter { status, stage, attempt, reasons, created_at, updated_at, changed, .. } = letter;
     let stage = stage.as_str();
     let dead = |event: &'static str, reasons: &[Reason], what: String| {

@@ -59,7 +59,7 @@ pub(crate) async fn open(
     let mut why = Vec::new();
     // Looked for in `done/` once more: it may be moved there right now.
     for path in [done.clone(), landing, done] {
-        match Lines::open(&path, &source.name, &settings.manifest, dataset).await {
+        match Lines::open(&path, &source.name, &settings.manifest, dataset, source.shape.clone()).await {
             Ok(lines) => {
                 let known = namesakes.iter().map(|known| (known.source, &known.fingerprint[..]));
                 if lines.sources(known).contains(&source.source) {

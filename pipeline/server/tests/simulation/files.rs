@@ -20,6 +20,7 @@ datasets:
     columns: {id: integer, title: text}
   people:
     key: id
+    csv: {header: true}
     columns:
       id: integer
       name: text
@@ -27,6 +28,42 @@ datasets:
       job: {type: integer, references: jobs, optional: true}
       boss: {type: integer, references: people, optional: true}
 ";
+/// The pipeline as it is changed to: columns that change places, and columns that come. Files stay as they were.
+pub(crate) const CHANGES: [(&str, &str); 6] = [
+    ("columns: {id: integer, title: text}", "columns: {title: text, id: integer}"),
+    (
+        "csv: {delimiter: \";\", header: true}\n    columns: {id: integer,",
+        "csv: {delimiter: \";\", header: true, columns_absent: null}\n    columns: {id: integer, grade: {type: text, optional: true},",
+    ),
+    (
+        "      id: integer\n      name: text\n      area: {type: integer, references: areas}\n",
+        "      name: text\n      area: {type: integer, references: areas}\n      id: integer\n",
+    ),
+    (
+        "      area: {type: integer, references: areas}\n      job: {type: integer, references: jobs, optional: true}\n",
+        "      job: {type: integer, references: jobs, optional: true}\n      area: {type: integer, references: areas}\n",
+    ),
+    (
+        "csv: {header: true}\n    columns:\n      id: integer\n",
+        "csv: {header: true, columns_absent: null}\n    columns:\n      note: {type: text, optional: true}\n      id: integer\n",
+    ),
+    (
+        "csv: {header: true}\n    columns:\n      id: integer\n      name: text\n",
+        "csv: {header: true, columns_absent: null}\n    columns:\n      id: integer\n      name: text\n      note: {type: integer, optional: true}\n",
+    ),
+];
+
+/// The manifest with some of the [`CHANGES`], which may exclude each other.
+pub(crate) fn changed(rng: &mut Rng) -> String {
+    let mut manifest = MANIFEST.to_owned();
+    let mut changes = CHANGES.to_vec();
+    rng.shuffle(&mut changes);
+    changes.truncate(rng.usize(1..=4));
+    for (before, after) in changes {
+        manifest = manifest.replacen(before, after, 1);
+    }
+    manifest
+}
 pub(crate) const AREAS: usize = 0;
 pub(crate) const JOBS: usize = 1;
 pub(crate) const PEOPLE: usize = 2;
@@ -40,7 +77,7 @@ pub(crate) const LEFT_OUT: &str = "left out";
 /// What a line is by itself.
 #[derive(Clone, Debug)]
 pub(crate) enum Meaning {
-    /// A row of these values, in the order of the manifest.
+    /// A row of these values, in the order of [`MANIFEST`].
     Row(Vec<String>),
     /// None, for these reasons.
     Wrong(Vec<Code>),
@@ -89,8 +126,13 @@ fn one(rng: &mut Rng, dataset: usize, number: usize, length: usize) -> File {
         lines: Vec::new(),
     };
     let mut writer = Writer { dataset, may_quote: true };
-    if dataset == JOBS {
-        file.bytes.extend_from_slice(b"title;id");
+    let header: &[u8] = match dataset {
+        JOBS => b"title;id",
+        PEOPLE => b"id,name,area,job,boss",
+        _ => b"",
+    };
+    if !header.is_empty() {
+        file.bytes.extend_from_slice(header);
         file.bytes.extend_from_slice(ending);
     }
     for _ in 0..rng.usize(0..=length) {

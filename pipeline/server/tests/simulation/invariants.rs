@@ -28,8 +28,10 @@ fn rows(manifest: &Manifest, state: &State) -> Option<String> {
         if fate != Some(Fate::Accepted) {
             return Some(format!("a row is of {position}, of which the ledger says {fate:?}"));
         }
-        for (column, value) in manifest.datasets[*dataset].columns.iter().zip(&*row.values) {
-            let Some(parent) = column.references.filter(|_| !value.is_empty()) else { continue };
+        for (name, value) in state.columns[*dataset].iter().zip(&*row.values) {
+            let column = manifest.datasets[*dataset].columns.iter().find(|column| column.name == *name);
+            let parent = column.and_then(|column| column.references);
+            let Some(parent) = parent.filter(|_| !value.is_empty()) else { continue };
             let kind = manifest.datasets[parent].key_column().kind;
             if !state.tables.contains_key(&(parent, normal_key(kind, value.as_bytes()))) {
                 return Some(format!("the row of {position} references '{value}', which is not there"));

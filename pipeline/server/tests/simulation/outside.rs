@@ -10,6 +10,7 @@ use tidegate_connectors::postgres::Registration;
 use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Offsets, Sink};
 use tidegate_core::ledger::Chunk;
 use tidegate_core::record::Batch;
+use tidegate_core::shape::Shape;
 use tidegate_topics::memory::Style;
 use tidegate_topics::{self as topics, Durability, ErrorKind, Fetched, Offset};
 use tokio::time::Instant;
@@ -363,6 +364,10 @@ impl Registry for Database {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
         let register = self.memory.register(file);
         self.link.call(Call::Commit, &format!("register {}", file.name), register).await
+    }
+
+    async fn shape(&self, identity: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
+        self.link.call(Call::Ask, "ask for a shape", self.memory.shape(identity)).await
     }
 
     async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_connectors::csv::Landing;
 use tidegate_connectors::memory::Flaw;
 use tidegate_core::contract::Error;
+use tidegate_core::manifest::Manifest;
 use tidegate_engine::{Pipeline, Until, already_sent};
 use tidegate_topics as topics;
 use tokio::runtime::{Builder, Runtime};
@@ -52,9 +53,10 @@ impl Process {
         let runtime = runtime.expect("a runtime needs no more than memory");
         // Each process counts by a column of its own, so that one that is stale spoils the view.
         let view = Some((PEOPLE, 2 + number as usize % 3));
-        let memory = world.database.open(world.manifest.clone(), dir.owner, view, world.flaw);
+        let manifest = world.manifest_now();
+        let memory = world.database.open(manifest.clone(), dir.owner, view, world.flaw);
         let database = Database { link: link.clone(), memory };
-        let main = runtime.spawn(run(database.clone(), dir.log.clone(), how));
+        let main = runtime.spawn(run(manifest, database.clone(), dir.log.clone(), how));
         Self { number, dir, database, link, runtime, main }
     }
 
@@ -82,6 +84,7 @@ impl Process {
 
 /// As `tidegate run` wires it.
 async fn run(
+    manifest: Arc<Manifest>,
     database: Database,
     log: topics::Memory,
     (block_bytes, until): (usize, Until),
@@ -91,14 +94,14 @@ async fn run(
     database.begin().await?;
     let topics = Arc::new(Topics::new(link.clone(), log));
     let (sink, counts) = (Arc::new(database.clone()), Arc::default());
-    let pipeline = Pipeline::open(world.manifest.clone(), topics.clone(), sink, vec![0], counts).await?;
+    let pipeline = Pipeline::open(manifest.clone(), topics.clone(), sink, vec![0], counts).await?;
     if let Some(from) = world.sends_again_from() {
         topics.send_again(from).await;
         // Who was taken over meanwhile has sent it to nobody, perhaps.
         world.state().must_send_again &= !database.memory.may_commit();
     }
-    let sent = already_sent(&world.manifest, &*topics, &database).await?;
-    let landing = Landing::new(world.landing.clone(), world.manifest.clone(), database, sent);
+    let sent = already_sent(&manifest, &*topics, &database).await?;
+    let landing = Landing::new(world.landing.clone(), manifest, database, sent);
     let around = world.clone();
     let landing = landing.with_writers(move |path| {
         let name = path.file_name()?.to_str()?;

@@ -98,15 +98,18 @@ impl Outcome {
 
     fn reject(&mut self, position: Position, codes: Vec<Code>) {
         self.fates.insert(position, Fate::Rejected);
+        let mut codes = codes;
+        codes.sort_unstable();
         self.letters.insert(position, codes);
     }
 
     /// What the database holds, of these sources' lines.
-    pub(crate) fn found(state: &State, sources: &[&File]) -> Self {
+    pub(crate) fn found(manifest: &Manifest, state: &State, sources: &[&File]) -> Self {
         let mut outcome = Self::default();
         for ((dataset, text), Row { position, values }) in &state.tables {
             let key = key(*dataset, std::str::from_utf8(text).expect("a key is text"));
-            outcome.rows.insert(key, (*position, values.to_vec()));
+            let values = by_name(manifest, *dataset, state.columns.get(*dataset), values);
+            outcome.rows.insert(key, (*position, values));
         }
         for (source, file) in (1..).zip(sources) {
             for line in 1..=file.lines.len() as u64 {
@@ -118,7 +121,10 @@ impl Outcome {
         }
         for (position, Letter { status, reasons, .. }) in &state.letters {
             if *status != Status::Healed {
-                outcome.letters.insert(*position, reasons.iter().map(|reason| reason.code).collect());
+                // They are in the order of the columns, which may change.
+                let mut codes: Vec<Code> = reasons.iter().map(|reason| reason.code).collect();
+                codes.sort_unstable();
+                outcome.letters.insert(*position, codes);
             }
         }
         outcome
@@ -136,6 +142,23 @@ impl Outcome {
             format!("{count} differences:\n  {}", differences.join("\n  "))
         })
     }
+}
+
+/// Values in the order of the manifest; what it does not have follows, if it is anything.
+fn by_name(
+    manifest: &Manifest,
+    dataset: usize,
+    names: Option<&Vec<String>>,
+    values: &[String],
+) -> Vec<String> {
+    let Some(names) = names else { return values.to_vec() };
+    let columns = &manifest.datasets[dataset].columns;
+    let place = |column: &str| names.iter().position(|name| name == column);
+    let known =
+        columns.iter().map(|column| place(&column.name).map_or_else(String::new, |i| values[i].clone()));
+    let is_other = |name: &String| !columns.iter().any(|column| column.name == *name);
+    let others = names.iter().zip(values).filter(|(name, value)| is_other(name) && !value.is_empty());
+    known.chain(others.map(|(name, value)| format!("{name}: {value}"))).collect()
 }
 
 fn compare<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(

@@ -260,7 +260,7 @@ impl Machines {
                 }
             }
             let expected = Outcome::expected(&world.manifest, &files, &state.outside);
-            let found = Outcome::found(database, &files);
+            let found = Outcome::found(&world.manifest, database, &files);
             drop(state);
             world.state().trace.note(&format!("{found:?}"), &[], || "     as it must be".to_owned());
             match found.differs_from(&expected) {

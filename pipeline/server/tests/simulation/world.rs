@@ -35,6 +35,7 @@ const PAST: Duration = Duration::from_secs(1_000_000_000);
 
 /// What all processes of a seed have in common.
 pub(crate) struct World {
+    /// What files and lines mean.
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) database: Database,
     pub(crate) landing: PathBuf,
@@ -51,6 +52,8 @@ pub(crate) struct State {
     /// How many faults are still to come.
     faults: u32,
     events: VecDeque<Event>,
+    /// What processes that begin run by.
+    manifest: Arc<Manifest>,
     /// Rows written by another application.
     pub(crate) outside: Vec<(usize, Vec<String>)>,
     /// Whether waiting lines were looked at since the last of them.
@@ -220,6 +223,8 @@ enum Event {
     GoesOn(usize),
     /// Another application writes a row.
     Outside(usize, Vec<String>),
+    /// The manifest is changed; whoever begins from now on runs by it.
+    Manifest(String),
 }
 
 /// What happened, call by call.
@@ -313,9 +318,9 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let files = files::some(&mut rng);
         let database = Database::default();
-        for dataset in 0..manifest.datasets.len() {
-            database.refuse(dataset, 1, files::REFUSED);
-            database.leave_out(dataset, 1, files::LEFT_OUT);
+        for (index, dataset) in manifest.datasets.iter().enumerate() {
+            database.refuse(index, &dataset.columns[1].name, files::REFUSED);
+            database.leave_out(index, &dataset.columns[1].name, files::LEFT_OUT);
         }
         let mut how = |file| if rng.u8(0..6) == 0 { Event::Begins(file) } else { Event::File(file) };
         let mut events: Vec<Event> = (0..files.len()).map(&mut how).collect();
@@ -325,6 +330,11 @@ impl World {
         for _ in 0..rng.usize(0..3) {
             let (dataset, values) = files::outside(&mut rng);
             events.push(Event::Outside(dataset, values));
+        }
+        if rng.u8(0..3) == 0 {
+            for _ in 0..rng.usize(1..=2) {
+                events.push(Event::Manifest(files::changed(&mut rng)));
+            }
         }
         rng.shuffle(&mut events);
         let cluster = rng.bool().then(|| Memory::new(Style::Fluvio));
@@ -343,6 +353,7 @@ impl World {
             },
             faults: rng.u32(0..60),
             events: events.into(),
+            manifest: manifest.clone(),
             outside: Vec::new(),
             outside_is_seen: true,
             deliveries: BTreeMap::new(),
@@ -361,6 +372,11 @@ impl World {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a seed ends with its first panic")
+    }
+
+    /// What a process that begins now runs by.
+    pub(crate) fn manifest_now(&self) -> Arc<Manifest> {
+        self.state().manifest.clone()
     }
 
     /// The topics of a new machine: its own, or those of the cluster, which all share.
@@ -407,6 +423,9 @@ impl World {
             }
             Event::Begins(file) => self.begin(file, state),
             Event::GoesOn(file) => self.go_on(file, state),
+            Event::Manifest(text) => {
+                state.manifest = Arc::new(Manifest::parse(&text, &|_| None).expect("a manifest"));
+            }
             Event::Outside(dataset, values) => {
                 let columns: Vec<&str> = values.iter().map(String::as_str).collect();
                 self.database.insert(dataset, &self.manifest.datasets[dataset], &columns);

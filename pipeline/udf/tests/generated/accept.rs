@@ -12,7 +12,7 @@ use tidegate_udf::Functions;
 
 static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| Functions::from_text(MANIFEST, "hired_employees"));
 
-/// Gives the canonical record, `attempt,source,line,canonical`, of a line that breaks no rule; null for any other record.
+/// Gives the canonical record, `form,source,line,canonical`, of a line that breaks no rule; null for any other record.
 #[udf]
 fn accept_hired_employees(value: &str) -> Option<String> {
     FUNCTIONS.accept(value)

@@ -3,8 +3,11 @@
 use tidegate_core::contract::Intake;
 use tidegate_core::dead_letter::{Code, DeadLetter, Reason};
 use tidegate_core::ledger::Fate;
+use tidegate_core::manifest::Dataset;
 use tidegate_core::record::Line;
+use tidegate_core::shape::Shape;
 use tidegate_core::transform::Outcome;
+use tidegate_core::validate::{Scratch, Validator};
 use tokio_postgres::Row;
 
 /// A line as the file has it.
@@ -33,20 +36,74 @@ pub(super) fn expected<'a>(intake: &'a Intake, outcome: &'a Outcome) -> Vec<(u64
     expected
 }
 
-/// Whether a dead letter is of a line that was replayed, or is about to be.
-pub(super) fn is_replayed(letter: &Row) -> bool {
-    let (status, attempt): (&str, i32) = (letter.get("status"), letter.get("attempt"));
-    attempt > 0 || matches!(status, "claimed" | "replayed")
+/// The dead letter of a line, as it is kept.
+pub(super) struct Letter<'a> {
+    row: &'a Row,
+    shape: Option<&'a Shape>,
+    dataset: &'a Dataset,
+    /// Its text in the columns and the dialect of today, where they are others; none if that cannot be told.
+    mapped: Option<Option<Vec<u8>>>,
 }
 
-/// What is wrong with the fate of a line, if anything is; its row aside.
-pub(super) fn fault(expected: &Expected<'_>, fate: Fate, letter: Option<&Row>) -> Option<String> {
+impl<'a> Letter<'a> {
+    pub(super) fn new(row: &'a Row, shape: Option<&'a Shape>, dataset: &'a Dataset) -> Self {
+        let is_canonical = row.get::<_, &str>("stage") == "sink";
+        let mapping = shape.and_then(|shape| shape.mapping(dataset, is_canonical));
+        let mapped = mapping.map(|mut mapping| {
+            let mut mapped = Vec::new();
+            let text: Option<&str> = row.get("text");
+            mapping.write(text?.as_bytes(), None, &mut mapped).ok()?;
+            Some(mapped)
+        });
+        Self { row, shape, dataset, mapped }
+    }
+
+    /// Whether it is of a line that was replayed, or is about to be.
+    pub(super) fn is_replayed(&self) -> bool {
+        let (status, attempt): (&str, i32) = (self.row.get("status"), self.row.get("attempt"));
+        attempt > 0 || matches!(status, "claimed" | "replayed")
+    }
+
+    /// Whether it was judged under the rules that the manifest has now.
+    pub(super) fn is_under_rules(&self, rules: &str) -> bool {
+        self.shape.is_some_and(|shape| shape.rules == rules)
+    }
+
+    /// Whether it holds the line as the transform has it now: as it came, or canonical.
+    fn holds(&self, text: &[u8], canonical: &[u8]) -> bool {
+        let wanted = if self.row.get::<_, &str>("stage") == "sink" { canonical } else { text };
+        match &self.mapped {
+            None => self.row.get::<_, Option<&str>>("text").map(str::as_bytes) == Some(wanted),
+            Some(None) => false,
+            Some(Some(mapped)) if mapped == wanted => true,
+            // The same values may be written otherwise in another dialect.
+            Some(Some(mapped)) => {
+                let mut scratch = Scratch::default();
+                let validator = match self.row.get("stage") {
+                    "sink" => Validator::canonical(self.dataset),
+                    _ => Validator::new(self.dataset),
+                };
+                validator.check(mapped, &mut scratch).is_ok_and(|row| row.canonical == canonical)
+            }
+        }
+    }
+}
+
+/// What is wrong with the fate of a line, if anything is; its row aside. Where it was not judged by the same rules,
+/// only what its dead letter holds is looked at.
+pub(super) fn fault(
+    expected: &Expected<'_>,
+    fate: Fate,
+    letter: Option<&Letter<'_>>,
+    same_rules: bool,
+) -> Option<String> {
     match (expected, fate) {
+        (Expected::Bad(_), _) if !same_rules => None,
         (Expected::Bad(made), Fate::Accepted | Fate::Waiting) => {
             Some(format!("is {}, but it breaks {}", fate.as_str(), words(&codes(&made.reasons))))
         }
         (Expected::Bad(made), Fate::Rejected | Fate::Discarded) => {
-            let letter = letter?;
+            let Letter { row: letter, mapped, .. } = letter?;
             let (found, broken) = (stored_codes(letter), codes(&made.reasons));
             if found != broken {
                 let (found, broken) = (words(&found), words(&broken));
@@ -56,19 +113,25 @@ pub(super) fn fault(expected: &Expected<'_>, fate: Fate, letter: Option<&Row>) -
                 && letter.get::<_, Option<&str>>("bytes") == made.bytes.as_deref()
                 && letter.get::<_, Option<i64>>("length") == made.length.map(|length| length as i64)
                 && letter.get::<_, Option<&str>>("blake3") == made.blake3.as_deref();
+            // Under another shape the same values stand elsewhere.
+            let mapped = mapped.as_ref().and_then(|mapped| mapped.as_deref());
+            let same =
+                same || mapped.is_some_and(|mapped| made.text.as_deref().map(str::as_bytes) == Some(mapped));
             (!same).then(other_text)
         }
         (Expected::Good { canonical, text }, _) => {
             let letter = letter?;
-            let found = stored_codes(letter);
+            let found = stored_codes(letter.row);
             let by_sink = [Code::ConstraintViolation, Code::UnknownReference];
-            if fate == Fate::Rejected
+            if same_rules
+                && fate == Fate::Rejected
                 && (found.is_empty() || !found.iter().all(|code| by_sink.contains(code)))
             {
                 return Some(format!("is rejected for {}, but it keeps the rules", words(&found)));
             }
-            let wanted = if letter.get::<_, &str>("stage") == "sink" { canonical } else { text };
-            (letter.get::<_, Option<&str>>("text").map(str::as_bytes) != Some(*wanted)).then(other_text)
+            // What was rejected before it could be told which field is which says nothing now.
+            let is_readable = same_rules || !matches!(letter.mapped, Some(None));
+            (is_readable && !letter.holds(text, canonical)).then(other_text)
         }
     }
 }

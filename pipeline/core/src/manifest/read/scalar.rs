@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use marked_yaml::Node;
 
-use super::super::yaml::{Reader, Text};
+use super::super::ColumnsAbsent;
+use super::super::yaml::{Place, Reader, Text};
 
 const UNITS: [(&str, u64); 3] = [("KiB", 1024), ("MiB", 1024 * 1024), ("GiB", 1024 * 1024 * 1024)];
 
@@ -18,6 +19,19 @@ impl Reader<'_> {
             _ => {
                 let hint = "write true or false";
                 self.fault(place, format!("{key} must be true or false, not \"{value}\""), hint);
+                None
+            }
+        }
+    }
+
+    /// `refuse` or `null`, which YAML takes for nothing at all where it is not quoted.
+    pub(super) fn columns_absent(&mut self, node: &Node) -> Option<ColumnsAbsent> {
+        match node.as_scalar().map(|scalar| scalar.as_str()) {
+            Some("refuse") => Some(ColumnsAbsent::Refuse),
+            Some("null") => Some(ColumnsAbsent::Null),
+            _ => {
+                let hint = "write refuse, or null where a file may lack an optional column";
+                self.fault(Place::of(node.span()), "columns_absent must be refuse or null", hint);
                 None
             }
         }

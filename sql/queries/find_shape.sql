@@ -1,0 +1,26 @@
+-- The number of a shape, which is kept newly if it is not known. No row if another has kept it just now.
+with
+    known as (
+        select shape
+        from tidegate.shapes
+        where
+            dataset = $1
+            and columns = $2
+            and header = $3
+            and delimiter = $4
+            and quote = $5
+            and null_text is not distinct from $6
+            and rules = $7
+    ),
+
+    entered as (
+        insert into tidegate.shapes (dataset, columns, header, delimiter, quote, null_text, rules)
+        select $1, $2, $3, $4, $5, $6, $7
+        where not exists (select from known)
+        on conflict do nothing
+        returning shape
+    )
+
+select shape from known
+union all
+select shape from entered

@@ -1,0 +1,12 @@
+-- The shapes of the numbers $1, or all.
+select
+    shape,
+    dataset,
+    columns,
+    header,
+    delimiter,
+    quote,
+    null_text,
+    rules
+from tidegate.shapes
+where $1::bigint[] is null or shape = any($1)
