@@ -45,15 +45,20 @@ pub(crate) enum Pause {
 }
 
 impl Process {
-    /// A process on a data directory, which reads so much of a file at once, and runs until then. Nothing of it
+    /// A process by a manifest on a data directory, which reads so much of a file at once, and runs until then. Nothing of it
     /// runs yet.
-    pub(crate) fn new(world: Arc<World>, number: u64, dir: DataDir, how: (usize, Until)) -> Self {
+    pub(crate) fn new(
+        world: Arc<World>,
+        manifest: Arc<Manifest>,
+        number: u64,
+        dir: DataDir,
+        how: (usize, Until),
+    ) -> Self {
         let link = Arc::new(Link::new(world.clone(), number, how.1));
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime needs no more than memory");
         // Each process counts by a column of its own, so that one that is stale spoils the view.
         let view = Some((PEOPLE, 2 + number as usize % 3));
-        let manifest = world.manifest_now();
         let memory = world.database.open(manifest.clone(), dir.owner, view, world.flaw);
         let database = Database { link: link.clone(), memory };
         let main = runtime.spawn(run(manifest, database.clone(), dir.log.clone(), how));

@@ -155,7 +155,8 @@ impl Machines {
             .note("begins", &[number, dir.owner], || format!("{number:>4} begins, owner {}", dir.owner));
         let block_bytes = [40, 150, 1000][rng.usize(0..3)];
         let until = if rng.u8(0..24) == 0 { Until::Stopped } else { Until::Idle };
-        self.live.push(Process::new(self.world.clone(), number, dir, (block_bytes, until)));
+        let manifest = state.manifest.clone();
+        self.live.push(Process::new(self.world.clone(), manifest, number, dir, (block_bytes, until)));
         live
     }
 

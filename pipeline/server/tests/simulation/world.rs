@@ -53,7 +53,7 @@ pub(crate) struct State {
     faults: u32,
     events: VecDeque<Event>,
     /// What processes that begin run by.
-    manifest: Arc<Manifest>,
+    pub(crate) manifest: Arc<Manifest>,
     /// Rows written by another application.
     pub(crate) outside: Vec<(usize, Vec<String>)>,
     /// Whether waiting lines were looked at since the last of them.
@@ -372,11 +372,6 @@ impl World {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a seed ends with its first panic")
-    }
-
-    /// What a process that begins now runs by.
-    pub(crate) fn manifest_now(&self) -> Arc<Manifest> {
-        self.state().manifest.clone()
     }
 
     /// The topics of a new machine: its own, or those of the cluster, which all share.
