@@ -240,11 +240,13 @@ datasets:
         .await;
     database
         .execute(
-            "insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, completed_at) \
-             values (3, 'record', 'file', 'names.csv', '\\x00ff', 9, 5, now()), (4, 'record', 'upload', '\"', 'b', null, null, null); \
+            "insert into tidegate.shapes (shape, dataset, columns, header, delimiter, quote, rules) \
+             values (7, 'record', '{a,b}', false, ',', '\"', ''); \
+             insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, completed_at, shape) \
+             values (3, 'record', 'file', 'names.csv', '\\x00ff', 9, 5, now(), 7), (4, 'record', 'upload', '\"', 'b', null, null, null, 7); \
              insert into tidegate.ledger (source, chunk, accepted, accepted_count) values (3, 0, '\\x3a30', 1); \
-             insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, awaits) \
-             values (3, 5, 'record', 'sink', 'rejected', E'a,\"b\\n', '[{\"code\": \"x\"}]', null); \
+             insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, awaits, shape) \
+             values (3, 5, 'record', 'sink', 'rejected', E'a,\"b\\n', '[{\"code\": \"x\"}]', null, 7); \
              insert into tidegate.requests values ('a', 'b', '{1,2}'); \
              insert into tidegate.tokens (name, role, hash) values ('n', 'read', 'h')",
         )
@@ -260,6 +262,7 @@ datasets:
     other.fill(&path).await.unwrap();
     for table in [
         "record",
+        "tidegate.shapes",
         "tidegate.sources",
         "tidegate.ledger",
         "tidegate.dead_letters",

@@ -38,7 +38,7 @@ async fn a_row_that_a_trigger_leaves_out_is_a_dead_letter_that_names_the_table()
     assert_eq!(applied.tallies[0], expected);
     assert_eq!(fixture.letters().await, ["1:2 rejected left_out"]);
     let said = fixture.query("select reasons -> 0 ->> 'message' from tidegate.dead_letters").await;
-    assert!(said[0].contains("a trigger of the table \"notes\" left the row out"), "{said:?}");
+    assert!(said[0].contains("a trigger of the table \"public\".\"notes\" left the row out"), "{said:?}");
     assert_eq!(fixture.query("select id from tried order by 1").await, ["1", "3"], "what it did is undone");
 }
 

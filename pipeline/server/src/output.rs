@@ -129,7 +129,8 @@ fn listed(relation: &Relation, rows: &[Vec<String>], columns_max: usize) -> Stri
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_style(TableComponent::BottomBorder, '─').set_style(TableComponent::TopBorder, '─');
-    table.set_width(columns_max as u16);
+    // The line between the columns takes one that the width does not count.
+    table.set_width(columns_max.saturating_sub(1) as u16);
     for (number, row) in rows.iter().enumerate() {
         if number > 0 {
             table.add_row(Row::from(["", ""]));
