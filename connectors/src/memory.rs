@@ -314,7 +314,12 @@ impl Database {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let mut state = self.locked();
         let State { tables, view, outside, columns, .. } = &mut *state;
-        let values = by_name(&names, columns.get(dataset).unwrap_or(&names), &values);
+        // A table that no process has prepared yet is as whoever writes to it has made it.
+        columns.resize(columns.len().max(dataset + 1), Vec::new());
+        if columns[dataset].is_empty() {
+            columns[dataset].clone_from(&names);
+        }
+        let values = by_name(&names, &columns[dataset], &values);
         tables.entry((dataset, key)).or_insert_with(|| {
             let row = Row { position: None, values };
             view.change(view.of, dataset, None, Some(&row));

@@ -96,10 +96,7 @@ impl Postgres {
     /// now, or is to a row of the same dataset, which may itself be waiting, even for this one; or what they lacked is
     /// no reference any more, as the manifest has changed ($5 are its references now).
     fn ready_statement(&self, dataset: usize) -> String {
-        let mut conditions = vec![
-            "exists (select from jsonb_object_keys(awaits) as awaited where awaited <> all($5::text[]))"
-                .to_owned(),
-        ];
+        let mut conditions = vec!["awaits - $5::text[] <> '{}'".to_owned()];
         for column in &self.inner.manifest.datasets[dataset].columns {
             let Some(parent) = column.references else { continue };
             let awaited = format!("awaits ->> '{}'", column.name.replace('\'', "''"));

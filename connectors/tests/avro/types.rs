@@ -244,7 +244,8 @@ datasets:
              values (7, 'record', '{a,b}', false, ',', '\"', ''); \
              insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, completed_at, shape) \
              values (3, 'record', 'file', 'names.csv', '\\x00ff', 9, 5, now(), 7), (4, 'record', 'upload', '\"', 'b', null, null, null, 7); \
-             insert into tidegate.ledger (source, chunk, accepted, accepted_count) values (3, 0, '\\x3a30', 1); \
+             insert into tidegate.ledger (source, chunk, accepted, accepted_count, uncounted_count) \
+             values (3, 0, '\\x3a30', 1, 1); \
              insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, awaits, shape) \
              values (3, 5, 'record', 'sink', 'rejected', E'a,\"b\\n', '[{\"code\": \"x\"}]', null, 7); \
              insert into tidegate.requests values ('a', 'b', '{1,2}'); \

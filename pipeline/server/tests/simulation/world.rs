@@ -103,9 +103,48 @@ struct Climate {
     faulty: u16,
     /// Which faults there are.
     faults: Vec<Fault>,
+    /// The only calls that meet them; `None` where all do.
+    aim: Option<Call>,
     /// How often the transform sends everything again that it has sent, after all else has happened. Where it does so
     /// at all, processes that begin may go on from an earlier moment too.
     copies: u32,
+}
+
+impl Climate {
+    /// Each kind of fault is on or off, for one kind may hide what another does; and half of the time all of them meet
+    /// one kind of call, most often a commit, so that much goes wrong at one place.
+    fn some(rng: &mut Rng, on_fluvio: bool) -> Self {
+        let possible: Vec<Fault> =
+            FAULTS.into_iter().filter(|fault| on_fluvio || !fault.is_of_cluster()).collect();
+        let aim =
+            [None, None, None, Some(Call::Commit), Some(Call::Commit), Some(Call::Append)][rng.usize(0..6)];
+        let meets = |fault: &Fault| aim.is_none_or(|call| fault.can_meet(call));
+        let mut faults: Vec<Fault> = possible.into_iter().filter(meets).collect();
+        rng.shuffle(&mut faults);
+        let certain = faults.len().min(1);
+        let mut index = 0;
+        faults.retain(|_| {
+            index += 1;
+            index <= certain || rng.bool()
+        });
+        Self {
+            slow: [0, 20, 120][rng.usize(0..3)],
+            faulty: [0, 30, 100, 300][rng.usize(0..4)],
+            faults,
+            aim,
+            copies: [0, 0, 1, 2][rng.usize(0..4)],
+        }
+    }
+
+    /// Of 1024 calls of a kind, so many meet a fault. What only asks meets fewer.
+    fn faulty(&self, call: Call) -> u16 {
+        match self.aim {
+            Some(aim) if aim == call => self.faulty,
+            Some(_) => 0,
+            None if call == Call::Ask => self.faulty / 4,
+            None => self.faulty,
+        }
+    }
 }
 
 /// A batch that stands, or stood, on a topic that the sink reads.
@@ -338,19 +377,10 @@ impl World {
         }
         rng.shuffle(&mut events);
         let cluster = rng.bool().then(|| Memory::new(Style::Fluvio));
-        // Few kinds of fault or many: one kind may hide what another does.
-        let mut faults = FAULTS.to_vec();
-        faults.retain(|fault| cluster.is_some() || !fault.is_of_cluster());
-        rng.shuffle(&mut faults);
-        faults.truncate(rng.usize(1..=faults.len()));
         let on_fluvio = u64::from(cluster.is_some());
+        let climate = Climate::some(&mut rng, cluster.is_some());
         let state = State {
-            climate: Climate {
-                slow: [0, 20, 120][rng.usize(0..3)],
-                faulty: [0, 30, 100, 300][rng.usize(0..4)],
-                faults,
-                copies: [0, 0, 1, 2][rng.usize(0..4)],
-            },
+            climate,
             faults: rng.u32(0..60),
             events: events.into(),
             manifest: manifest.clone(),
@@ -593,16 +623,15 @@ impl Link {
         if state.rng.u16(0..256) == 0 {
             self.world.happens(state);
         }
-        let Climate { slow, faulty, faults, .. } = &state.climate;
+        let Climate { slow, faults, .. } = &state.climate;
+        let faulty = state.climate.faulty(call);
         let rng = &mut state.rng;
         let delay = (rng.u8(..) < *slow).then(|| match rng.u8(0..16) {
             0 => Duration::from_millis(rng.u64(100..3000)),
             1..=5 => Duration::from_millis(rng.u64(1..60)),
             _ => Duration::ZERO,
         });
-        // What only asks meets fewer.
-        let rare = if call == Call::Ask { 4096 } else { 1024 };
-        let is_faulty = state.faults > 0 && rng.u16(0..rare) < *faulty;
+        let is_faulty = state.faults > 0 && rng.u16(0..1024) < faulty;
         let fault = is_faulty.then(|| {
             let mut possible: Vec<_> = faults.iter().filter(|fault| fault.can_meet(call)).collect();
             // Those that topics alone have are rarer than the others.
