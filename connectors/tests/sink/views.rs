@@ -236,7 +236,9 @@ async fn a_view_of_a_column_outside_the_manifest_closes_the_cheap_way() {
     assert!(!is_computed_beside(&fixture).await);
     let why = why_not_cheap(&sink).await;
     assert!(
-        why.contains("a view uses column bonus of \"public\".\"hired_employees\", which is not in the manifest"),
+        why.contains(
+            "a view uses column bonus of \"public\".\"hired_employees\", which is not in the manifest"
+        ),
         "{why}"
     );
     assert!(!why.contains("departments"), "{why}");

@@ -111,25 +111,21 @@ struct Climate {
 }
 
 impl Climate {
-    /// Each kind of fault is on or off, for one kind may hide what another does; and half of the time all of them meet
-    /// one kind of call, most often a commit, so that much goes wrong at one place.
+    /// Each kind of fault is on or off, for one kind may hide what another does. In half of the seeds all of them meet one
+    /// kind of call, so that much goes wrong at one place; and in half of those processes stand still at their commits
+    /// again and again, so that several are about to write the same.
     fn some(rng: &mut Rng, on_fluvio: bool) -> Self {
-        let possible: Vec<Fault> =
-            FAULTS.into_iter().filter(|fault| on_fluvio || !fault.is_of_cluster()).collect();
         let aim =
-            [None, None, None, Some(Call::Commit), Some(Call::Commit), Some(Call::Append)][rng.usize(0..6)];
-        let meets = |fault: &Fault| aim.is_none_or(|call| fault.can_meet(call));
-        let mut faults: Vec<Fault> = possible.into_iter().filter(meets).collect();
-        rng.shuffle(&mut faults);
-        let certain = faults.len().min(1);
-        let mut index = 0;
-        faults.retain(|_| {
-            index += 1;
-            index <= certain || rng.bool()
-        });
+            [None, None, None, Some(Call::Append), Some(Call::Commit), Some(Call::Commit)][rng.usize(0..6)];
+        let are_rivals = aim == Some(Call::Commit) && rng.u8(0..4) > 0;
+        let is_there = |fault: &Fault| on_fluvio || !fault.is_of_cluster();
+        let meets = |fault: &Fault| is_there(fault) && aim.is_none_or(|call| fault.can_meet(call));
+        let mut faults: Vec<Fault> = FAULTS.into_iter().filter(meets).collect();
+        let certain = if are_rivals { Fault::Freezes } else { faults[rng.usize(0..faults.len())] };
+        faults.retain(|fault| *fault == certain || (rng.bool() && !(are_rivals && *fault == Fault::Stops)));
         Self {
             slow: [0, 20, 120][rng.usize(0..3)],
-            faulty: [0, 30, 100, 300][rng.usize(0..4)],
+            faulty: if are_rivals { 400 } else { [0, 30, 100, 300][rng.usize(0..4)] },
             faults,
             aim,
             copies: [0, 0, 1, 2][rng.usize(0..4)],
