@@ -154,10 +154,11 @@ impl View {
         let Some((_, column)) = of.filter(|(its, _)| *its == dataset) else { return };
         for (row, by) in [(old, -1), (new, 1)] {
             let Some(row) = row else { continue };
-            let count = self.counts.entry(row.values[column].clone()).or_insert(0);
+            let Some(value) = row.values.get(column) else { continue };
+            let count = self.counts.entry(value.clone()).or_insert(0);
             *count += by;
             if *count == 0 {
-                self.counts.remove(&row.values[column]);
+                self.counts.remove(value);
             }
         }
     }
@@ -661,7 +662,14 @@ impl<'a> Transaction<'a> {
             None => Effects { inserted: 1, ..Effects::default() },
             Some(_) => Effects { updated: 1, ..Effects::default() },
         };
-        let new = Row { position: Some(row.position), values: row.values.clone() };
+        // By name, as Postgres does: one that was taken over may know other columns than the table has.
+        let columns = self.process.manifest.datasets[row.dataset].columns.iter();
+        let names: Vec<String> = columns.map(|column| column.name.clone()).collect();
+        let values = match self.next.columns.get(row.dataset) {
+            Some(now) if *now != names => by_name(&names, now, &row.values),
+            _ => row.values.clone(),
+        };
+        let new = Row { position: Some(row.position), values };
         self.next.view.change(self.process.view, row.dataset, held, Some(&new));
         self.next.tables.insert(key, new);
         effects
