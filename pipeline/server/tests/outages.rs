@@ -316,7 +316,7 @@ async fn what_no_waiting_heals_ends_a_run_with_what_to_do() {
     let grant = "grant it to the role";
     for (i, (change, words)) in [
         ("alter table hired_employees drop column name", ["column name is missing", "change the table"]),
-        ("drop table hired_employees cascade", ["table \"hired_employees\"", "is gone"]),
+        ("drop table hired_employees cascade", ["table \"public\".\"hired_employees\"", "is gone"]),
         ("revoke insert on hired_employees from app", ["permission denied for table hired_employees", grant]),
         ("revoke all on tidegate.ledger from app", ["permission denied for table ledger", grant]),
     ]

@@ -12,7 +12,7 @@ use tidegate_topics as topics;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::files::PEOPLE;
+use crate::files::{AREAS, JOBS, PEOPLE};
 use crate::outside::{Database, Topics};
 use crate::world::{Interrupt, Link, World};
 
@@ -57,8 +57,9 @@ impl Process {
         let link = Arc::new(Link::new(world.clone(), number, how.1));
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime needs no more than memory");
-        // Each process counts by a column of its own, so that one that is stale spoils the view.
-        let view = Some((PEOPLE, 2 + number as usize % 3));
+        // Each process counts the rows of a table by a column of its own, so that one that is stale spoils the view.
+        let nth = number as usize;
+        let view = Some([(PEOPLE, 2 + nth / 3 % 3), (AREAS, 1), (JOBS, 1)][nth % 3]);
         let memory = world.database.open(manifest.clone(), dir.owner, view, world.flaw);
         let database = Database { link: link.clone(), memory };
         let main = runtime.spawn(run(manifest, database.clone(), dir.log.clone(), how));

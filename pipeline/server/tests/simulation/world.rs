@@ -117,7 +117,7 @@ impl Climate {
     fn some(rng: &mut Rng, on_fluvio: bool) -> Self {
         let aim =
             [None, None, None, Some(Call::Append), Some(Call::Commit), Some(Call::Commit)][rng.usize(0..6)];
-        let are_rivals = aim == Some(Call::Commit) && rng.u8(0..4) > 0;
+        let are_rivals = aim == Some(Call::Commit) && rng.u8(0..5) > 0;
         let is_there = |fault: &Fault| on_fluvio || !fault.is_of_cluster();
         let meets = |fault: &Fault| is_there(fault) && aim.is_none_or(|call| fault.can_meet(call));
         let mut faults: Vec<Fault> = FAULTS.into_iter().filter(meets).collect();
