@@ -112,8 +112,8 @@ struct Climate {
 
 impl Climate {
     /// Each kind of fault is on or off, for one kind may hide what another does. In half of the seeds all of them meet one
-    /// kind of call, so that much goes wrong at one place; and in half of those processes stand still at their commits
-    /// again and again, so that several are about to write the same.
+    /// kind of call. Where that is the commit, in most of the seeds processes stand still at it again and again: several are
+    /// about to write the same then.
     fn some(rng: &mut Rng, on_fluvio: bool) -> Self {
         let aim =
             [None, None, None, Some(Call::Append), Some(Call::Commit), Some(Call::Commit)][rng.usize(0..6)];
