@@ -438,7 +438,7 @@ impl Memory {
     /// Whether what is on a topic is in the columns that the dataset has now. One that says nothing is.
     fn is_of_form(&self, dataset: usize, form: u32) -> bool {
         let Process { as_given, flaw, .. } = &*self.process;
-        form == 0 || form == as_given[dataset].form() || *flaw == Some(Flaw::FormIgnored)
+        *flaw == Some(Flaw::FormIgnored) || as_given[dataset].reads(form)
     }
 
     /// Takes in a dead letter. One that waits is a candidate: its reference may exist by now.

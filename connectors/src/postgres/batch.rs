@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         for (dataset, records) in &delivery.rows {
             for record in records.iter() {
                 match Line::parse(record.value) {
-                    Some(line) if self.is_of_form(*dataset, line.form) => {
+                    Some(line) if self.validators.as_given[*dataset].reads(line.form) => {
                         self.row(*dataset, line, (0, None));
                     }
                     Some(_) => others += 1,
@@ -165,7 +165,9 @@ impl<'a> Reader<'a> {
             let parsed = DeadLetter::parse(record.value).ok();
             let known = parsed.and_then(|letter| Some((manifest.dataset(&letter.dataset)?.0, letter)));
             match known {
-                Some((dataset, letter)) if !self.is_of_form(dataset, letter.form) => others += 1,
+                Some((dataset, letter)) if !self.validators.as_given[dataset].reads(letter.form) => {
+                    others += 1
+                }
                 Some((dataset, letter)) => self.letter(Letter {
                     dataset,
                     position: letter.position(),
@@ -233,11 +235,6 @@ impl<'a> Reader<'a> {
             self.scratch = scratch;
         }
         self.batch.letters.push(letter);
-    }
-
-    /// Whether what is on a topic is in the columns that the dataset has now. One that says nothing is.
-    fn is_of_form(&self, dataset: usize, form: u32) -> bool {
-        form == 0 || form == self.validators.as_given[dataset].form()
     }
 
     /// Takes in a row: at which replay it is, and of which letter.

@@ -30,6 +30,9 @@ pub struct Outcome {
     pub dead_letters: Batch,
     /// How many records were not of Tidegate's form, and left out.
     pub foreign: u64,
+    /// How many were left out since their lines are in columns that the dataset does not have now: they are read from
+    /// their files again.
+    pub others: u64,
 }
 
 impl Transform {
@@ -64,6 +67,10 @@ impl Transform {
                 outcome.foreign += 1;
                 continue;
             };
+            if !self.validators[dataset].reads(line.form) {
+                outcome.others += 1;
+                continue;
+            }
             match self.validators[dataset].check(line.text, &mut self.scratch) {
                 Ok(row) => {
                     let missing =

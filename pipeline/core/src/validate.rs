@@ -108,6 +108,11 @@ impl Validator {
         self.form
     }
 
+    /// Whether a line of that form on a topic is in the columns that this one checks. One of form 0 does not say.
+    pub fn reads(&self, form: u32) -> bool {
+        form == 0 || form == self.form
+    }
+
     /// The columns that reference a dataset, in order.
     pub fn references(&self) -> &[Reference] {
         &self.references

@@ -27,6 +27,7 @@ use tidegate_core::contract::{Consumed, Error, Offsets, Sink, Source};
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Line;
+use tidegate_core::validate::Validator;
 use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 
@@ -274,11 +275,14 @@ pub async fn already_sent(
     let partitions = manifest.partitions() as usize;
     let mut largest: HashMap<u64, Vec<u64>> = HashMap::new();
     let raw = manifest.datasets.len() * partitions;
-    for Consumed { topic, partition, next } in readers(manifest, offsets).await?.into_iter().take(raw) {
+    for (i, reader) in readers(manifest, offsets).await?.into_iter().take(raw).enumerate() {
+        let Consumed { topic, partition, next } = reader;
+        let validator = Validator::new(&manifest.datasets[i / partitions]);
         let next = topics.create(&topic, partition, next).await.map_err(topics_error)?;
         let mut cursor = Cursor { topic, partition, next };
         while let Some(batch) = cursor.read(topics).await? {
-            for line in batch.iter().filter_map(|record| Line::parse(record.value)) {
+            let lines = batch.iter().filter_map(|record| Line::parse(record.value));
+            for line in lines.filter(|line| validator.reads(line.form)) {
                 let lines = largest.entry(line.position.source).or_insert_with(|| vec![0; partitions]);
                 let line_max = &mut lines[partition as usize];
                 *line_max = line.position.line.max(*line_max);

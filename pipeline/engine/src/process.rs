@@ -114,6 +114,13 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                     "skipped records of another's making"
                 );
             }
+            if outcome.others > 0 {
+                warn!(
+                    topic = self.raw[i].topic,
+                    lines = outcome.others,
+                    "skipped lines in columns of before; their files are read again"
+                );
+            }
             let accepted_topic = self.manifest.accepted_topic(&self.manifest.datasets[dataset]);
             let outputs = [
                 (accepted_topic, &outcome.accepted, Failpoint::AcceptedAppended),

@@ -74,13 +74,13 @@ impl Functions {
     }
 
     /// What `give` makes of the line of a raw record and of what is wrong with it; `None` if the record is
-    /// not of Tidegate's form.
+    /// not of Tidegate's form, or its line in columns that the dataset does not have here.
     fn check<T>(
         &self,
         value: &str,
         give: impl FnOnce(&Line<'_>, Result<Row<'_>, Vec<Reason>>) -> Option<T>,
     ) -> Option<T> {
-        let line = Line::parse(value.as_bytes())?;
+        let line = Line::parse(value.as_bytes()).filter(|line| self.validator.reads(line.form))?;
         SCRATCH.with_borrow_mut(|scratch| give(&line, self.validator.check(line.text, scratch)))
     }
 }

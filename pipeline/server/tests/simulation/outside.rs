@@ -316,7 +316,7 @@ impl Sink for Database {
     }
 
     async fn apply(&self, batch: &SinkBatch) -> Result<Applied, Error> {
-        self.link.call(Call::Commit, "apply", self.memory.apply(batch)).await
+        self.link.call(Call::Apply, "apply", self.memory.apply(batch)).await
     }
 
     /// Dataset by dataset, so that something can go wrong between two of its transactions.
@@ -327,7 +327,7 @@ impl Sink for Database {
             let mut healed = 0;
             for dataset in 0..self.link.world.manifest.datasets.len() {
                 let heal = self.memory.heal_dataset(dataset);
-                healed += self.link.call(Call::Commit, "heal", heal).await?;
+                healed += self.link.call(Call::Apply, "heal", heal).await?;
             }
             total += healed;
             if healed == 0 {

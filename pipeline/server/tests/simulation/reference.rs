@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_connectors::memory::{Letter, Row, State, Status};
-use tidegate_core::dead_letter::Code;
+use tidegate_core::dead_letter::{Code, Reason};
 use tidegate_core::ledger::{Fate, chunk_of};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
@@ -13,11 +13,13 @@ use crate::files::{File, LEFT_OUT, Meaning, REFUSED};
 /// A key is a number here, however it is written.
 type Key = (usize, i64);
 
+/// Position and values by dataset and key.
+type Rows = BTreeMap<Key, (Option<Position>, Vec<String>)>;
+
 /// The outcome of all that was registered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Position and values by dataset and key.
-    rows: BTreeMap<Key, (Option<Position>, Vec<String>)>,
+    rows: Rows,
     fates: BTreeMap<Position, Fate>,
     /// Of lines that are rejected or wait, the codes.
     letters: BTreeMap<Position, Vec<Code>>,
@@ -30,8 +32,9 @@ struct Line<'a> {
     references: Vec<Key>,
 }
 
+/// The key that a text is; no file has the one that stands for what is no number.
 fn key(dataset: usize, text: &str) -> Key {
-    (dataset, text.parse().expect("keys are integers"))
+    (dataset, text.parse().unwrap_or(i64::MIN))
 }
 
 impl Outcome {
@@ -105,12 +108,7 @@ impl Outcome {
 
     /// What the database holds, of these sources' lines.
     pub(crate) fn found(manifest: &Manifest, state: &State, sources: &[&File]) -> Self {
-        let mut outcome = Self::default();
-        for ((dataset, text), Row { position, values }) in &state.tables {
-            let key = key(*dataset, std::str::from_utf8(text).expect("a key is text"));
-            let values = by_name(manifest, *dataset, state.columns.get(*dataset), values);
-            outcome.rows.insert(key, (*position, values));
-        }
+        let mut outcome = Self { rows: rows(manifest, state), ..Self::default() };
         for (source, file) in (1..).zip(sources) {
             for line in 1..=file.lines.len() as u64 {
                 let chunk = state.ledger.get(&(source, chunk_of(line)));
@@ -121,10 +119,7 @@ impl Outcome {
         }
         for (position, Letter { status, reasons, .. }) in &state.letters {
             if *status != Status::Healed {
-                // They are in the order of the columns, which may change.
-                let mut codes: Vec<Code> = reasons.iter().map(|reason| reason.code).collect();
-                codes.sort_unstable();
-                outcome.letters.insert(*position, codes);
+                outcome.letters.insert(*position, codes(reasons));
             }
         }
         outcome
@@ -142,6 +137,22 @@ impl Outcome {
             format!("{count} differences:\n  {}", differences.join("\n  "))
         })
     }
+}
+
+/// The rows of the tables, their values in the order of the manifest.
+pub(crate) fn rows(manifest: &Manifest, state: &State) -> Rows {
+    let row = |((dataset, text), Row { position, values }): (&(usize, Vec<u8>), &Row)| {
+        let key = key(*dataset, std::str::from_utf8(text).expect("a key is text"));
+        (key, (*position, by_name(manifest, *dataset, state.columns.get(*dataset), values)))
+    };
+    state.tables.iter().map(row).collect()
+}
+
+/// The codes of reasons, sorted: they are in the order of the columns, which may change.
+pub(crate) fn codes(reasons: &[Reason]) -> Vec<Code> {
+    let mut codes: Vec<Code> = reasons.iter().map(|reason| reason.code).collect();
+    codes.sort_unstable();
+    codes
 }
 
 /// Values in the order of the manifest; what it does not have follows, if it is anything.

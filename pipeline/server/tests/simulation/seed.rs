@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidegate_connectors::memory::Flaw;
+use tidegate_connectors::memory::{Flaw, Letter};
 use tidegate_core::manifest::Manifest;
+use tidegate_core::position::Position;
 use tidegate_engine::Until;
 
 use crate::files::{File, MANIFEST};
 use crate::process::{DataDir, Pause, Process};
-use crate::reference::Outcome;
+use crate::reference::{self, Outcome};
 use crate::world::{Stats, World};
 
 /// How many processes may be alive at once.
@@ -218,10 +219,15 @@ impl Machines {
         is_seen && self.waiting_files().is_empty()
     }
 
-    /// All that the lines came to, with nothing left out. The view is checked at every commit.
+    /// All that the lines came to, no matter in which order a table has its columns. The view is checked at every commit.
     fn kept(&self) -> impl PartialEq + use<> {
         self.world.database.look(|state| {
-            (state.tables.clone(), state.ledger.clone(), state.letters.clone(), state.effects.clone())
+            let letter = |(position, letter): (&Position, &Letter)| {
+                (*position, letter.status, reference::codes(&letter.reasons))
+            };
+            let letters: Vec<_> = state.letters.iter().map(letter).collect();
+            let rows = reference::rows(&self.world.manifest, state);
+            (rows, state.ledger.clone(), letters, state.effects.clone())
         })
     }
 

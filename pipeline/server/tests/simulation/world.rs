@@ -111,13 +111,13 @@ struct Climate {
 }
 
 impl Climate {
-    /// Each kind of fault is on or off, for one kind may hide what another does. In half of the seeds all of them meet one
-    /// kind of call. Where that is the commit, in most of the seeds processes stand still at it again and again: several are
-    /// about to write the same then.
+    /// Each kind of fault is on or off, for one kind may hide what another does. In most of the seeds all of them meet
+    /// one kind of call.
     fn some(rng: &mut Rng, on_fluvio: bool) -> Self {
-        let aim =
-            [None, None, None, Some(Call::Append), Some(Call::Commit), Some(Call::Commit)][rng.usize(0..6)];
-        let are_rivals = aim == Some(Call::Commit) && rng.u8(0..5) > 0;
+        const CALLS: [Call; 6] =
+            [Call::Append, Call::Commit, Call::Apply, Call::Apply, Call::Apply, Call::Apply];
+        let aim = CALLS.get(rng.usize(0..8)).copied();
+        let are_rivals = aim == Some(Call::Apply);
         let is_there = |fault: &Fault| on_fluvio || !fault.is_of_cluster();
         let meets = |fault: &Fault| is_there(fault) && aim.is_none_or(|call| fault.can_meet(call));
         let mut faults: Vec<Fault> = FAULTS.into_iter().filter(meets).collect();
@@ -130,6 +130,12 @@ impl Climate {
             aim,
             copies: [0, 0, 1, 2][rng.usize(0..4)],
         }
+    }
+
+    /// Whether processes stand still again and again when they are about to write rows, so that several are about to
+    /// write the same.
+    fn are_rivals(&self) -> bool {
+        self.aim == Some(Call::Apply)
     }
 
     /// Of 1024 calls of a kind, so many meet a fault. What only asks meets fewer.
@@ -215,7 +221,9 @@ pub(crate) enum Call {
     Append,
     /// Reads a topic.
     Read,
-    /// Changes the database.
+    /// Commits rows.
+    Apply,
+    /// Changes the database otherwise.
     Commit,
     /// Asks the database.
     Ask,
@@ -226,7 +234,7 @@ impl Fault {
         match self {
             Self::Fails | Self::Crashes | Self::Freezes | Self::Stops => true,
             Self::FailsLate | Self::CrashesWithin | Self::CrashesLate => {
-                matches!(call, Call::Append | Call::Commit)
+                matches!(call, Call::Append | Call::Apply | Call::Commit)
             }
             Self::FailsWithin | Self::Doubles | Self::Repeats | Self::Resends | Self::Drops => {
                 call == Call::Append
@@ -366,8 +374,8 @@ impl World {
             let (dataset, values) = files::outside(&mut rng);
             events.push(Event::Outside(dataset, values));
         }
-        if rng.u8(0..3) == 0 {
-            for _ in 0..rng.usize(1..=2) {
+        if rng.bool() {
+            for _ in 0..rng.usize(1..=3) {
                 events.push(Event::Manifest(files::changed(&mut rng)));
             }
         }
@@ -375,9 +383,10 @@ impl World {
         let cluster = rng.bool().then(|| Memory::new(Style::Fluvio));
         let on_fluvio = u64::from(cluster.is_some());
         let climate = Climate::some(&mut rng, cluster.is_some());
+        let faults = rng.u32(if climate.are_rivals() { 30 } else { 0 }..60);
         let state = State {
             climate,
-            faults: rng.u32(0..60),
+            faults,
             events: events.into(),
             manifest: manifest.clone(),
             outside: Vec::new(),
@@ -435,9 +444,11 @@ impl World {
         state.trace.note("outside", &[], || format!("     from outside: {event:?}"));
         match event {
             Event::File(file) => {
-                // Its name may belong to one with another content, which is still being read.
-                if self.put(&self.files[file], &mut state.rng) {
-                    state.delivered(&self.files[file].name, file);
+                // Its name may belong to one with another content, which is still being read, or written.
+                let name = &self.files[file].name;
+                let is_written = state.writing.iter().any(|writing| self.files[writing.file].name == *name);
+                if !is_written && self.put(&self.files[file], &mut state.rng) {
+                    state.delivered(name, file);
                 } else {
                     state.events.push_back(Event::File(file));
                 }
@@ -616,7 +627,7 @@ impl Link {
     fn decide(&self, call: Call, name: &str) -> (Option<Fault>, Option<Duration>) {
         let state = &mut *self.world.state();
         state.stats.calls += 1;
-        if state.rng.u16(0..256) == 0 {
+        if state.rng.u8(0..64) == 0 {
             self.world.happens(state);
         }
         let Climate { slow, faults, .. } = &state.climate;
@@ -675,7 +686,7 @@ impl Link {
             self.end().await;
         }
         let result = effect.await;
-        if call == Call::Commit {
+        if matches!(call, Call::Apply | Call::Commit) {
             self.world.check();
         }
         match fault {
