@@ -15,6 +15,8 @@ use super::{Error, Postgres};
 /// So many parts in a row must fit before one of twice the size is tried; twice as many after each that did not.
 const FITTING_MIN: u32 = 16;
 const FITTING_MAX: u32 = 1024;
+/// A connection that is closed so many times in a row is closed for what it does.
+const CLOSED_MAX: u32 = 2;
 
 /// What is known of how much fits; it may be lost.
 pub(super) struct Pace {
@@ -23,6 +25,8 @@ pub(super) struct Pace {
     /// How many parts have fitted since, and how many have to before more is tried.
     fitted: AtomicU32,
     wanted: AtomicU32,
+    /// How often the connection was closed since anything was committed.
+    closed: AtomicU32,
 }
 
 impl Default for Pace {
@@ -31,6 +35,7 @@ impl Default for Pace {
             lines_max: AtomicUsize::new(usize::MAX),
             fitted: AtomicU32::new(0),
             wanted: FITTING_MIN.into(),
+            closed: AtomicU32::new(0),
         }
     }
 }
@@ -43,6 +48,7 @@ impl Pace {
 
     /// So many lines have been committed at once.
     pub(super) fn fitted(&self, lines: usize) {
+        self.closed.store(0, Ordering::Relaxed);
         let lines_max = self.lines_max.load(Ordering::Relaxed);
         if lines_max == usize::MAX || lines <= lines_max / 2 {
             return;
@@ -56,7 +62,9 @@ impl Pace {
     /// So many lines were not committed because of this error. Tells whether fewer are to be tried at once.
     pub(super) fn failed(&self, lines: usize, error: &Error) -> bool {
         // A session that the server ended while it rested in a transaction only says that it is gone.
-        let may_be_too_long = error.kind() == Kind::TooLong || error.is_closed();
+        let is_closed_again =
+            || error.is_closed() && self.closed.fetch_add(1, Ordering::Relaxed) + 1 >= CLOSED_MAX;
+        let may_be_too_long = error.kind() == Kind::TooLong || is_closed_again();
         if !may_be_too_long || lines < 2 {
             return false;
         }
@@ -93,10 +101,11 @@ impl Postgres {
             match self.commit_at_once(batch, is_whole).await {
                 Err(error)
                     if !is_whole && pace.failed(batch.len(), &error) && self.halve(batch, &mut parts) => {}
-                result => {
+                Ok(committed) => {
                     pace.fitted(batch.len());
-                    return result;
+                    return Ok(committed);
                 }
+                Err(error) => return Err(error),
             }
         }
         let mut committed = Committed::default();

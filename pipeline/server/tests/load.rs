@@ -64,11 +64,6 @@ impl Load {
         self.dropped.len()
     }
 
-    /// How many lines employees reference, but for what comes late.
-    pub(crate) fn parents(&self) -> usize {
-        self.departments.lines().count() + self.jobs.lines().count()
-    }
-
     /// Drops what employees reference, but for what comes late.
     pub(crate) fn drop_parents(&mut self, home: &Home) {
         self.drop(home, Dropped::Departments);

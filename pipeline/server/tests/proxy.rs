@@ -1,7 +1,7 @@
 //! What can happen on the way to Postgres: a proxy that refuses, cuts, swallows, holds and dawdles.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,8 +37,6 @@ pub(crate) enum AtCommit {
     Forget,
     /// Cuts the connection when the server has heard of it, and before the client hears the answer.
     LoseAnswer,
-    /// Refuses everything as soon as the client has the answer.
-    Refuse,
 }
 
 /// A way to a server that tests can disturb. It ends when it is dropped.
@@ -186,20 +184,14 @@ async fn carry(shared: Arc<Shared>, client: TcpStream) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.server)).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let last_answer = AtomicBool::new(false);
     tokio::select! {
-        () = requests(&shared, from_client, to_server, &last_answer) => {}
-        () = answers(&shared, from_server, to_client, &last_answer) => {}
+        () = requests(&shared, from_client, to_server) => {}
+        () = answers(&shared, from_server, to_client) => {}
         _ = cuts.changed() => {}
     }
 }
 
-async fn requests(
-    shared: &Shared,
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    last_answer: &AtomicBool,
-) {
+async fn requests(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         if !shared.opens().await {
@@ -207,7 +199,6 @@ async fn requests(
         }
         let commits = buffer[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT);
         let what = if commits { shared.commits() } else { None };
-        last_answer.store(what == Some(AtCommit::Refuse), Ordering::Release);
         if what == Some(AtCommit::Forget) || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
@@ -218,7 +209,7 @@ async fn requests(
     shared.ends().await;
 }
 
-async fn answers(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, last_answer: &AtomicBool) {
+async fn answers(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         if !shared.opens().await {
@@ -226,9 +217,6 @@ async fn answers(shared: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHal
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
-        }
-        if last_answer.load(Ordering::Acquire) {
-            shared.set(Way::Refused);
         }
     }
     shared.ends().await;
