@@ -196,7 +196,7 @@ async fn filters_previews_jobs_and_exports() {
     assert_eq!(exported[1]["text"], "3,Cy,soon,1,1");
     let csv = letters(&home, &["export", "--format", "csv", "--limit", "1"]).await.succeeded().stdout;
     assert_eq!(csv.lines().count(), 2);
-    let ndjson = letters(&home, &["list", "--format", "ndjson"]).await.succeeded().stdout;
+    let ndjson = letters(&home, &["list", "--all", "--format", "ndjson"]).await.succeeded().stdout;
     assert_eq!(ndjson.lines().count(), 4);
     home.run("verify").await.succeeded();
 }

@@ -9,7 +9,10 @@ pipeline: texts
 settle: 10ms
 datasets:
   notes: {key: id, columns: {id: integer, note: {type: text, optional: true}}}
-  headed: {key: id, csv: {header: true}, columns: {id: integer, a: text, b: {type: text, optional: true}}}
+  headed:
+    key: id
+    csv: {header: true, columns_absent: null}
+    columns: {id: integer, a: text, b: {type: text, optional: true}}
   marked: {key: id, csv: {delimiter: ';', quote: \"'\", 'null': 'NULL'}, columns: {id: integer, note: {type: text, optional: true}}}
 ";
 

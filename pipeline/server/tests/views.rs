@@ -661,14 +661,21 @@ async fn a_circle_of_views_and_a_faulty_view_are_refused_with_their_names() {
 const FIRST_VERSION: &str = "\
 drop view departments_above_mean, hires_by_department, hires_by_quarter;
 drop function tidegate.change_hired_employees cascade;
+drop function tidegate.refresh_view;
 drop table tidegate.view_hires_by_quarter, tidegate.views, tidegate.view_stores, tidegate.view_resets;
 drop sequence tidegate.view_changes;
 delete from tidegate.migrations where version >= 2;
 drop table tidegate.leases, tidegate.members;
 drop index tidegate.sources_of_files;
 drop table tidegate.requests, tidegate.request_lines, tidegate.generated_keys, tidegate.tokens, tidegate.restores;
-drop table tidegate.moves, tidegate.move_items, tidegate.move_jobs;
-alter table tidegate.sources drop column content, drop column first_key;
+drop table tidegate.moves, tidegate.move_items, tidegate.move_jobs, tidegate.reloads;
+alter table tidegate.sources drop column content, drop column first_key, drop column shape, drop column fingerprint,
+    drop column awaited;
+alter table tidegate.dead_letters drop column shape, drop column dropped;
+alter table tidegate.ledger drop column inserted_count, drop column updated_count, drop column superseded_count,
+    drop column uncounted_count, drop column repeated_count;
+drop table tidegate.shapes;
+drop index tidegate.sources_of_names;
 alter table tidegate.pipeline drop column form;
 create table tidegate.leases (
     topic text not null, partition integer not null, owner uuid not null, host text not null, pid bigint not null,

@@ -27,7 +27,11 @@ async fn each_kind_of_damage_is_found_where_it_is() {
         (a_source.into(), &["registry note@5 nor the 1 behind it", "ledger note 1"]),
         (
             "update tidegate.sources set dataset = 'gone' where source = 2".into(),
-            &["registry note@2 'gone' is not in the manifest", "rows 2:1 has no such line of jobs"],
+            &[
+                "registry note@2 'gone' is not in the manifest",
+                "registry 2 its shape is that of another dataset's lines",
+                "rows 2:1 has no such line of jobs",
+            ],
         ),
         (
             "update tidegate.sources set lines = null where source = 2".into(),

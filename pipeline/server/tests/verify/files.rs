@@ -58,8 +58,9 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
         ),
         (
             format!(
-                "{}; insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons) \
-                 values (3, 1, 'hired_employees', 'transform', 'rejected', '1,Ada,2021-03-01T00:00:00Z,1,1', {}); \
+                "{}; insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, shape) \
+                 select 3, 1, 'hired_employees', 'transform', 'rejected', '1,Ada,2021-03-01T00:00:00Z,1,1', {}, shape \
+                 from tidegate.sources where source = 3; \
                  update tidegate.ledger set accepted = {}, accepted_count = 4, superseded_count = 0, \
                  repeated_count = 0, rejected = {}, rejected_count = 2 where source = 3",
                 with_triggers("delete from hired_employees where id = 1"),
