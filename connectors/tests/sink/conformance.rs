@@ -108,6 +108,7 @@ impl Bench for InMemory {
         let owner = self.owners.fetch_add(1, Ordering::Relaxed);
         let process = self.database.open(self.manifest.clone(), owner, None, None);
         process.take_over();
+        process.prepare().unwrap();
         process
     }
 

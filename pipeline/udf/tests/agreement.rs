@@ -193,7 +193,7 @@ fn a_line_is_accepted_or_refused_and_its_references_are_not_asked_for() {
     assert_eq!(
         rejected.as_deref(),
         Some(
-            r#"{"event":"rejected","source":3,"line":117,"dataset":"hired_employees","stage":"transform","text":"7,,soon,1,1","reasons":[{"code":"missing_value","column":"name","message":"name is required","value":""},{"code":"invalid_timestamp","column":"datetime","message":"datetime is not a timestamp, YYYY-MM-DDTHH:MM:SSZ","value":"soon"}],"at":"2009-02-13T23:31:31.011Z"}"#
+            r#"{"event":"rejected","source":3,"line":117,"form":0,"dataset":"hired_employees","stage":"transform","text":"7,,soon,1,1","reasons":[{"code":"missing_value","column":"name","message":"name is required","value":""},{"code":"invalid_timestamp","column":"datetime","message":"datetime is not a timestamp, YYYY-MM-DDTHH:MM:SSZ","value":"soon"}],"at":"2009-02-13T23:31:31.011Z"}"#
         )
     );
 }
