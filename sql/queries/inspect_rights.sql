@@ -1,5 +1,6 @@
 -- What the role lacks for a run, as statements that give it. $1, $2: the schemas and names of the datasets' tables; $3:
--- the schema of the views, if some are to be made, else null; $4: whether Tidegate's own schema is to be made or changed.
+-- the schema of the views, if some are to be made, else null; $4: whether Tidegate's own schema is to be made or changed;
+-- $5, $6: the tables that get triggers; $7 to $10: tables, by schema and name, and those that they reference.
 with
     wanted as (
         select wanted.schema, wanted.name, pg_namespace.oid as namespace, pg_class.oid as relation
@@ -57,6 +58,20 @@ where
         and has_table_privilege(relation, 'insert')
         and has_table_privilege(relation, 'update')
     )
+union all
+select format('grant trigger on %I.%I to %I', schema, name, current_user)
+from unnest($5::text[], $6::text[]) as followed (schema, name)
+join wanted using (schema, name)
+where relation is not null and not has_table_privilege(relation, 'trigger')
+union all
+select distinct format('grant references on %I.%I to %I', parent.schema, parent.name, current_user)
+from unnest($7::text[], $8::text[], $9::text[], $10::text[]) as key (schema, name, to_schema, to_name)
+join wanted as child on child.schema = key.schema and child.name = key.name
+join wanted as parent on parent.schema = to_schema and parent.name = to_name
+where
+    child.relation is null
+    and parent.relation is not null
+    and not has_table_privilege(parent.relation, 'references')
 union all
 select format('grant usage on schema tidegate to %I', current_user)
 from own

@@ -1,5 +1,5 @@
 -- Whether the setting $1 of this session is $2, as it was started with; its process, and when that started; and whether
--- times, numbers and bytes are read and written in it as everywhere.
+-- times, numbers, bytes and names are read and written in it as everywhere; and whether triggers and foreign keys work in it.
 select
     coalesce(current_setting($1, true), '') = $2 as ours,
     pg_backend_pid() as pid,
@@ -13,4 +13,6 @@ select
         and current_setting('intervalstyle') = 'postgres'
         and current_setting('extra_float_digits') = '1'
         and current_setting('bytea_output') = 'hex'
-        and current_setting('standard_conforming_strings') = 'on' as settled
+        and current_setting('standard_conforming_strings') = 'on'
+        and current_setting('quote_all_identifiers') = 'off' as settled,
+    current_setting('session_replication_role') = 'origin' as fires

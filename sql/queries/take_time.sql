@@ -1,4 +1,7 @@
 -- Lets the transaction and its statements take their time. Not every version has each of these settings.
 select set_config(name, '0', true)
 from pg_settings
-where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
+where
+    name in (
+        'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout'
+    )

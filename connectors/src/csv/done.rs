@@ -18,7 +18,7 @@ pub fn done_path(landing: &Path, source: u64, name: &str) -> PathBuf {
 }
 
 /// Whether a file is in `done/`.
-pub(super) fn is_done(file: &Path) -> bool {
+pub fn is_done(file: &Path) -> bool {
     file.parent().and_then(Path::file_name).is_some_and(|folder| folder == DONE)
 }
 
@@ -41,7 +41,14 @@ pub(super) fn move_to_done(
         _ => return Err(io::Error::new(io::ErrorKind::NotADirectory, "'done' is no folder")),
     }
     let target = done_path(landing, source, name);
+    if file == target {
+        return Ok(true); // a reload reads it there
+    }
     fs::rename(file, &target)?;
+    if stamp_of(file)?.is_some_and(|left| left.is_same_file(stamp)) {
+        // Both names were of one file already, as after a reload: then the system leaves both.
+        fs::remove_file(file)?;
+    }
     if stamp_of(&target)?.is_some_and(|moved| moved.looks_like(stamp)) {
         return Ok(true);
     }
@@ -62,9 +69,9 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    /// How it stands now, if it is longer.
-    pub(super) fn grown(&self) -> Option<Stamp> {
-        stamp_of(&self.path).ok().flatten().filter(|now| now.size > self.bytes)
+    /// How it stands now, if it is not as long as it was.
+    pub(super) fn rewritten(&self) -> Option<Stamp> {
+        stamp_of(&self.path).ok().flatten().filter(|now| now.size != self.bytes)
     }
 }
 

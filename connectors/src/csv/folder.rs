@@ -11,7 +11,7 @@ use tidegate_core::manifest::Manifest;
 use tidegate_core::record::partition_of;
 use tokio::time::Instant;
 
-use super::done::{DONE, Moved};
+use super::done::{DONE, Moved, is_done};
 use super::file::Stamp;
 use super::pending::Pending;
 use super::stillness::{Stillness, Verdict};
@@ -44,8 +44,8 @@ pub(super) struct Folder {
     /// Whether a file is still being written, or may be.
     pub(super) unsettled: bool,
     stillness: Stillness,
-    /// Files of `done/` that are longer than what was read of them.
-    grown: BTreeMap<PathBuf, Candidate>,
+    /// Files of `done/` that are longer or shorter than what was read of them.
+    rewritten: BTreeMap<PathBuf, Candidate>,
     /// Entries that are no business of ours, which was said; and whether they are files.
     ignored: BTreeMap<PathBuf, (&'static str, bool)>,
     /// Files that match a dataset but cannot be taken, with the reason.
@@ -64,7 +64,7 @@ impl Folder {
             taken_back: VecDeque::new(),
             unsettled: false,
             stillness: Stillness::default(),
-            grown: BTreeMap::new(),
+            rewritten: BTreeMap::new(),
             ignored: BTreeMap::new(),
             refused: BTreeMap::new(),
             left: HashMap::new(),
@@ -94,10 +94,11 @@ impl Folder {
         self.taken_back.push_back(candidate);
     }
 
-    /// Notes a file of `done/` that is longer than what was read of it: it is new content, when it stands still.
-    pub(super) fn note_grown(&mut self, moved: Moved, stamp: Stamp) {
+    /// Notes a file of `done/` that is longer or shorter than what was read of it: it is new content, when it stands
+    /// still.
+    pub(super) fn note_rewritten(&mut self, moved: Moved, stamp: Stamp) {
         let Moved { path, name, dataset, bytes } = moved;
-        if self.is_ours(&name) && !self.grown.contains_key(&path) {
+        if self.is_ours(&name) && !self.rewritten.contains_key(&path) {
             tracing::warn!(
                 "'{}' has {} bytes, and {} were read: somebody has written to it after it was moved; it is read again \
                  as a new source (let whoever writes files write elsewhere, and rename them into the landing folder)",
@@ -106,7 +107,7 @@ impl Folder {
                 bytes
             );
             let candidate = Candidate { path: path.clone(), name, dataset, stamp, lost: None };
-            self.grown.insert(path, candidate);
+            self.rewritten.insert(path, candidate);
             self.unsettled = true;
         }
     }
@@ -145,15 +146,17 @@ impl Folder {
             }
             present.insert(path);
         }
-        self.refresh_grown();
-        present.extend(self.grown.keys().cloned());
-        candidates.extend(self.grown.values().cloned());
+        self.refresh_rewritten();
+        present.extend(self.rewritten.keys().cloned());
+        candidates.extend(self.rewritten.values().cloned());
         candidates.retain(|Candidate { path, stamp, .. }| {
             pending.get(path.as_path()) != Some(&stamp) && self.left.get(path) != Some(stamp)
         });
+        let found = candidates.len();
+        let candidates = one_name_each(candidates, &pending);
         let files: Vec<_> = candidates.iter().map(|c| (c.path.as_path(), c.stamp)).collect();
         let verdicts = self.stillness.look(&self.path, &files, manifest.settle);
-        self.unsettled = verdicts.contains(&Verdict::Waits);
+        self.unsettled = verdicts.contains(&Verdict::Waits) || candidates.len() < found;
         let stand_still = candidates.into_iter().zip(verdicts).filter(|(_, v)| *v == Verdict::StandsStill);
         let mut ready: Vec<Candidate> = stand_still.map(|(candidate, _)| candidate).collect();
         ready.sort_by(|a, b| {
@@ -168,9 +171,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Looks how the files of `done/` stand now that have grown.
-    fn refresh_grown(&mut self) {
-        self.grown.retain(|path, candidate| match fs::symlink_metadata(path) {
+    /// Looks how the files of `done/` stand now that were written to.
+    fn refresh_rewritten(&mut self) {
+        self.rewritten.retain(|path, candidate| match fs::symlink_metadata(path) {
             Ok(metadata) => {
                 candidate.stamp = Stamp::of(&metadata);
                 metadata.is_file()
@@ -245,6 +248,22 @@ impl Folder {
     pub(super) fn admit(&mut self, path: &Path) {
         self.refused.remove(path);
         self.left.remove(path);
-        self.grown.remove(path);
+        self.rewritten.remove(path);
     }
+}
+
+/// Leaves out what is another name, in `done/`, of a file that is about to be read or is being read: sources share a file
+/// after a reload. Its turn comes when the lines under the one name are accounted for.
+fn one_name_each(candidates: Vec<Candidate>, pending: &HashMap<&Path, &Stamp>) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let is_its = |stamp: &Stamp| stamp.is_same_file(&candidate.stamp);
+        let is_another_name = is_done(&candidate.path)
+            && (pending.values().any(|stamp| is_its(stamp))
+                || kept.iter().any(|other| is_done(&other.path) && is_its(&other.stamp)));
+        if !is_another_name {
+            kept.push(candidate);
+        }
+    }
+    kept
 }

@@ -14,7 +14,7 @@ use tidegate_core::manifest::Manifest;
 use tidegate_core::shape::Shape;
 use tidegate_core::validate::Validator;
 
-use super::done::{Moved, done_path, move_to_done};
+use super::done::{Moved, done_path, is_done, move_to_done};
 use super::file::{self, BLOCK_BYTES, Identity, Opened, Stamp};
 use super::folder::{Candidate, Folder};
 use super::header::{FIRST_LINE_OF_NAMES, names_the_columns};
@@ -104,7 +104,7 @@ impl<R: Registry> Source for Landing<R> {
                 }
             }
         }
-        self.look_for_grown().await?;
+        self.look_for_rewritten().await?;
         let is_idle = self.pending.is_empty()
             && !self.folder.unsettled
             && self.put_away.is_looked_through()
@@ -407,7 +407,7 @@ impl<R: Registry> Landing<R> {
                     file = %opened.path.display(),
                     "the file was ingested before, and is passed over"
                 );
-                if matches!(taken.role, Role::Delivery | Role::Behind(_)) {
+                if matches!(taken.role, Role::Delivery | Role::Behind(_)) && !is_done(&opened.path) {
                     note(&mut self.passed_over, PassedOver { name: opened.name.clone(), source });
                 }
                 self.pending.remove(source);

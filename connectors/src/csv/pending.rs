@@ -13,8 +13,9 @@ use super::file::{Opened, Stamp};
 use super::inbox::Entered;
 use super::{GeneratedKeys, Registry};
 
-/// How often the registry is asked, at most.
+/// How often the registry is asked, at most and at least.
 const ASK_EVERY: Duration = Duration::from_millis(20);
+const ASK_EVERY_MAX: Duration = Duration::from_secs(1);
 /// About how many requests at once.
 const ASK_MAX: usize = 256;
 
@@ -163,7 +164,7 @@ impl Pending {
             complete.files.extend(self.remove(source).map(|read| (source, read)));
         }
         self.asked = Some(Instant::now());
-        self.pause = ASK_EVERY.max(4 * begun.elapsed());
+        self.pause = (4 * begun.elapsed()).clamp(ASK_EVERY, ASK_EVERY_MAX);
         Ok(Some(complete))
     }
 

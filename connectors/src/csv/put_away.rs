@@ -39,23 +39,24 @@ impl PutAway {
         self.looked = None;
     }
 
-    /// The files that were moved by this process and are longer now, with their stamps. They are not looked at again.
-    pub(super) fn grown(&mut self) -> Vec<(Moved, Stamp)> {
+    /// The files that were moved by this process and are longer or shorter now, with their stamps. They are not looked at
+    /// again.
+    pub(super) fn rewritten(&mut self) -> Vec<(Moved, Stamp)> {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return Vec::new();
         }
         self.looked = Some(Instant::now());
-        let mut grown = Vec::new();
+        let mut rewritten = Vec::new();
         self.watched.retain(|moved| {
-            let now = moved.grown();
-            grown.extend(now.map(|stamp| (moved.clone(), stamp)));
+            let now = moved.rewritten();
+            rewritten.extend(now.map(|stamp| (moved.clone(), stamp)));
             now.is_none()
         });
-        grown
+        rewritten
     }
 
-    /// Of the next files of earlier processes those that are longer than what was read of them.
-    pub(super) async fn grown_earlier(
+    /// Of the next files of earlier processes those that are longer or shorter than what was read of them.
+    pub(super) async fn rewritten_earlier(
         &mut self,
         landing: &Path,
         manifest: &Manifest,
@@ -72,16 +73,16 @@ impl PutAway {
         let read = if sources.is_empty() { Vec::new() } else { registry.files_read(&sources).await? };
         let read: HashMap<_, _> =
             read.iter().map(|(source, dataset, bytes)| (*source, (dataset, *bytes))).collect();
-        let mut grown = Vec::new();
+        let mut rewritten = Vec::new();
         for DoneFile { path, source, name } in earlier.drain(rest..) {
             let Some((dataset, bytes)) = read.get(&source).copied() else { continue };
             let Some((dataset, _)) = manifest.dataset(dataset) else { continue };
             let moved = Moved { path, name, dataset, bytes };
-            if let Some(stamp) = moved.grown() {
-                grown.push((moved, stamp));
+            if let Some(stamp) = moved.rewritten() {
+                rewritten.push((moved, stamp));
             }
         }
-        Ok(grown)
+        Ok(rewritten)
     }
 
     /// Whether all files of earlier processes were looked at.

@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
 
     /// Takes in a delivery. What is on a topic but not Tidegate's is left out, with a warning.
     pub(super) fn delivery(mut self, delivery: &Delivery) -> Batch {
-        let (manifest, mut others) = (self.manifest, 0u64);
+        let (manifest, mut other_form) = (self.manifest, 0u64);
         for (dataset, (text, rows)) in self.texts.iter_mut().zip(&mut self.batch.rows).enumerate() {
             let its = || delivery.rows.iter().filter(|(of, _)| *of == dataset).map(|(_, records)| records);
             text.reserve_exact(its().map(|records| records.as_bytes().len()).sum());
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
                     Some(line) if self.validators.as_given[*dataset].reads(line.form) => {
                         self.row(*dataset, line, (0, None));
                     }
-                    Some(_) => others += 1,
+                    Some(_) => other_form += 1,
                     None => warn!(
                         dataset = manifest.datasets[*dataset].name,
                         "skipped a record of another's making"
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
             let known = parsed.and_then(|letter| Some((manifest.dataset(&letter.dataset)?.0, letter)));
             match known {
                 Some((dataset, letter)) if !self.validators.as_given[dataset].reads(letter.form) => {
-                    others += 1
+                    other_form += 1
                 }
                 Some((dataset, letter)) => self.letter(Letter {
                     dataset,
@@ -186,11 +186,8 @@ impl<'a> Reader<'a> {
                 None => warn!("skipped a dead letter of another's making"),
             }
         }
-        if others > 0 {
-            warn!(
-                lines = others,
-                "skipped what was put on the topics under other columns: its source gives it out again"
-            );
+        if other_form > 0 {
+            warn!(lines = other_form, "skipped lines in columns of before; their files are read again");
         }
         self.batch.consumed = delivery.consumed.clone();
         self.finish()
@@ -386,12 +383,13 @@ impl Refusals {
         self.rows += 1;
     }
 
-    /// How all of `tried` rows were refused in one way that is not about their values; `None` if they were not.
-    pub(super) fn of_all(&self, tried: usize) -> Option<String> {
+    /// How all of `tried` rows were refused in one way that is not about their values, and whether in the same words;
+    /// `None` if they were not.
+    pub(super) fn of_all(&self, tried: usize) -> Option<(String, bool)> {
         let state = self.state.as_deref().filter(|state| self.rows == tried && !is_about_values(state))?;
         Some(match &self.message {
-            Some(message) => format!("{message} (SQLSTATE {state})"),
-            None => format!("SQLSTATE {state}, with a message of its own for each"),
+            Some(message) => (format!("{message} (SQLSTATE {state})"), true),
+            None => (format!("SQLSTATE {state}, with a message of its own for each"), false),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use deadpool_postgres::PoolError;
 use tidegate_core::contract;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// Why something with Postgres did not work.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,9 @@ impl Error {
 
 /// The classes of SQLSTATE that are not a row's, whatever row was being written: the connection's, the server's, the
 /// transaction's. **All else is the row's**, once it is shown that the statement works without it.
-const NOT_A_ROWS: [&str; 11] = ["08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0"];
+const NOT_A_ROWS: [&str; 8] = ["08", "25", "26", "40", "53", "55", "57", "58"];
+/// Those that end a session as it starts. What is refused so while a row is written, a trigger raises.
+const AT_START: [&str; 2] = ["28", "3D"];
 /// Damaged storage: the server's, though their class is that of any internal error.
 const DAMAGED: [&str; 2] = ["XX001", "XX002"];
 
@@ -141,6 +143,7 @@ pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
     match &state.code()[..2] {
         // The transaction's: one that a trigger raises is tried again too.
         "40" => Kind::Conflict,
+        class if AT_START.contains(&class) && is_fatal(error) => Kind::Lasting,
         _ if may_be_a_rows(state.code()) => Kind::Row,
         // Connection, resources, shutdown, start-up, a standby that is being promoted.
         "08" | "53" | "57" | "58" => Kind::Passing,
@@ -168,6 +171,10 @@ pub(super) fn setting_behind(error: &tokio_postgres::Error) -> Option<String> {
     Some(format!(
         "the setting {setting} ended it; where it is the role's, 'alter role ... set {setting}' gives it a longer time"
     ))
+}
+
+fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Fatal)
 }
 
 fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {

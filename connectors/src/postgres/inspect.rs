@@ -3,9 +3,10 @@
 use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Generated};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::table::TableSql;
-use super::views::{self, Action, Maintained, Step};
+use super::views::{self, Action, Explanation, Maintained, Step};
 use super::{Error, How, Postgres, SERVER_VERSION_MIN, elsewhere, table};
 
 /// How good a finding is.
@@ -35,6 +36,17 @@ impl Finding {
     pub fn new(subject: impl Into<String>, grade: Grade, message: impl Into<String>) -> Self {
         Self { subject: subject.into(), grade, message: message.into() }
     }
+}
+
+/// What a start prepares in the database, besides tables.
+#[derive(Clone, Copy, Default)]
+struct Preparing<'a> {
+    /// The schema of views that it makes.
+    views: Option<&'a str>,
+    /// The datasets whose tables these follow.
+    followed: &'a [&'a str],
+    /// Whether it makes or changes Tidegate's own schema.
+    own: bool,
 }
 
 impl Postgres {
@@ -71,12 +83,23 @@ impl Postgres {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn inspect_view_steps(&self, steps: &[Step]) -> Result<Option<Finding>, Error> {
+    pub async fn inspect_view_steps(
+        &self,
+        explained: &[Explanation],
+        steps: &[Step],
+    ) -> Result<Option<Finding>, Error> {
         if steps.iter().all(|step| step.action == Action::Keep) {
             return Ok(None);
         }
         let connection = self.connection().await?;
-        let mut lacking = self.rights_lacking(&connection, Some(&self.inner.manifest.schema), false).await?;
+        let made = explained.iter().filter(|view| view.step.action != Action::Keep);
+        let followed = made.filter_map(|view| Some(view.store.as_ref()?.dataset.as_str()));
+        let preparing = Preparing {
+            views: Some(&self.inner.manifest.schema),
+            followed: &followed.collect::<Vec<_>>(),
+            own: false,
+        };
+        let mut lacking = self.rights_lacking(&connection, preparing).await?;
         let changed: Vec<&str> = steps
             .iter()
             .filter(|step| !matches!(step.action, Action::Keep | Action::Create))
@@ -103,9 +126,10 @@ impl Postgres {
         prepared: bool,
     ) -> Result<Finding, Error> {
         // What may not be read may not be up to date, but that right is found lacking first.
-        let mut lacking = self.rights_lacking(client, None, !prepared).await?;
+        let mut lacking =
+            self.rights_lacking(client, Preparing { own: !prepared, ..Preparing::default() }).await?;
         if lacking.is_empty() && prepared && !super::is_up_to_date(client).await? {
-            lacking = self.rights_lacking(client, None, true).await?;
+            lacking = self.rights_lacking(client, Preparing { own: true, ..Preparing::default() }).await?;
         }
         Ok(match lacking.is_empty() {
             true => Finding::new("rights", Grade::Good, format!("role {role} may do what is needed")),
@@ -119,14 +143,34 @@ impl Postgres {
     async fn rights_lacking(
         &self,
         client: &impl GenericClient,
-        views: Option<&str>,
-        prepares: bool,
+        preparing: Preparing<'_>,
     ) -> Result<Vec<String>, Error> {
-        let tables = self.inner.manifest.datasets.iter().map(|dataset| &dataset.table);
-        let (schemas, names): (Vec<&str>, Vec<&str>) =
-            tables.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+        let datasets = &self.inner.manifest.datasets;
+        let named = |dataset: &'_ Dataset| (dataset.table.schema.clone(), dataset.table.name.clone());
+        let (schemas, names): (Vec<String>, Vec<String>) = datasets.iter().map(named).unzip();
+        let is_followed = |dataset: &&Dataset| preparing.followed.contains(&dataset.name.as_str());
+        let followed: (Vec<String>, Vec<String>) = datasets.iter().filter(is_followed).map(named).unzip();
+        let keys = datasets.iter().flat_map(|dataset| {
+            let parents = dataset.columns.iter().filter_map(|column| column.references);
+            parents.map(|parent| (named(dataset), named(&datasets[parent])))
+        });
+        let (children, parents): (Vec<_>, Vec<_>) = keys.unzip();
+        let children: (Vec<String>, Vec<String>) = children.into_iter().unzip();
+        let parents: (Vec<String>, Vec<String>) = parents.into_iter().unzip();
+        let parameters: [&(dyn ToSql + Sync); 10] = [
+            &schemas,
+            &names,
+            &preparing.views,
+            &preparing.own,
+            &followed.0,
+            &followed.1,
+            &children.0,
+            &children.1,
+            &parents.0,
+            &parents.1,
+        ];
         let sql = include_str!("../../../sql/queries/inspect_rights.sql");
-        let rows = client.query(sql, &[&schemas, &names, &views, &prepares]).await?;
+        let rows = client.query(sql, &parameters).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 

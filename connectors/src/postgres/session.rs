@@ -15,19 +15,20 @@ use uuid::Uuid;
 
 use super::Error;
 
-/// What the same text and value mean everywhere: how times, numbers and bytes are read and written.
-pub(super) const MEANING: [&str; 6] = [
+/// What the same text and value mean everywhere: how times, numbers, bytes and names are read and written.
+pub(super) const MEANING: [&str; 7] = [
     "timezone = 'UTC'",
     "datestyle = 'ISO, MDY'",
     "intervalstyle = postgres",
     "extra_float_digits = 1",
     "bytea_output = hex",
     "standard_conforming_strings = on",
+    "quote_all_identifiers = off",
 ];
 /// The same as a start says it, with how statements are run.
 const AT_START: &str = "-c timezone=UTC -c datestyle=ISO,MDY -c intervalstyle=postgres -c extra_float_digits=1 \
-                        -c bytea_output=hex -c standard_conforming_strings=on -c client_min_messages=warning -c jit=off \
-                        -c default_transaction_isolation=read\\ committed";
+                        -c bytea_output=hex -c standard_conforming_strings=on -c quote_all_identifiers=off \
+                        -c client_min_messages=warning -c jit=off -c default_transaction_isolation=read\\ committed";
 const TOKEN: &str = "tidegate.session";
 
 /// How the sessions of a pool are begun.
@@ -92,6 +93,10 @@ impl Sessions {
         if !row.get::<_, bool>(3) {
             // Somebody has his way with it after the start, with a trigger on login for example.
             client.batch_execute(&MEANING.map(|setting| format!("set {setting}")).join("; ")).await?;
+        }
+        if !row.get::<_, bool>(4) {
+            // Else views would not follow, and foreign keys not be checked. Who may not set it is refused by Postgres.
+            client.batch_execute("set session_replication_role = origin").await?;
         }
         Ok(started.map(|started| (pid, started)))
     }

@@ -29,10 +29,11 @@ use super::{
 const CONFLICTS_MAX: u32 = 20;
 /// How often it is because the answers on a connection were not those to what was asked.
 const CONFUSIONS_MAX: u32 = 3;
-/// So many rows of a dataset must be refused alike before it stops, where none was ever accepted, and where some were.
-/// Fewer are dead letters.
+/// So many rows of a dataset must be refused alike before it stops: where none was ever accepted, where some were, and
+/// where the message differs from row to row. Fewer are dead letters.
 const ALL_REFUSED_MIN: usize = 2;
 const ALL_REFUSED_MIN_USED: usize = 10;
+const ALL_REFUSED_MIN_UNLIKE: usize = 100;
 pub(super) const LEDGER_DISAGREES: &str = "the ledger and the dead letters disagree about a line of the batch; \
     'tidegate verify' says where: restore the schema tidegate from a backup";
 /// For how many batches the ordinary way is taken, at most, after the cheap way failed.
@@ -391,17 +392,24 @@ impl Attempt<'_> {
         }
         if !verdicts.accepted.is_empty() {
             sink.written[dataset].store(true, Ordering::Relaxed);
-        } else if let Some(said) = verdicts.refusals.of_all(tried).filter(|_| are_new)
-            && self.is_evidence(tx, dataset, tried).await?
+        } else if let Some((said, alike)) = verdicts.refusals.of_all(tried).filter(|_| are_new)
+            && self.is_evidence(tx, dataset, (tried, alike)).await?
         {
             return Err(Error::AllRefused { rows: tried, said });
         }
         self.wait_for_own_rows(tx, dataset, verdicts).await
     }
 
-    /// Whether it tells that no row gets into the table, that so many were refused.
-    async fn is_evidence(&self, tx: &Transaction<'_>, dataset: usize, rows: usize) -> Result<bool, Error> {
-        if rows < ALL_REFUSED_MIN || self.inner.sink.written[dataset].load(Ordering::Relaxed) {
+    /// Whether it tells that no row gets into the table, that so many were refused, in the same words or not: a message
+    /// that differs is one about the row, unless there is no end of them.
+    async fn is_evidence(
+        &self,
+        tx: &Transaction<'_>,
+        dataset: usize,
+        (rows, alike): (usize, bool),
+    ) -> Result<bool, Error> {
+        let min = if alike { ALL_REFUSED_MIN } else { ALL_REFUSED_MIN_UNLIKE };
+        if rows < min || self.inner.sink.written[dataset].load(Ordering::Relaxed) {
             return Ok(false);
         }
         let sql =

@@ -31,6 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// At so many looks one after another a session must be silent, or the server, to be given up.
 const LOOKS: u32 = 5;
+/// What else may be the cause where a pooler stands between.
+const POOLER_HINT: &str = "; or its pooler has no session left: a run needs six";
 
 /// Opens the connections of a pool, and closes those that are lost.
 pub(super) struct Watchdog {
@@ -101,7 +103,9 @@ impl Connect for Watchdog {
             let handle = task.abort_handle();
             let session = Session { process, task: handle, silence: String::new(), looks: 0 };
             locked(&self.sessions).push(session);
-            let looking = || drop(tokio::spawn(look_out(Arc::downgrade(&self.sessions), config)));
+            let looking = || {
+                drop(tokio::spawn(look_out(Arc::downgrade(&self.sessions), Arc::clone(&self.begin), config)))
+            };
             self.looks_out.get_or_init(looking);
             Ok((client, task))
         })
@@ -128,7 +132,7 @@ fn locked(sessions: &Mutex<Vec<Session>>) -> MutexGuard<'_, Vec<Session>> {
 }
 
 /// Looks at the sessions, again and again, until the pool is gone.
-async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
+async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, begin: Arc<Sessions>, config: Config) {
     let mut client = None;
     let mut unanswered: Option<(Instant, u32)> = None;
     loop {
@@ -169,7 +173,8 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, config: Config) {
         }
         let (since, looks) = unanswered.map_or((begun, 1), |(since, looks)| (since, looks + 1));
         unanswered = Some((since, looks));
-        warn!("Postgres has not answered for {} s: {why}", since.elapsed().as_secs());
+        let hint = if begin.are_pooled() { POOLER_HINT } else { "" };
+        warn!("Postgres has not answered for {} s: {why}{hint}", since.elapsed().as_secs());
         if looks >= LOOKS {
             // They stay on the list: when the server is back, it may still have their processes, with their locks.
             asked.iter().for_each(AbortHandle::abort);

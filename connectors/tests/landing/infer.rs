@@ -142,6 +142,9 @@ async fn what_stands_before_the_header_is_left_out_and_said() {
     let report = inferred("Report\nGenerated 2021\n\nid,name\n1,Ann\n2,Bob\n").await;
     assert_eq!((names(&report), report.rows), (vec!["id", "name"], 2));
     assert_obstacle(&report, "3 lines stand before the header");
+    let padded = inferred("Sales report,,,\nid,name,v,d\n1,Ann,2,2020-01-01\n2,Bob,3,2020-01-02\n").await;
+    assert_eq!((names(&padded), padded.rows), (vec!["id", "name", "v", "d"], 2));
+    assert_obstacle(&padded, "1 lines stand before the header");
     let told = inferred("sep=;\r\nid;name\r\n1;Ann\r\n").await;
     assert_eq!((names(&told), told.layout.delimiter), (vec!["id", "name"], b';'));
     assert_obstacle(&told, "sep=");

@@ -34,12 +34,15 @@ async fn raising(fixture: &Fixture) {
 async fn a_row_is_refused_alone_whatever_its_sqlstate() {
     let fixture = Fixture::new(NOTES).await;
     raising(&fixture).await;
-    let notes = ["ok", "45000", "P0002", "42501", "XX000", "none", "assert", "0A000", "42P01", "27000", "ok"];
+    let notes = [
+        "ok", "45000", "P0002", "42501", "XX000", "none", "assert", "0A000", "42P01", "27000", "28000",
+        "28P01", "3D000", "F0000", "ok",
+    ];
     let texts: Vec<String> = (1..).zip(notes).map(|(id, note)| format!("{id},{note}")).collect();
     let lines: Vec<_> = (1..).zip(&texts).map(|(line, text)| (0, 1, line, text.as_str())).collect();
     let applied = fixture.apply(&delivery(&lines)).await.unwrap();
-    assert_eq!((applied.tallies[0].accepted, applied.tallies[0].rejected), (2, 9));
-    assert_eq!(fixture.rows("notes").await, ["1,ok,1,1", "11,ok,1,11"]);
+    assert_eq!((applied.tallies[0].accepted, applied.tallies[0].rejected), (2, 13));
+    assert_eq!(fixture.rows("notes").await, ["1,ok,1,1", "15,ok,1,15"]);
     let said =
         "select reasons -> 0 ->> 'message' from tidegate.dead_letters where line in (2, 6) order by line";
     let no_rows = "Postgres refused the row: query returned no rows";
@@ -87,18 +90,20 @@ async fn what_an_error_of_the_transaction_leaves_behind_is_no_dead_letter() {
 async fn a_dataset_of_which_every_row_is_refused_alike_stops_and_the_others_go_on() {
     let fixture = Fixture::new(NOTES).await;
     raising(&fixture).await;
-    let lines = [(0, 1, 1, "1,45000"), (0, 1, 2, "2,45000"), (0, 1, 3, "3,45000"), (1, 2, 1, "1,other")];
+    let texts: Vec<String> = (1..=100).map(|id| format!("{id},45000")).collect();
+    let of_notes = (1..).zip(&texts).map(|(line, text)| (0, 1, line, text.as_str()));
+    let lines: Vec<_> = of_notes.chain([(1, 2, 1, "1,other")]).collect();
     let applied = fixture.apply(&delivery(&lines)).await.unwrap();
     assert_eq!((applied.tallies[0].rejected, applied.tallies[1].accepted), (0, 1));
     assert_eq!(fixture.letters().await, [""; 0]);
     let stopped = fixture.sink.stopped();
     let message = &stopped[&0];
-    for part in ["dataset 'notes'", "each of 3 rows", "SQLSTATE 45000", "next run"] {
+    for part in ["dataset 'notes'", "each of 100 rows", "SQLSTATE 45000", "next run"] {
         assert!(message.contains(part), "'{part}' is not in: {message}");
     }
     assert!(!message.contains("no, 1"), "a message that differs may repeat values: {message}");
     // Good ones too, until the next process.
-    fixture.apply(&delivery(&[(0, 1, 4, "4,ok"), (1, 2, 2, "2,other")])).await.unwrap();
+    fixture.apply(&delivery(&[(0, 1, 101, "101,ok"), (1, 2, 2, "2,other")])).await.unwrap();
     assert_eq!(fixture.rows("notes").await, [""; 0]);
     assert_eq!(fixture.rows("others").await, ["1,other,2,1", "2,other,2,2"]);
     assert_eq!(fixture.sink.counts(1).await.unwrap(), [0; 4]);
@@ -106,7 +111,26 @@ async fn a_dataset_of_which_every_row_is_refused_alike_stops_and_the_others_go_o
     let next = fixture.another_owner();
     super::fixture::take_leases(&next).await;
     next.apply(&next.read(&delivery(&lines))).await.unwrap();
-    assert_eq!(fixture.rows("notes").await.len(), 3);
+    assert_eq!(fixture.rows("notes").await.len(), 100);
+}
+
+#[tokio::test]
+async fn a_few_rows_that_are_refused_in_other_words_each_are_in_the_way_of_none_behind_them() {
+    let fixture = Fixture::new(NOTES).await;
+    raising(&fixture).await;
+    let lines = [(0, 1, 1, "1,45000"), (0, 1, 2, "2,45000"), (0, 1, 3, "3,45000")];
+    let applied = fixture.apply(&delivery(&lines)).await.unwrap();
+    assert_eq!(applied.tallies[0].rejected, 3);
+    fixture.apply(&delivery(&[(0, 1, 4, "4,ok")])).await.unwrap();
+    assert_eq!(fixture.rows("notes").await, ["4,ok,1,4"]);
+    // In the same words, it is the table.
+    fixture.execute("delete from notes").await;
+    let next = fixture.another_owner();
+    fixture.execute("delete from tidegate.leases").await;
+    super::fixture::take_leases(&next).await;
+    let alike = [(0, 2, 1, "1,none"), (0, 2, 2, "2,none")];
+    next.apply(&next.read(&delivery(&alike))).await.unwrap();
+    assert!(next.stopped().contains_key(&0));
 }
 
 #[tokio::test]

@@ -110,6 +110,12 @@ pub fn form(dataset: &Dataset) -> u32 {
     u32::from_le_bytes([a, b, c, d]).max(1)
 }
 
+/// Whether a line that was put on a topic in one [`form`] is in the columns of a dataset whose form is `own`. One of
+/// form 0 does not say.
+pub fn is_read_in(line: u32, own: u32) -> bool {
+    line == 0 || line == own
+}
+
 /// Puts lines of a shape into the columns of a dataset, by their names: in the order of the manifest and in its
 /// dialect. A column that the shape lacks is missing; one that the dataset lacks is left out.
 #[derive(Debug)]
@@ -192,6 +198,11 @@ impl Mapping {
             }
         }
         Ok(())
+    }
+
+    /// The columns that the dataset does not have any more.
+    pub fn gone(&self) -> impl Iterator<Item = &str> {
+        self.gone.iter().map(|field| self.names[*field].as_str())
     }
 
     /// What the line that was written last held of columns that the dataset does not have any more.

@@ -183,7 +183,12 @@ impl Splitter {
         loop {
             let rest = &input[start..];
             if rest.is_empty() {
-                return if eof { Step::End } else { Step::More { consumed: start } };
+                if !eof {
+                    return Step::More { consumed: start };
+                }
+                // Asked again it says the same: a mark that was not consumed is to be skipped again.
+                self.started = self.passed > 0;
+                return Step::End;
             }
             let found = self.record_end(rest, self.passed + start as u64);
             let end = match found {

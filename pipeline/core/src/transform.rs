@@ -32,7 +32,7 @@ pub struct Outcome {
     pub foreign: u64,
     /// How many were left out since their lines are in columns that the dataset does not have now: they are read from
     /// their files again.
-    pub others: u64,
+    pub other_form: u64,
 }
 
 impl Transform {
@@ -68,7 +68,7 @@ impl Transform {
                 continue;
             };
             if !self.validators[dataset].reads(line.form) {
-                outcome.others += 1;
+                outcome.other_form += 1;
                 continue;
             }
             match self.validators[dataset].check(line.text, &mut self.scratch) {

@@ -10,7 +10,7 @@ mod literal;
 
 use crate::dead_letter::{Code, Reason};
 use crate::manifest::{Dataset, Kind};
-use crate::shape::form;
+use crate::shape::{form, is_read_in};
 use crate::split::{Dialect, Fields, write_field};
 use column::Check;
 
@@ -110,7 +110,7 @@ impl Validator {
 
     /// Whether a line of that form on a topic is in the columns that this one checks. One of form 0 does not say.
     pub fn reads(&self, form: u32) -> bool {
-        form == 0 || form == self.form
+        is_read_in(form, self.form)
     }
 
     /// The columns that reference a dataset, in order.

@@ -27,7 +27,7 @@ use tidegate_core::contract::{Consumed, Error, Offsets, Sink, Source};
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::record::Line;
-use tidegate_core::validate::Validator;
+use tidegate_core::shape;
 use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 
@@ -277,12 +277,12 @@ pub async fn already_sent(
     let raw = manifest.datasets.len() * partitions;
     for (i, reader) in readers(manifest, offsets).await?.into_iter().take(raw).enumerate() {
         let Consumed { topic, partition, next } = reader;
-        let validator = Validator::new(&manifest.datasets[i / partitions]);
+        let form = shape::form(&manifest.datasets[i / partitions]);
         let next = topics.create(&topic, partition, next).await.map_err(topics_error)?;
         let mut cursor = Cursor { topic, partition, next };
         while let Some(batch) = cursor.read(topics).await? {
             let lines = batch.iter().filter_map(|record| Line::parse(record.value));
-            for line in lines.filter(|line| validator.reads(line.form)) {
+            for line in lines.filter(|line| shape::is_read_in(line.form, form)) {
                 let lines = largest.entry(line.position.source).or_insert_with(|| vec![0; partitions]);
                 let line_max = &mut lines[partition as usize];
                 *line_max = line.position.line.max(*line_max);

@@ -114,10 +114,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                     "skipped records of another's making"
                 );
             }
-            if outcome.others > 0 {
+            if outcome.other_form > 0 {
                 warn!(
                     topic = self.raw[i].topic,
-                    lines = outcome.others,
+                    lines = outcome.other_form,
                     "skipped lines in columns of before; their files are read again"
                 );
             }

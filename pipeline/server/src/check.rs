@@ -54,7 +54,7 @@ async fn database(settings: &Settings, views: Vec<View>) -> Result<Vec<Finding>,
         match postgres.explain_views(&views).await {
             Ok((explained, steps)) => {
                 findings.extend(explained.iter().map(view));
-                findings.extend(postgres.inspect_view_steps(&steps).await?);
+                findings.extend(postgres.inspect_view_steps(&explained, &steps).await?);
             }
             Err(error) => {
                 let message = format!("in {}: {error}", settings.views.display());

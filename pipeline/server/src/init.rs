@@ -20,7 +20,7 @@ pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), F
         samples.push(infer::sample(path, infer::SAMPLE_BYTES).await?);
     }
     let directory = std::env::current_dir()?;
-    let Starter { text, remarks } = starter::write(
+    let Starter { text, remarks, left_out } = starter::write(
         &samples,
         &pipeline_name(&directory.file_name().unwrap_or_default().to_string_lossy()),
     );
@@ -37,7 +37,10 @@ pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), F
         _ => Failure::new(format!("cannot write '{path}': {error}")),
     })?;
     file.write_all(text.as_bytes())?;
-    let told: String = remarks.iter().map(told).collect();
+    let mut told: String = remarks.iter().map(told).collect();
+    for (file_name, why) in &left_out {
+        told.push_str(&format!("{}: left out: {why}\n", printable_line(file_name)));
+    }
     output::print(&format!("{told}wrote {path}; read it through, then try 'tidegate check'\n"))
 }
 

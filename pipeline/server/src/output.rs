@@ -66,7 +66,7 @@ pub fn table(relation: &Relation, columns_max: Option<usize>) -> String {
     let cell = |value: &Option<String>| shown(value.as_deref().unwrap_or_default());
     let rows: Vec<Vec<String>> = relation.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let wide = arranged(relation, &rows);
-    let Some(columns_max) = columns_max.filter(|max| columns_of(&wide) > *max) else {
+    let Some(columns_max) = columns_max.filter(|max| width_of(&wide) > *max) else {
         return format!("{wide}\n");
     };
     let short: Vec<Vec<String>> =
@@ -94,17 +94,22 @@ fn arranged(relation: &Relation, rows: &[Vec<String>]) -> Table {
     table
 }
 
-/// How many columns of a terminal a table takes.
-fn columns_of(table: &Table) -> usize {
-    let widths = table.column_max_content_widths();
-    widths.iter().map(|width| usize::from(*width) + 2).sum::<usize>() + 2
+/// How many columns of a terminal a table takes whose contents are so wide: with a blank on either side of each, a line
+/// between two, and one at either end.
+fn columns_of(widths: impl ExactSizeIterator<Item = usize>) -> usize {
+    let lines = widths.len() + 1;
+    widths.map(|width| width + 2).sum::<usize>() + lines
+}
+
+fn width_of(table: &Table) -> usize {
+    columns_of(table.column_max_content_widths().into_iter().map(usize::from))
 }
 
 /// A table whose texts are broken so that it fits; numbers, times and names of columns never are. `None` if that leaves
 /// texts too little room.
 fn narrowed(mut table: Table, relation: &Relation, columns_max: usize) -> Option<Table> {
     let widths = table.column_max_content_widths();
-    let mut least = 2;
+    let mut rooms = Vec::with_capacity(widths.len());
     for (index, (column, width)) in relation.columns.iter().zip(widths).enumerate() {
         let width = usize::from(width);
         let name = column.name.chars().count();
@@ -118,10 +123,12 @@ fn narrowed(mut table: Table, relation: &Relation, columns_max: usize) -> Option
             false => ColumnConstraint::LowerBoundary(bound),
         };
         table.column_mut(index)?.set_constraint(constraint);
-        least += room + 2;
+        rooms.push(room);
     }
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns_max as u16);
-    (least <= columns_max).then_some(table)
+    // The lines between columns take what the width does not count.
+    let width = (columns_max + 1).saturating_sub(rooms.len());
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    (columns_of(rooms.into_iter()) <= columns_max).then_some(table)
 }
 
 /// Each row as lines of a name and its value.
@@ -331,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_table_fits_into_a_narrow_terminal_and_breaks_no_number() {
-        for columns_max in [60, 80, 100, 129, 200] {
+        for columns_max in 60..=220 {
             let table = table(&wide(), Some(columns_max));
             let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(widest <= columns_max, "{widest} in {columns_max}:\n{table}");

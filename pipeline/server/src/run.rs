@@ -81,6 +81,8 @@ pub struct Outcome {
     pub files: Files,
     /// Files whose every line was rejected, by source and name.
     pub wholly_rejected: Vec<(u64, String)>,
+    /// Sources whose lines are not all accounted for although the run was idle, with their names.
+    pub incomplete: Vec<(u64, String)>,
     /// Of each dataset that gets no row into its table, what happened and what to do.
     pub datasets_stopped: Vec<String>,
     /// How many more lines are rejected, or wait, than before the run.
@@ -150,8 +152,10 @@ impl Outcome {
         let Files { refused, left, passed_over, .. } = &self.files;
         let passed_over =
             passed_over.iter().map(|passed| json!({"file": passed.name, "source": passed.source}));
-        let rejected =
-            self.wholly_rejected.iter().map(|(source, name)| json!({"source": source, "file": name}));
+        let sources = |sources: &[(u64, String)]| {
+            let of = |(source, name): &(u64, String)| json!({"source": source, "file": name});
+            sources.iter().map(of).collect::<Vec<_>>()
+        };
         let summary = json!({
             "datasets": datasets,
             "lines": self.lines,
@@ -163,7 +167,8 @@ impl Outcome {
             "refused": refused.iter().map(with_reason).collect::<Vec<_>>(),
             "left": left.iter().map(with_reason).collect::<Vec<_>>(),
             "passed_over": passed_over.collect::<Vec<_>>(),
-            "wholly_rejected": rejected.collect::<Vec<_>>(),
+            "wholly_rejected": sources(&self.wholly_rejected),
+            "incomplete": sources(&self.incomplete),
             "datasets_stopped": self.datasets_stopped,
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
@@ -229,14 +234,17 @@ pub(crate) async fn pipeline_of(
     }
 
     let took = begun.elapsed();
+    let is_idle = || until == Until::Idle && !stop.is_cancelled();
     let summary = async || {
         Ok::<_, postgres::Error>((
             dead_letters(&postgres).await?,
             datasets(&postgres).await?,
             ending::wholly_rejected(&postgres, &files).await?,
+            // Beside others their lines may just be on the way.
+            if is_idle() && !shares { postgres.incomplete_sources().await? } else { Vec::new() },
         ))
     };
-    let (after, datasets, wholly_rejected) = if stop.is_cancelled() {
+    let (after, datasets, wholly_rejected, incomplete) = if stop.is_cancelled() {
         let never = CancellationToken::new();
         let soon = tokio::time::timeout(SUMMARY_WITHIN, patiently(&never, summary));
         let what = "stopped, and Postgres did not answer in time for a summary: 'tidegate sources' shows it";
@@ -250,6 +258,7 @@ pub(crate) async fn pipeline_of(
         datasets,
         files,
         wholly_rejected,
+        incomplete,
         datasets_stopped: counts.stopped().into_values().collect(),
         new_dead_letters,
         lines: counts.entered(),

@@ -314,7 +314,13 @@ impl Tracer {
         let name = row_name(of, &key);
         let row = self.postgres.trace_row(dataset, &key, values.as_deref()).await?;
         let Some(TracedRow { position: holder, written_at, mut differing }) = row else {
-            let what = format!("there is no {name} any more: another application deleted it");
+            let what = match self.postgres.trace_row_of(dataset, position).await? {
+                Some(key) => format!(
+                    "there is no {name}: {} is of this line, so a trigger or another application gave the row another key",
+                    row_name(of, &key)
+                ),
+                None => format!("there is no {name} any more: another application deleted it"),
+            };
             return Ok((vec![Event::new("row_gone", what)], None));
         };
         let Some(holder) = self.of_source(holder).await? else {

@@ -248,6 +248,54 @@ async fn what_is_written_to_a_file_after_it_was_moved_is_a_violation_and_then_ne
 }
 
 #[tokio::test]
+async fn what_is_written_over_a_file_after_it_was_moved_is_found_though_it_became_shorter() {
+    let home = after(&["id,price\n1,10\n2,20\n"]).await;
+    std::fs::write(home.path("landing/done/1-prices.csv"), "id,price\n3,30\n").unwrap();
+    let violations = home.run("verify").await.failed_with(1).stdout;
+    assert!(violations.contains("has 14 bytes, and 19 were read"), "{violations}");
+    home.ingest().await;
+    assert_eq!(prices(&home).await, ["1|10|1", "2|20|1", "3|30|2"]);
+    home.run("verify --deep").await.succeeded();
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_file_that_two_sources_share_is_new_content_once() {
+    let home = after(&[TEN]).await;
+    home.run("sources reload 1").await.succeeded();
+    home.ingest().await;
+    let done = home.path("landing/done/1-prices.csv");
+    std::fs::File::options().append(true).open(&done).unwrap().write_all(b"2,20\n").unwrap();
+    home.ingest().await;
+    assert_eq!(prices(&home).await, ["1|10|3", "2|20|3"]);
+    assert_eq!(home.names_in("landing/done"), ["3-prices.csv"]);
+    let outcome = home.ingest().await;
+    assert!(!outcome.stderr.contains("is read again") && !outcome.stdout.contains("passed over"));
+    home.run("verify --deep").await.succeeded();
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_file_after_it_was_moved_and_cannot_be_read_is_an_error_that_names_it() {
+    let home = after(&[TEN]).await;
+    std::fs::write(home.path("landing/done/1-prices.csv"), "id,cost\n1,10\n2,20\n").unwrap();
+    home.run("run --until-idle")
+        .await
+        .failed_with(1)
+        .saying(&["done/1-prices.csv", "written to after it was moved"]);
+}
+
+#[tokio::test]
+async fn the_name_of_a_file_that_is_passed_over_moves_no_cursor() {
+    let home = Home::embedded(&MANIFEST.replace("key: id\n", "key: id\n    files: 'prices*'\n")).await;
+    let name = "prices\u{1b}[31m.csv";
+    home.drop(name, TEN);
+    home.ingest().await;
+    home.drop(name, TEN);
+    let told = home.ingest().await;
+    assert!(told.stdout.contains("'prices\\u{1b}[31m.csv' was passed over"), "{}", told.stdout);
+    assert!(!told.stderr.contains('\u{1b}') && !told.stdout.contains('\u{1b}'), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_writer_that_stalls_in_the_middle_of_a_line_loses_nothing() {
     let home = home().await;
     let mut running = home.spawn("run");

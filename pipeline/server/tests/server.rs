@@ -57,6 +57,14 @@ impl OwnServer {
         self.server = Some(Server::start(self.options.clone()).await.unwrap());
     }
 
+    /// Makes a standby of it, which only reads until it is promoted.
+    pub(crate) async fn demote(&mut self) {
+        let signal = self.data().join("standby.signal");
+        self.stop().await;
+        std::fs::write(signal, "").unwrap();
+        self.start_again().await;
+    }
+
     /// Stops it.
     pub(crate) async fn stop(&mut self) {
         self.server.take().expect("it runs").stop().await.unwrap();

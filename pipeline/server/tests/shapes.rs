@@ -1,7 +1,10 @@
 //! The manifest changes while lines wait, or are half in: each line is read by the names that its columns had when it
 //! came, never by place.
 
-use crate::home::{Home, Outcome, Running};
+use tidegate_core::failpoint::Failpoint;
+
+use crate::home::{Home, Outcome, Running, until};
+use crate::http::{HTTP, Service};
 
 /// Children that wait for a parent; `{columns}` are those besides `id` and `p_id`, and `{csv}` how they are written.
 fn manifest(csv: &str, columns: &[&str]) -> String {
@@ -279,6 +282,70 @@ async fn a_file_that_is_half_in_when_its_columns_change_goes_on_by_its_own() {
         let wrong = "select count(*) from k where a <> 'a' || id or b <> 'b' || id or c is not null";
         assert_eq!(home.query(wrong).await, ["0"], "{csv}");
         assert_eq!(home.query("select count(*) from k").await, ["3000"], "{csv}");
+        is_sound(&home).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_half_in_when_a_column_goes_says_what_is_left_out_and_one_that_is_gone_is_missed() {
+    let home = Home::embedded(&manifest("header: false", &[A, B])).await;
+    home.drop("p.csv", "1,Ann\n");
+    home.drop("k.csv", (1..=3000).map(|id| format!("{id},1,a{id},b{id}\n")).collect::<String>());
+    home.ingest().await;
+    home.query(
+        "delete from tidegate.ledger where source = 2; delete from k where id > 1000; \
+         update tidegate.sources set completed_at = null where source = 2",
+    )
+    .await;
+    let (done, landing) = (home.path("landing/done/2-k.csv"), home.path("landing/k.csv"));
+    std::fs::rename(&done, home.path("aside")).unwrap();
+    std::fs::remove_dir_all(home.path(".tidegate")).unwrap();
+    change(&home, &manifest("header: false", &[A]));
+    home.run("run --until-idle").await.failed_with(1).saying(&["source 2 'k.csv'", "their file is gone"]);
+    std::fs::rename(home.path("aside"), landing).unwrap();
+    home.ingest().await.saying(&[
+        "values of columns that the manifest does not have any more are left out",
+        "columns=\"b\"",
+    ]);
+    assert_eq!(home.query("select count(*), count(b) from k").await, ["3000|1000"]);
+}
+
+#[tokio::test]
+async fn what_was_pushed_before_a_change_goes_on_by_its_own_columns() {
+    let csv = |id: u32| format!("{id},1,a{id},b{id}\n");
+    let json =
+        |id: u32| serde_json::json!({"id": id, "p_id": 1, "a": format!("a{id}"), "b": format!("b{id}")});
+    let bodies = [
+        ("text/csv", (1..=500).map(csv).collect::<String>()),
+        (
+            "application/json",
+            serde_json::json!({"rows": (1..=500).map(json).collect::<Vec<_>>()}).to_string(),
+        ),
+    ];
+    let points = [
+        Failpoint::SourceRegistered,
+        Failpoint::SourceJournaled,
+        Failpoint::RawAppended,
+        Failpoint::AcceptedAppended,
+        Failpoint::RowsWritten,
+    ];
+    for (point, (kind, body)) in points.iter().flat_map(|point| bodies.iter().map(move |body| (point, body)))
+    {
+        let home = Home::embedded(&format!("{HTTP}{}", manifest("header: false", &[A, B]))).await;
+        home.drop("p.csv", "1,Ann\n");
+        home.ingest().await;
+        let mut command = home.command(["run"]);
+        command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.name()));
+        let mut service = Service::of(Running::start(command)).await.ready().await;
+        let _ = service.try_post("/v1/datasets/k/rows", kind, &[], body.clone()).await;
+        until("it has ended", async || service.running.has_ended()).await;
+        change(&home, &format!("{HTTP}{}", manifest("header: false", &[C, B, A])));
+        home.query("alter table k add c text").await;
+        let service = Service::start(&home).await;
+        until("all is in", async || home.count("select count(*) from k").await == 500).await;
+        service.stop().await;
+        let wrong = "select count(*) from k where a <> 'a' || id or b <> 'b' || id or c is not null";
+        assert_eq!(home.query(wrong).await, ["0"], "{kind} {point:?}");
         is_sound(&home).await;
     }
 }

@@ -51,6 +51,22 @@ async fn small() -> Home {
 }
 
 #[tokio::test]
+async fn a_row_that_a_trigger_gave_another_key_is_told_by_that() {
+    let home = company::embedded(company::MANIFEST).await;
+    home.ingest().await;
+    home.query(
+        "create function other_key() returns trigger language plpgsql as \
+         $$ begin new.id = new.id + 100; return new; end $$; \
+         create trigger other_key before insert on departments for each row execute function other_key()",
+    )
+    .await;
+    home.drop("departments.csv", "1,Sales\n");
+    home.ingest().await;
+    let story = story(&home, "departments.csv:1").await;
+    assert!(what(&story, "row_gone").contains("id 101 is of this line"), "{story:#}");
+}
+
+#[tokio::test]
 async fn an_accepted_line_is_held_by_its_row() {
     let home = small().await;
     let story = story(&home, "hired_employees.csv:1").await;

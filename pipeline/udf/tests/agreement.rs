@@ -9,6 +9,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tidegate_core::manifest::{Column, Kind, Manifest};
 use tidegate_core::record::Batch;
+use tidegate_core::shape::form;
 use tidegate_core::transform::Transform;
 use tidegate_udf::Functions;
 use tidegate_udf::manifest::minimal;
@@ -64,7 +65,7 @@ impl Case {
             batch.iter().next().map(|record| String::from_utf8(record.value.to_vec()).unwrap())
         });
         assert_eq!(
-            sent.iter().flatten().count() as u64 + outcome.foreign + outcome.others,
+            sent.iter().flatten().count() as u64 + outcome.foreign + outcome.other_form,
             1,
             "a record has one fate"
         );
@@ -142,12 +143,14 @@ fn field(column: &Column) -> impl Strategy<Value = String> + use<> {
 
 /// A case, and a value of its raw topic: mostly of Tidegate's form, and of as many fields as there are columns.
 fn value() -> impl Strategy<Value = (usize, String)> {
-    let positions = ["0,3,117,", "0,1,1,", "0,9223372036854775807,1,"];
-    let foreign = ["", "2,1,1,", "0,1,0,", "0,1,", "x,1,1,", "-1,1,1,", "4294967296,1,1,", "{\"event\":"];
+    let positions = ["own,3,117,", "own,1,1,", "0,3,117,", "0,1,1,", "0,9223372036854775807,1,"];
+    let foreign =
+        ["", "2,1,1,", "0,1,0,", "0,1,", "x,1,1,", "-1,1,1,", "4294967296,1,1,", "own,1,0,", "{\"event\":"];
     let head = prop_oneof![9 => select(positions.to_vec()), 1 => select(foreign.to_vec())];
     (0..CASES.len(), head).prop_flat_map(|(index, head)| {
         let dataset = &CASES[index].manifest.datasets[CASES[index].dataset];
         let by = char::from(dataset.csv.delimiter).to_string();
+        let head = head.replace("own", &form(dataset).to_string());
         let fields: Vec<_> = dataset.columns.iter().map(|column| field(column).boxed()).collect();
         let fields = prop_oneof![9 => fields, 1 => proptest::collection::vec(any_field(), 0..14)];
         fields.prop_map(move |fields| (index, format!("{head}{}", fields.join(&by))))
@@ -187,6 +190,10 @@ fn a_line_is_accepted_or_refused_and_its_references_are_not_asked_for() {
     let case = company("hired_employees");
     let [accepted, rejected] = case.called("0,3,117,7,\"Ada\",2021-07-27T16:02:08Z,999,999");
     assert_eq!(accepted.as_deref(), Some("0,3,117,7,Ada,2021-07-27T16:02:08Z,999,999"));
+    assert_eq!(rejected, None);
+    let form = form(&case.manifest.datasets[case.dataset]);
+    let [accepted, rejected] = case.called(&format!("{form},3,117,7,Ada,2021-07-27T16:02:08Z,999,999"));
+    assert_eq!(accepted, Some(format!("{form},3,117,7,Ada,2021-07-27T16:02:08Z,999,999")));
     assert_eq!(rejected, None);
     let [accepted, rejected] = case.called("0,3,117,7,,soon,1,1");
     assert_eq!(accepted, None);

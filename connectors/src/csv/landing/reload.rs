@@ -1,4 +1,4 @@
-//! Files that give out lines once more: because the ledger lacks some, for a reload, or because they have grown.
+//! Files that give out lines once more: because the ledger lacks some, for a reload, or because they were written to.
 
 use std::io;
 use std::path::Path;
@@ -118,15 +118,15 @@ impl<R: Registry> Landing<R> {
         if is_same { Ok(opened) } else { Err(io::Error::other("it is not what was read")) }
     }
 
-    /// Looks whether files of `done/` have become longer since they were read.
-    pub(super) async fn look_for_grown(&mut self) -> Result<(), Error> {
-        let mut grown = self.put_away.grown();
+    /// Looks whether files of `done/` have become longer or shorter since they were read.
+    pub(super) async fn look_for_rewritten(&mut self) -> Result<(), Error> {
+        let mut rewritten = self.put_away.rewritten();
         while !self.put_away.is_looked_through() {
             let (folder, manifest) = (&self.folder.path, &self.manifest);
-            grown.extend(self.put_away.grown_earlier(folder, manifest, &self.registry).await?);
+            rewritten.extend(self.put_away.rewritten_earlier(folder, manifest, &self.registry).await?);
         }
-        for (moved, stamp) in grown {
-            self.folder.note_grown(moved, stamp);
+        for (moved, stamp) in rewritten {
+            self.folder.note_rewritten(moved, stamp);
         }
         Ok(())
     }

@@ -79,8 +79,20 @@ struct Division {
     /// How many fields are numbers or times, of how many; less those that a blank begins.
     typed: i64,
     fields: i64,
-    /// The first records: their numbers of fields, where they begin, on which line, and whether they have a number.
-    first: Vec<(usize, usize, u64, bool)>,
+    first: Vec<First>,
+}
+
+/// One of the first records.
+struct First {
+    /// How many fields it has.
+    width: usize,
+    /// Where it begins, and on which line.
+    start: usize,
+    line: u64,
+    /// Whether a field is a number or a time.
+    typed: bool,
+    /// Whether all but its first field are empty, as where a table's title was saved with the delimiters of a row.
+    title: bool,
 }
 
 /// How good a division is, the most important first.
@@ -110,8 +122,11 @@ impl Division {
                     let width = fields.split(record, dialect).map_or(0, |()| fields.len());
                     let typed = division.look(record, &fields, width);
                     if division.first.len() <= PREAMBLE_RECORDS_MAX {
-                        let place = (width, passed + text.start, splitter.physical_line(), typed);
-                        division.first.push(place);
+                        let start = passed + text.start;
+                        let is_empty = |index: usize| fields.get(index, record).is_empty();
+                        let title = width > 2 && !typed && !is_empty(0) && (1..width).all(is_empty);
+                        let line = splitter.physical_line();
+                        division.first.push(First { width, start, line, typed, title });
                     }
                     *widths.entry(width).or_default() += 1;
                     division.records += 1;
@@ -159,17 +174,19 @@ impl Division {
         if self.width < 2 {
             return (0, 0);
         }
-        let Some(at) = self.first.iter().position(|(width, ..)| *width == self.width) else { return (0, 0) };
-        let (width, ..) = self.first[0];
-        let is_followed_by_a_row = self.first[at].3;
+        let is_like_others = |record: &First| record.width == self.width && !record.title;
+        let Some(at) = self.first.iter().position(is_like_others) else { return (0, 0) };
+        let First { width, title, .. } = self.first[0];
+        let is_followed_by_a_row = self.first[at].typed;
         // A header may have one name less than rows have fields, or a delimiter more at its end.
         let header = at == 1
+            && !title
             && is_followed_by_a_row
             && ((width + 1 == self.width && self.width > 2) || width == self.width + 1);
         match at {
             0 => (0, 0),
             _ if header => (0, 0),
-            _ => (self.first[at].1, self.first[at].2 - 1),
+            _ => (self.first[at].start, self.first[at].line - 1),
         }
     }
 }

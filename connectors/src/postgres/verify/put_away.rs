@@ -29,7 +29,7 @@ pub(super) async fn check(postgres: &Postgres, landing: &Path) -> Result<Check, 
         let read = postgres.files_read(&sources).await?;
         for (file, size) in &sizes {
             let of = read.iter().find(|(source, ..)| *source == file.source);
-            let Some((source, _, bytes)) = of.filter(|(_, _, bytes)| bytes < size) else { continue };
+            let Some((source, _, bytes)) = of.filter(|(_, _, bytes)| bytes != size) else { continue };
             let message = format!(
                 "'{}' has {size} bytes, and {bytes} were read: somebody has written to it after it was moved; 'tidegate \
                  run' reads it again as a new source",

@@ -71,7 +71,7 @@ impl<'a> Tries<'a> {
     }
 
     pub(super) async fn end(self) -> Result<(), Error> {
-        let end = "release savepoint tidegate_tries; set local lock_timeout to default";
+        let end = "release savepoint tidegate_tries; set local lock_timeout = 0";
         Ok(self.tx.batch_execute(end).await?)
     }
 }

@@ -47,6 +47,27 @@ fn what_is_distinct_by_chance_is_no_key() {
 }
 
 #[test]
+fn what_is_written_in_two_ways_is_one_value() {
+    let upper = "3F2504E0-4F89-11D3-9A0C-0305E82C3301";
+    let rows = ["id,n".to_owned(), format!("{upper},a"), format!("{},a", upper.to_lowercase())];
+    assert_eq!(key("a.csv", &rows.each_ref().map(String::as_str)), None);
+    assert_eq!(key("a.csv", &["at,n", "2020-01-01 10:00,a", "2020-01-01T10:00:00,a"]), None);
+    assert_eq!(key("a.csv", &["at,n", "2020-01-01T10:00:00Z,a", "2020-01-01 12:00:00+02:00,a"]), None);
+    assert_eq!(key("a.csv", &["id,n", "1,a", "+1,a"]), None);
+    assert_eq!(key("a.csv", &["code,n", "01,a", "001,a"]).as_deref(), Some("code"));
+}
+
+#[test]
+fn files_of_which_nothing_stands_in_the_manifest_are_told() {
+    let again = table("a.csv", &["id,v", "1,5"]);
+    let starter = write(&[again.clone(), again, table("empty.csv", &[])], "p");
+    let left_out: Vec<&str> = starter.left_out.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((starter.remarks.len(), left_out), (1, vec!["a.csv", "empty.csv"]));
+    let header_alone = write(&[table("a.csv", &["id,name"])], "p");
+    assert!(!header_alone.text.contains("come twice"), "{}", header_alone.text);
+}
+
+#[test]
 fn columns_that_are_distinct_together_are_said_and_no_key_is_written() {
     let starter = write(&[table("a.csv", &["order_id,line_no,sku", "1,1,a", "1,2,b", "2,1,c"])], "p");
     assert_eq!(key_of(&starter), None);

@@ -103,6 +103,11 @@ fn a_byte_order_mark_is_skipped_at_the_start_alone() {
     assert_records("\u{feff}", 100, &[]);
     let cut = [Piece::Record(1, b"\xef\xbb".to_vec())];
     assert_eq!(split_in_chunks(b"\xef\xbb", 100, &[1]), cut);
+    // Asked again at the end, it is still no record.
+    for text in ["\u{feff}", "\u{feff}\r\n\n"] {
+        let mut splitter = Splitter::new(Dialect::STANDARD, 100);
+        assert_eq!([(); 3].map(|()| splitter.next(text.as_bytes(), true)), [Step::End, Step::End, Step::End]);
+    }
 }
 
 #[test]

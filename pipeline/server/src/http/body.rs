@@ -139,7 +139,12 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Proble
     }
     let faulty =
         |error: serde_json::Error| Problem::bad_request(format!("the body is not as it must be: {error}"));
-    documents::read(body).map_err(faulty)
+    aside(|| documents::read(body)).map_err(faulty)
+}
+
+/// Makes something of a body, which may take its time: others go on meanwhile.
+pub(super) fn aside<T>(read: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(read)
 }
 
 fn is_blank(body: &[u8]) -> bool {

@@ -4,17 +4,21 @@
 //! reason to send another client away: when there are as many connections as may be, the one that has been idle for
 //! longest is closed for the next. Where all of them are busy, a few more are let in, which may only ask whether the
 //! service lives, whether it is ready, and for its metrics.
+//!
+//! **What is being sent has a limit**, however slowly it is taken: an answer beyond it is 503. It leaves in pieces, each
+//! when the client has room, and counts until its last one has left.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Frame, SizeHint};
-use tokio::sync::Notify;
+use axum::response::Response;
+use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,10 +29,45 @@ const CLOSING_MAX: usize = 64;
 /// How long nothing may be taken of an answer before its connection counts as one that does nothing, if room is needed.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
+/// How many bytes of answers may be on their way, in KiB, and how many more for whoever watches.
+const ANSWERS_KIB: usize = 256 << 10;
+const WATCHED_KIB: usize = 16 << 10;
+/// Answers up to this size are not counted.
+const SMALL_BYTES: u64 = 4 << 10;
+/// How much of an answer is handed over at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Room for answers.
+struct Room {
+    all: Arc<Semaphore>,
+    watched: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let of = |kib| Arc::new(Semaphore::new(kib));
+        Self { all: of(ANSWERS_KIB), watched: of(WATCHED_KIB) }
+    }
+}
+
+impl Room {
+    /// Room for an answer; `None` if there is none. One of unknown size is made while it is taken, piece by piece.
+    fn take(&self, body: &Body, is_watched: bool) -> Option<Option<OwnedSemaphorePermit>> {
+        let bytes = body.size_hint().exact().unwrap_or_default();
+        if bytes <= SMALL_BYTES {
+            return Some(None);
+        }
+        let kib = bytes.div_ceil(1024).min(WATCHED_KIB as u64) as u32;
+        let from = |room: &Arc<Semaphore>| room.clone().try_acquire_many_owned(kib).ok();
+        from(&self.all).or_else(|| is_watched.then(|| from(&self.watched))?).map(Some)
+    }
+}
+
 /// All that are open.
 pub(super) struct Connections {
     open: Mutex<BTreeMap<u64, Arc<Connection>>>,
     max: usize,
+    room: Arc<Room>,
     next: AtomicU64,
     /// Rings when one has ended.
     ended: Notify,
@@ -41,6 +80,7 @@ pub(super) struct Connection {
     pub(super) is_reserved: bool,
     /// When it is told to end: what has begun may end as well.
     pub(super) leave: CancellationToken,
+    room: Arc<Room>,
     opened: Instant,
     /// How many requests are with their handlers.
     handling: AtomicUsize,
@@ -58,7 +98,13 @@ pub(super) struct Connection {
 impl Connections {
     /// For at most `max` of them.
     pub(super) fn new(max: usize) -> Self {
-        Self { open: Mutex::default(), max, next: AtomicU64::new(0), ended: Notify::new() }
+        Self {
+            open: Mutex::default(),
+            max,
+            room: Arc::default(),
+            next: AtomicU64::new(0),
+            ended: Notify::new(),
+        }
     }
 
     /// Takes one in, for which another may have to go. It ends when `stop` does.
@@ -93,7 +139,8 @@ impl Connections {
             }
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(number, is_reserved, stop.child_token()));
+        let connection =
+            Arc::new(Connection::new(number, is_reserved, stop.child_token(), self.room.clone()));
         open.insert(number, connection.clone());
         Some(connection)
     }
@@ -143,11 +190,12 @@ impl Drop for Admitted {
 }
 
 impl Connection {
-    fn new(number: u64, is_reserved: bool, leave: CancellationToken) -> Self {
+    fn new(number: u64, is_reserved: bool, leave: CancellationToken, room: Arc<Room>) -> Self {
         Self {
             number,
             is_reserved,
             leave,
+            room,
             opened: Instant::now(),
             handling: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
@@ -214,10 +262,20 @@ impl Connection {
 pub(super) struct Handling(Arc<Connection>);
 
 impl Handling {
-    /// The same request while its answer is being sent.
-    pub(super) fn answer(self, body: Body) -> Answer {
+    /// The same request while its answer is being sent, or `otherwise` where there is no room for it.
+    pub(super) fn answer(
+        self,
+        response: Response,
+        is_watched: bool,
+        otherwise: impl FnOnce() -> Response,
+    ) -> axum::http::Response<Answer> {
+        let (response, room) = match self.0.room.take(response.body(), is_watched) {
+            Some(room) => (response, room),
+            None => (otherwise(), None),
+        };
         self.0.answering.fetch_add(1, Ordering::Relaxed);
-        Answer { body, connection: self.0.clone() }
+        let connection = self.0.clone();
+        response.map(|body| Answer { body, rest: Bytes::new(), connection, _room: room })
     }
 }
 
@@ -231,7 +289,10 @@ impl Drop for Handling {
 /// The body of an answer.
 pub(super) struct Answer {
     body: Body,
+    /// What was made of it and has not left.
+    rest: Bytes,
     connection: Arc<Connection>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Answer {
@@ -250,22 +311,37 @@ impl hyper::body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.connection.note(&self.connection.moved_ms);
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame.map(|made| made.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        match hint.exact() {
+            Some(bytes) => SizeHint::with_exact(bytes + rest),
+            None => {
+                hint.set_lower(hint.lower() + rest);
+                hint
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::body::Body as _;
-
     use super::*;
 
     async fn admitted(connections: &Arc<Connections>, stop: &CancellationToken) -> Admitted {
@@ -290,7 +366,8 @@ mod tests {
         let reserved = admitted(&connections, &stop).await;
         assert!(reserved.connection.is_reserved && !gone(&second) && !gone(&fourth));
         // An answer that is taken keeps its connection; one that is not taken does not.
-        let mut answer = busy.answer(Body::from("x"));
+        let small = Response::new(Body::from("x"));
+        let mut answer = busy.answer(small, false, || unreachable!("there is room")).into_body();
         tokio::time::advance(STUCK_AFTER / 2).await;
         let _ = std::future::poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await;
         tokio::time::advance(STUCK_AFTER / 2).await;
@@ -299,6 +376,36 @@ mod tests {
         assert!(!admitted(&connections, &stop).await.connection.is_reserved && gone(&first));
         stop.cancel();
         assert!(gone(&second));
+    }
+
+    #[tokio::test]
+    async fn answers_leave_in_pieces_and_only_so_many_are_on_their_way() {
+        let (connections, stop) = (Arc::new(Connections::new(1)), CancellationToken::new());
+        let admitted = connections.admit(&stop).await;
+        let text: Bytes = (0..1_000_000u32).map(|i| i as u8).collect::<Vec<_>>().into();
+        let answer = |bytes: Bytes, is_watched| {
+            let response = Response::new(Body::from(bytes));
+            let handling = admitted.connection.begin();
+            handling.answer(response, is_watched, || Response::new(Body::from("no room"))).into_body()
+        };
+        let mut sent = Vec::new();
+        let mut body = answer(text.clone(), false);
+        while !body.is_end_stream() {
+            assert_eq!(body.size_hint().exact(), Some((text.len() - sent.len()) as u64));
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+            let piece = frame.into_data().unwrap();
+            assert!((1..=PIECE_BYTES).contains(&piece.len()));
+            sent.extend_from_slice(&piece);
+        }
+        assert_eq!(sent, text);
+        drop(body);
+        let is_sent = |body: &Answer| body.size_hint().exact() == Some(text.len() as u64);
+        let mut waiting: Vec<Answer> = (0..1000).map(|_| answer(text.clone(), false)).collect();
+        let on_their_way = waiting.iter().filter(|body| is_sent(body)).count();
+        assert_eq!(on_their_way, ANSWERS_KIB / text.len().div_ceil(1024));
+        assert!(is_sent(&answer(text.clone(), true)), "whoever watches has room of its own");
+        waiting.remove(0);
+        assert!(is_sent(&answer(text.clone(), false)), "what has left makes room");
     }
 
     #[tokio::test(start_paused = true)]

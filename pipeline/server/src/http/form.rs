@@ -190,7 +190,14 @@ fn part(head: &[u8]) -> Result<Part, Problem> {
     for line in lines {
         let (name, value) =
             line.split_once(':').ok_or_else(|| faulty("a line of a part's head has no colon"))?;
-        if !name.trim().eq_ignore_ascii_case("content-disposition") {
+        let name = name.trim();
+        if name.eq_ignore_ascii_case("content-transfer-encoding") {
+            let value = value.trim();
+            if !["7bit", "8bit", "binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain)) {
+                return Err(faulty("a part says a Content-Transfer-Encoding: send it as it is"));
+            }
+        }
+        if !name.eq_ignore_ascii_case("content-disposition") {
             continue;
         }
         for (name, value) in parameters(value) {
@@ -296,7 +303,8 @@ mod tests {
             assert!(read(&BODY.as_bytes()[..length], 5).await.is_err(), "{length}");
         }
         assert_eq!(read(&BODY.as_bytes()[..end], 5).await.unwrap().len(), 2);
-        for body in ["--b dx\r\n\r\n", "--b d\r\nno colon\r\n\r\nx\r\n--b d--"] {
+        let encoded = "--b d\r\nContent-Transfer-Encoding: base64\r\n\r\nx\r\n--b d--";
+        for body in ["--b dx\r\n\r\n", "--b d\r\nno colon\r\n\r\nx\r\n--b d--", encoded] {
             assert!(read(body.as_bytes(), 64).await.is_err(), "{body}");
         }
     }

@@ -1,7 +1,10 @@
 //! How requests name themselves, so that a client sends one again until it is answered: `Idempotency-Key`.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tidegate_connectors::postgres::Keyed;
 use utoipa::IntoParams;
@@ -28,7 +31,11 @@ pub(super) fn identity(
     headers: &HeaderMap,
     path: &str,
 ) -> Result<Option<[u8; 32]>, Problem> {
-    let Some(key) = headers.get(KEY) else { return Ok(None) };
+    let mut keys = headers.get_all(KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Problem::bad_request("a request has one Idempotency-Key, and this one has several"));
+    }
     let key = key.as_bytes();
     if key.is_empty() || key.len() > KEY_CHARS_MAX || !key.iter().all(u8::is_ascii_graphic) {
         return Err(Problem::bad_request(format!(
@@ -36,7 +43,9 @@ pub(super) fn identity(
         )));
     }
     let mut hasher = blake3::Hasher::new();
-    for part in [caller.name.as_bytes(), b"POST", path.as_bytes(), key] {
+    // However it is written, it is one place.
+    let path = Cow::from(percent_decode_str(path));
+    for part in [caller.name.as_bytes(), b"POST", &path, key] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     Ok(Some(*hasher.finalize().as_bytes()))

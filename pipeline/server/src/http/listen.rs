@@ -169,7 +169,8 @@ impl Server {
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|request: Request<Incoming>| {
             let handling = connection.begin();
-            let is_served = !connection.is_reserved || WATCHED.contains(&request.uri().path());
+            let is_watched = WATCHED.contains(&request.uri().path());
+            let is_served = !connection.is_reserved || is_watched;
             let answer = is_served.then(|| router.call(request));
             if !is_served {
                 // There may be room for its next one.
@@ -180,7 +181,7 @@ impl Server {
                     Some(answer) => answer.await?,
                     None => too_many(),
                 };
-                Ok::<_, Infallible>(response.map(|body| handling.answer(body)))
+                Ok::<_, Infallible>(handling.answer(response, is_watched, full))
             }
         });
         let mut serving = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -218,6 +219,12 @@ fn too_many() -> Response {
     let mut response = problem.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// What is answered where no more answers fit.
+fn full() -> Response {
+    Problem::unavailable("more is being answered at once than fits here; ask again in a moment")
+        .into_response()
 }
 
 /// Lets the process open as many files as the system allows it. Gives how many connections there may be of `wanted`.

@@ -114,7 +114,8 @@ async fn push(
         Sent::Csv | Sent::Multipart => upload(&app, (index, identity, name), form, request).await?,
         Sent::Json | Sent::Ndjson => {
             let body = body::read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
-            let rows = if form == Sent::Json { rows::json(&body)? } else { rows::ndjson(&body)? };
+            let rows =
+                body::aside(|| if form == Sent::Json { rows::json(&body) } else { rows::ndjson(&body) })?;
             enter_rows(&app, (identity, name), &body, vec![(index, rows)]).await?
         }
     };
@@ -150,7 +151,7 @@ async fn push_several(
     let name = name_of(request.headers());
     let body = body::read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
     let mut datasets = Vec::new();
-    for (name, rows) in rows::several(&body)? {
+    for (name, rows) in body::aside(|| rows::several(&body, |name| app.dataset(name).map(|_| ())))? {
         let (index, _) = app.dataset(&name)?;
         if !rows.is_empty() {
             datasets.push((index, rows));

@@ -1,11 +1,12 @@
 //! Rows of JSON to lines of CSV in their dataset's dialect.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use tidegate_connectors::csv::Rows;
@@ -63,20 +64,109 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// `{"rows": [...]}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document<'a> {
-    #[serde(borrow)]
-    rows: Vec<Row<'a>>,
+/// How many rows may still come. Reading ends with the first that is too many, however long the body is.
+struct Budget {
+    left: Cell<usize>,
+    is_exceeded: Cell<bool>,
 }
 
-/// The rows of a JSON document.
+/// The rows of an array, of which there are no more than the budget has.
+struct Capped<'b>(&'b Budget);
+
+impl<'de> DeserializeSeed<'de> for Capped<'_> {
+    type Value = Vec<Row<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Capped<'_> {
+    type Value = Vec<Row<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let Self(budget) = self;
+        let mut rows = Vec::new();
+        while let Some(row) = items.next_element()? {
+            let Some(left) = budget.left.get().checked_sub(1) else {
+                budget.is_exceeded.set(true);
+                return Err(de::Error::custom("there are too many rows"));
+            };
+            budget.left.set(left);
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// An object whose members are arrays of rows, under names that `admit` allows.
+struct Members<'b, F> {
+    budget: &'b Budget,
+    admit: F,
+}
+
+impl<'de, F: Fn(&str) -> Result<(), String>> DeserializeSeed<'de> for Members<'_, F> {
+    type Value = Vec<(String, Vec<Row<'de>>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: Fn(&str) -> Result<(), String>> Visitor<'de> for Members<'_, F> {
+    type Value = Vec<(String, Vec<Row<'de>>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with arrays of rows")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Vec<(String, Vec<Row<'de>>)> = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            (self.admit)(&name).map_err(de::Error::custom)?;
+            // They are few: those that are admitted.
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err(de::Error::custom(format!("'{name}' is there twice")));
+            }
+            members.push((name, map.next_value_seed(Capped(self.budget))?));
+        }
+        Ok(members)
+    }
+}
+
+/// Reads an object of rows.
+fn read_members<'a>(
+    body: &'a [u8],
+    admit: impl Fn(&str) -> Result<(), String>,
+) -> Result<Vec<(String, Vec<Row<'a>>)>, Problem> {
+    let budget = Budget { left: Cell::new(ROWS_MAX), is_exceeded: Cell::new(false) };
+    let mut reader = serde_json::Deserializer::from_slice(without_bom(body));
+    let read = Members { budget: &budget, admit }.deserialize(&mut reader);
+    match read.and_then(|members| reader.end().map(|()| members)) {
+        Ok(members) if budget.left.get() == ROWS_MAX && !members.is_empty() => Err(none()),
+        Ok(members) => Ok(members),
+        Err(_) if budget.is_exceeded.get() => Err(too_many()),
+        Err(error) => Err(bad_json(&error)),
+    }
+}
+
+/// The rows of a JSON document, `{"rows": [...]}`.
 pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
-    let document: Document<'_> = serde_json::from_slice(without_bom(body)).map_err(|error| {
-        bad_json(&error).with("expected", serde_json::json!({"rows": [{"column": "value"}]}))
-    })?;
-    counted(document.rows)
+    let with_form =
+        |problem: Problem| problem.with("expected", serde_json::json!({"rows": [{"column": "value"}]}));
+    let admit = |name: &str| match name {
+        "rows" => Ok(()),
+        other => Err(format!("unknown field `{}`, expected `rows`", excerpt(other))),
+    };
+    let members = read_members(body, admit).map_err(with_form)?;
+    let rows = members.into_iter().next().map(|(_, rows)| rows);
+    rows.ok_or_else(|| {
+        with_form(Problem::bad_request("the body is not what it must be: missing field `rows`"))
+    })
 }
 
 /// The rows of NDJSON: one a line; blank lines are none.
@@ -94,55 +184,27 @@ pub(super) fn ndjson(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
             Problem::bad_request(format!("line {} is no row: {error}", i + 1)).with("line", i + 1)
         })?);
     }
-    counted(rows)
+    if rows.is_empty() { Err(none()) } else { Ok(rows) }
 }
 
-/// The rows of several datasets: `{"departments": [...], "jobs": [...]}`.
-pub(super) fn several(body: &[u8]) -> Result<Vec<(String, Vec<Row<'_>>)>, Problem> {
-    struct Datasets<'a>(Vec<(String, Vec<Row<'a>>)>);
-
-    impl<'de: 'a, 'a> Deserialize<'de> for Datasets<'a> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Members;
-
-            impl<'de> Visitor<'de> for Members {
-                type Value = Datasets<'de>;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object of datasets, each with an array of rows")
-                }
-
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Datasets<'de>, A::Error> {
-                    let mut datasets: Vec<(String, Vec<Row<'de>>)> = Vec::new();
-                    let mut names = HashSet::new();
-                    while let Some((name, rows)) = map.next_entry::<String, Vec<Row<'de>>>()? {
-                        if !names.insert(name.clone()) {
-                            let name = excerpt(&name);
-                            return Err(de::Error::custom(format!("the dataset '{name}' is there twice")));
-                        }
-                        datasets.push((name, rows));
-                    }
-                    Ok(Datasets(datasets))
-                }
-            }
-
-            deserializer.deserialize_map(Members)
-        }
-    }
-
-    let Datasets(datasets) = serde_json::from_slice(without_bom(body)).map_err(|error| bad_json(&error))?;
-    match datasets.iter().map(|(_, rows)| rows.len()).sum() {
-        0 => Err(none()),
-        1..=ROWS_MAX => Ok(datasets),
-        _ => Err(too_many()),
-    }
-}
-
-fn counted(rows: Vec<Row<'_>>) -> Result<Vec<Row<'_>>, Problem> {
-    match rows.len() {
-        0 => Err(none()),
-        1..=ROWS_MAX => Ok(rows),
-        _ => Err(too_many()),
+/// The rows of several datasets: `{"departments": [...], "jobs": [...]}`. `known` refuses the name of a dataset that
+/// there is none of.
+pub(super) fn several(
+    body: &[u8],
+    known: impl Fn(&str) -> Result<(), Problem>,
+) -> Result<Vec<(String, Vec<Row<'_>>)>, Problem> {
+    let refused = RefCell::new(None);
+    let admit = |name: &str| {
+        known(name).map_err(|problem| {
+            refused.replace(Some(problem));
+            "there is no such dataset".to_owned()
+        })
+    };
+    let datasets = read_members(body, admit);
+    match refused.take() {
+        Some(problem) => Err(problem),
+        None if matches!(&datasets, Ok(datasets) if datasets.is_empty()) => Err(none()),
+        None => datasets,
     }
 }
 

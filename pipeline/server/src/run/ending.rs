@@ -1,14 +1,18 @@
 //! How a run ends: what became of files, and the exit code that says so.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use tidegate_connectors::csv::{Landing, PassedOver, Registry};
+use tidegate_connectors::csv::{Landing, PassedOver, Registry, is_done};
 use tidegate_connectors::postgres::{self, Postgres};
+use tidegate_core::printable::printable_line;
 use tracing::warn;
 
 use super::Outcome;
 use crate::Failure;
 
+/// What was asked for could not be done.
+const FAILED: u8 = 1;
 /// More dead letters than allowed.
 const TOO_MANY_DEAD_LETTERS: u8 = 3;
 /// Something was left in the landing folder.
@@ -43,14 +47,14 @@ impl Files {
 
     /// What was passed over, and how it is read again.
     pub(crate) fn passed_over_in_words(&self) -> Option<String> {
-        let first = self.passed_over.first()?;
+        let name = printable_line(&self.passed_over.first()?.name);
         let mut sources: Vec<u64> = self.passed_over.iter().map(|passed| passed.source).collect();
         sources.dedup();
         let more = if sources.len() > NAMED_MAX { " ..." } else { "" };
         let named = sources.iter().take(NAMED_MAX).map(u64::to_string).collect::<Vec<_>>().join(" ");
         let files = match self.passed_over.len() {
-            1 => format!("'{}' was passed over", first.name),
-            count => format!("{count} files were passed over, such as '{}'", first.name),
+            1 => format!("'{name}' was passed over"),
+            count => format!("{count} files were passed over, such as '{name}'"),
         };
         Some(format!(
             "{files}: it is the content that was read last under its name; 'tidegate sources reload {named}{more}' \
@@ -130,10 +134,16 @@ pub(super) fn faults(outcome: &Outcome, allowed: Option<Allowed>, until_idle: bo
             ),
         });
     }
-    if let Some((path, reason)) = outcome.files.left.first() {
-        let more = and_more(outcome.files.left.len());
-        let message = format!("left in the landing folder: {path}: {reason}{more}");
-        faults.push(Failure { code: LEFT, message });
+    faults.extend(left(&outcome.files));
+    if faults.is_empty()
+        && let Some((source, name)) = outcome.incomplete.first()
+    {
+        // Else it is the files that were left, or the datasets that stopped, that lines wait for.
+        faults.push(Failure::new(format!(
+            "lines are neither in Postgres nor on a topic, and their file is gone: source {source} '{name}'{}; put the \
+             file into the landing folder again, under its name, and it is completed",
+            and_more(outcome.incomplete.len())
+        )));
     }
     faults
 }
@@ -146,13 +156,16 @@ pub(crate) fn fail_with(faults: Vec<Failure>) -> Result<(), Failure> {
     first.map_or(Ok(()), Err)
 }
 
-/// What a run of the source alone has left.
+/// What of `done/` was written to and cannot be read again, and what was left in the landing folder.
 pub(crate) fn left(files: &Files) -> Vec<Failure> {
-    let left = files.left.first().map(|(path, reason)| Failure {
-        code: LEFT,
-        message: format!("left in the landing folder: {path}: {reason}{}", and_more(files.left.len())),
-    });
-    left.into_iter().collect()
+    let (done, left): (Vec<_>, Vec<_>) = files.left.iter().partition(|(path, _)| is_done(Path::new(path)));
+    let first_of = |code, what: &str, files: &[&(String, String)]| {
+        let (path, reason) = files.first()?;
+        Some(Failure { code, message: format!("{what}: {path}: {reason}{}", and_more(files.len())) })
+    };
+    let written = first_of(FAILED, "written to after it was moved, and not read again", &done);
+    let left = first_of(LEFT, "left in the landing folder", &left);
+    written.into_iter().chain(left).collect()
 }
 
 fn and_more(count: usize) -> String {

@@ -48,6 +48,14 @@ async fn a_key_names_one_request() {
         let pushed = service.post(PATH, "application/json", &[], rows(1, 3)).await.with_status(202).json();
         assert_eq!(pushed["source"], source);
     }
+    let spelled = service.post("/v1/datasets/%64epartments/rows", "application/json", &key, rows(1, 3)).await;
+    assert_eq!(
+        spelled.with_status(202).json()["source"],
+        first["source"],
+        "however it is written, it is one place"
+    );
+    let two = [("idempotency-key", "a"), ("idempotency-key", "b")];
+    service.post(PATH, "application/json", &two, rows(1, 1)).await.problem(400, "bad-request");
     for key in ["", "a b", &"x".repeat(256), "é"] {
         let bad = service.post(PATH, "application/json", &[("idempotency-key", key)], rows(1, 1)).await;
         bad.problem(400, "bad-request");

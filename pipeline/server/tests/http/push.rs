@@ -106,6 +106,28 @@ async fn ndjson_is_a_row_a_line() {
 }
 
 #[tokio::test]
+async fn no_more_of_a_body_is_read_than_it_takes_to_refuse_it() {
+    let home = company().await;
+    let service = Service::start(&home).await;
+    // What stands behind is no JSON, and nobody has come so far.
+    let row = "{\"id\": 1, \"department\": \"D\"},";
+    let long = format!("{{\"rows\": [{} nothing", row.repeat(1001));
+    service.post(DEPARTMENTS, "application/json", &[], long).await.problem(413, "too-large");
+    let several = format!("{{\"departments\": [{{\"id\": 1}}], \"jobs\": [{} nothing", row.repeat(1000));
+    service.post("/v1/rows", "application/json", &[], several).await.problem(413, "too-large");
+    let unknown = "{\"nowhere\": [nothing";
+    let problem = service.post("/v1/rows", "application/json", &[], unknown).await.problem(404, "not-found");
+    assert!(problem.text().contains("there is no dataset 'nowhere'"), "{}", problem.text());
+    for empty in ["{}", "{\"departments\": []}"] {
+        service.post("/v1/rows", "application/json", &[], empty).await.problem(400, "bad-request");
+    }
+    let twice = "{\"jobs\": [], \"jobs\": []}";
+    service.post("/v1/rows", "application/json", &[], twice).await.problem(400, "bad-request");
+    service.stop().await;
+    assert_eq!(home.count("select count(*) from tidegate.sources").await, 0);
+}
+
+#[tokio::test]
 async fn a_request_that_cannot_be_understood_is_refused_whole() {
     let home = super::company_with("max_record_bytes: 2KiB\n").await;
     let service = Service::start(&home).await;

@@ -3,6 +3,7 @@
 use super::Role;
 use crate::company;
 use crate::home::Home;
+use crate::server::OwnServer;
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_says_why_once() {
@@ -26,6 +27,23 @@ async fn a_role_that_only_reads_is_found_and_a_run_says_it() {
     let mut run = home.spawn("run --until-idle");
     run.says("target_session_attrs=read-write").await;
     run.kill().await;
+}
+
+#[tokio::test]
+async fn a_standby_is_found_and_a_run_goes_on_when_it_is_promoted() {
+    let mut server = OwnServer::start().await;
+    let home = company::furnished(Home::on(server.url(), company::MANIFEST));
+    home.ingest().await;
+    server.demote().await;
+    let told = home.run("check --format csv").await.failed_with(1).stdout;
+    assert!(told.contains("it is a standby, which only reads"), "{told}");
+    home.drop("departments_1.csv", "1,Sales\n");
+    let mut run = home.spawn("run --until-idle");
+    run.says("is it a standby?").await;
+    home.query("select pg_promote()").await;
+    run.ended().await.succeeded();
+    assert_eq!(home.query("select id, department from departments").await, ["1|Sales"]);
+    server.stop().await;
 }
 
 const KEYED: &str = "\

@@ -66,6 +66,21 @@ async fn no_stranger_is_ended_where_sessions_are_handed_on_with_each_transaction
 }
 
 #[tokio::test]
+async fn six_sessions_of_a_pooler_are_enough() {
+    let home = company::embedded(company::MANIFEST).await;
+    let few = ["default_pool_size = 6"];
+    let Some(pooler) = Pooler::start("few sessions", &home.url, Mode::Session, &few).await else { return };
+    let url = pooler.url(&home.url);
+    let home = home.by_way_of(url);
+    company::drop_example(&home);
+    let begun = Instant::now();
+    let outcome = home.ingest().await;
+    assert!(!outcome.stderr.contains("has not answered"), "{}", outcome.stderr);
+    assert!(begun.elapsed() < GIVEN_UP_AFTER);
+    company::assert_accounted(&home).await;
+}
+
+#[tokio::test]
 async fn the_whole_company_enters_by_way_of_a_pooler() {
     for (mode, settings) in
         [(Mode::Session, &[][..]), (Mode::Transaction, &["max_prepared_statements = 200"])]

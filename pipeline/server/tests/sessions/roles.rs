@@ -83,6 +83,54 @@ async fn a_role_that_lacks_a_right_is_told_by_check_before_a_run_fails_for_it() 
 }
 
 #[tokio::test]
+async fn a_role_that_makes_views_and_tables_beside_those_of_another_is_told_what_it_needs() {
+    let home = company::embedded(company::MANIFEST).await;
+    let role = Role::owner(&home).await;
+    let bookkeeping = "_source bigint not null default -1, _line bigint not null default -1";
+    home.query(&format!(
+        "create table departments (id integer primary key, department text not null, {bookkeeping}); \
+         create table jobs (id integer primary key, job text not null, {bookkeeping}); \
+         grant select, insert, update on departments, jobs to {}",
+        role.name
+    ))
+    .await;
+    let by_department = "select department, count(*) as n from departments group by 1";
+    std::fs::write(home.path("sql/views/by_department.sql"), by_department).unwrap();
+    let home = home.by_way_of(role.url.clone());
+    for what in
+        ["references on public.departments", "references on public.jobs", "trigger on public.departments"]
+    {
+        let told = home.run("check --format csv").await.failed_with(1).stdout;
+        let grant = format!("grant {what} to {}", role.name);
+        assert!(told.contains(&grant), "'{grant}' is not in:\n{told}");
+        role.grant(&home, what.replace("public.", "").as_str()).await;
+    }
+    home.run("check").await.succeeded();
+    company::drop_example(&home);
+    home.ingest().await;
+    home.run("view verify").await.succeeded();
+}
+
+#[tokio::test]
+async fn triggers_fire_whatever_the_role_says() {
+    let home = company::embedded(company::MANIFEST).await;
+    let role = Role::owner(&home).await;
+    role.set(&home, "session_replication_role = replica").await;
+    let home = home.by_way_of(role.url.clone());
+    let mut run = home.spawn("run --until-idle");
+    run.says("permission denied to set parameter").await;
+    run.ended().await.failed_with(1);
+    role.grant(&home, "set on parameter session_replication_role").await;
+    company::drop_example(&home);
+    home.ingest().await;
+    // What is there already is written so that triggers must follow.
+    home.drop("hired_employees_2.csv", "1,Eve,2021-05-01T00:00:00Z,1,1\n2,Ada,2021-05-01T00:00:00Z,1,1\n");
+    home.ingest().await;
+    company::assert_views_hold(&home).await;
+    home.query(&format!("drop owned by {}", role.name)).await;
+}
+
+#[tokio::test]
 async fn a_role_that_cannot_make_the_schema_is_told_by_check() {
     let home = company::embedded(company::MANIFEST).await;
     let database = database(&home).await;

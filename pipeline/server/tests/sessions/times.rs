@@ -22,12 +22,13 @@ datasets:
 ";
 
 /// The texts that a time, a number or bytes become, and are read as, are others in such a database.
-const ABROAD: [&str; 5] = [
+const ABROAD: [&str; 6] = [
     "timezone = 'America/Bogota'",
     "datestyle = 'SQL, DMY'",
     "intervalstyle = iso_8601",
     "bytea_output = escape",
     "extra_float_digits = -5",
+    "quote_all_identifiers = on",
 ];
 
 /// A home in a database whose sessions are told otherwise.

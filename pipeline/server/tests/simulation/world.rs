@@ -81,6 +81,11 @@ impl State {
         }
     }
 
+    /// Whether somebody has a file of the landing folder open for writing.
+    fn is_being_written(&self, files: &[File], name: &str) -> bool {
+        self.writing.iter().any(|writing| files[writing.file].name == name)
+    }
+
     /// Some place among what was sent, half of the time the first.
     pub(crate) fn some_sent(&mut self) -> usize {
         if self.rng.bool() { 0 } else { self.rng.usize(0..=self.sent.len()) }
@@ -105,6 +110,9 @@ struct Climate {
     faults: Vec<Fault>,
     /// The only calls that meet them; `None` where all do.
     aim: Option<Call>,
+    /// Whether processes stand still again and again when they are about to write rows, so that several are about to
+    /// write the same.
+    are_rivals: bool,
     /// How often the transform sends everything again that it has sent, after all else has happened. Where it does so
     /// at all, processes that begin may go on from an earlier moment too.
     copies: u32,
@@ -128,14 +136,9 @@ impl Climate {
             faulty: if are_rivals { 400 } else { [0, 30, 100, 300][rng.usize(0..4)] },
             faults,
             aim,
+            are_rivals,
             copies: [0, 0, 1, 2][rng.usize(0..4)],
         }
-    }
-
-    /// Whether processes stand still again and again when they are about to write rows, so that several are about to
-    /// write the same.
-    fn are_rivals(&self) -> bool {
-        self.aim == Some(Call::Apply)
     }
 
     /// Of 1024 calls of a kind, so many meet a fault. What only asks meets fewer.
@@ -383,7 +386,7 @@ impl World {
         let cluster = rng.bool().then(|| Memory::new(Style::Fluvio));
         let on_fluvio = u64::from(cluster.is_some());
         let climate = Climate::some(&mut rng, cluster.is_some());
-        let faults = rng.u32(if climate.are_rivals() { 30 } else { 0 }..60);
+        let faults = rng.u32(if climate.are_rivals { 30 } else { 0 }..60);
         let state = State {
             climate,
             faults,
@@ -446,8 +449,7 @@ impl World {
             Event::File(file) => {
                 // Its name may belong to one with another content, which is still being read, or written.
                 let name = &self.files[file].name;
-                let is_written = state.writing.iter().any(|writing| self.files[writing.file].name == *name);
-                if !is_written && self.put(&self.files[file], &mut state.rng) {
+                if !state.is_being_written(&self.files, name) && self.put(&self.files[file], &mut state.rng) {
                     state.delivered(name, file);
                 } else {
                     state.events.push_back(Event::File(file));
@@ -518,7 +520,7 @@ impl World {
 
     /// Whether somebody has a file of the landing folder open for writing.
     pub(crate) fn is_being_written(&self, name: &str) -> bool {
-        self.state().writing.iter().any(|writing| self.files[writing.file].name == name)
+        self.state().is_being_written(&self.files, name)
     }
 
     /// Looks for what must never be, after a commit.

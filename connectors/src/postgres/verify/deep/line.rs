@@ -122,7 +122,7 @@ pub(super) fn fault(
         (Expected::Good { canonical, text }, _) => {
             let letter = letter?;
             let found = stored_codes(letter.row);
-            let by_sink = [Code::ConstraintViolation, Code::UnknownReference];
+            let by_sink = [Code::ConstraintViolation, Code::UnknownReference, Code::LeftOut];
             if same_rules
                 && fate == Fate::Rejected
                 && (found.is_empty() || !found.iter().all(|code| by_sink.contains(code)))

@@ -1,5 +1,6 @@
 //! What the values of one column look like.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -151,7 +152,7 @@ impl Tally {
             self.hashes.push(0);
             return;
         }
-        self.hashes.push(hash(value));
+        self.hashes.push(hash(&canonical(value)));
         if let Some(marker) = marker_of(value) {
             self.markers[marker] += 1;
             self.quoted_markers += u64::from(quoted);
@@ -274,6 +275,25 @@ fn fits(kind: Kind, value: &str) -> bool {
 /// Whether a value looks like a number but would lose its leading zeros as one.
 fn is_code(value: &str) -> bool {
     value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// One text for all that are the same value: a key of its type does not tell them apart.
+fn canonical(value: &str) -> Cow<'_, str> {
+    let could_be_typed =
+        value.len() <= 40 && value.bytes().any(|byte| byte.is_ascii_digit()) && !is_code(value);
+    if !could_be_typed {
+        return value.into();
+    }
+    if let Ok(number) = value.parse::<i64>() {
+        return number.to_string().into();
+    }
+    if let (36, Ok(uuid)) = (value.len(), uuid::Uuid::try_parse(value)) {
+        return uuid.to_string().into();
+    }
+    let instant = [Kind::Timestamp, Kind::Timestamptz]
+        .into_iter()
+        .find_map(|kind| Some((kind, Instant::parse(kind, value.as_bytes()).ok()?)));
+    instant.map_or(value.into(), |(kind, instant)| format!("{kind} {instant:?}").into())
 }
 
 /// Of a value, by which it is compared with others; never 0.

@@ -123,8 +123,13 @@ fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
             name(*column),
             guess.sample.rows
         ),
+        KeyGuess::None(None) if guess.sample.rows == 0 => {
+            "there are no rows, so nothing tells which column is the key".into()
+        }
         KeyGuess::None(None) => {
-            "no column is the key: in each that could be one values are missing, or come twice".into()
+            "no column is the key: in each values are missing, or come twice, or are such as rarely \
+                                 are one (amounts, long texts, true and false)"
+                .into()
         }
     };
     remarks.doubts.push(doubt);

@@ -15,6 +15,8 @@ pub struct Starter {
     pub text: String,
     /// What to know about each dataset.
     pub remarks: Vec<Remarks>,
+    /// Files of which nothing stands in it, each with the reason.
+    pub left_out: Vec<(String, &'static str)>,
 }
 
 /// Writes a manifest for the samples, with comments on what to check. Samples without a column, and a
@@ -22,7 +24,13 @@ pub struct Starter {
 pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
     let pipeline = names::pipeline(pipeline);
     let mut files = Files::new(&pipeline);
-    let guesses: Vec<Guess<'_>> = samples.iter().filter_map(|sample| guess(sample, &mut files)).collect();
+    let (mut guesses, mut left_out) = (Vec::new(), Vec::new());
+    for sample in samples {
+        match guess(sample, &mut files) {
+            Ok(guess) => guesses.push(guess),
+            Err(why) => left_out.push((sample.file_name.clone(), why)),
+        }
+    }
     let mut text = format!(
         "# Inferred from samples: check keys, types and references before the first run.\n\
          pipeline: {pipeline}\n\
@@ -40,21 +48,22 @@ pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
         write_dataset(&mut text, guess, &about, &guesses, &references[index]);
         remarks.push(about);
     }
-    Starter { text, remarks }
+    Starter { text, remarks, left_out }
 }
 
 /// What stands in a manifest for which there were no samples.
 const EXAMPLE: &str = "  example: # no sample to infer from; replace this\n    key: id\n    columns:\n      \
                        id: integer\n      name: text\n";
 
-fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Option<Guess<'a>> {
+fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Result<Guess<'a>, &'static str> {
     if sample.columns.is_empty() {
-        return None;
+        return Err("nothing in it is divided into columns: it is empty, or no CSV");
     }
-    let (name, files) = files.take(&sample.file_name)?;
+    let (name, files) =
+        files.take(&sample.file_name).ok_or("another file has its name: give one of each dataset")?;
     let (layout, columns) = (&sample.layout, &sample.columns);
     let key = key::guess(columns, &name);
-    Some(Guess { name, files, sample, layout, key, null: sample.null_marker(), columns })
+    Ok(Guess { name, files, sample, layout, key, null: sample.null_marker(), columns })
 }
 
 // Writing to a text cannot fail.
