@@ -136,17 +136,18 @@ impl Postgres {
         Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1))).collect())
     }
 
-    /// The sources of datasets of the manifest whose lines are not all accounted for, with their names.
+    /// The sources of datasets of the manifest whose lines are not all accounted for, with their names, and whether it is
+    /// known that their files must be brought again.
     ///
     /// # Errors
     ///
     /// If Postgres cannot be asked.
-    pub async fn incomplete_sources(&self) -> Result<Vec<(u64, String)>, Error> {
+    pub async fn incomplete_sources(&self) -> Result<Vec<(u64, String, bool)>, Error> {
         let datasets: Vec<&str> =
             self.inner.manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
         let sql = include_str!("../../../sql/queries/incomplete_sources.sql");
         let rows = self.connection().await?.query(sql, &[&datasets]).await?;
-        Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1))).collect())
+        Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1), row.get(2))).collect())
     }
 
     /// What became of the first lines of a source, at most `limit`.

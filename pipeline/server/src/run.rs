@@ -206,6 +206,7 @@ pub(crate) async fn pipeline_of(
     };
     let database = patiently(&stop, async || postgres.migrate().await).await?;
     data_dir.assert_of(database)?;
+    let missed_before = patiently(&stop, async || ending::awaited(&postgres).await).await?;
     if take_over {
         // Nobody is to stop for a process that then does not run.
         recover::assert_current(settings, &data_dir, &postgres).await?;
@@ -241,7 +242,10 @@ pub(crate) async fn pipeline_of(
             datasets(&postgres).await?,
             ending::wholly_rejected(&postgres, &files).await?,
             // Beside others their lines may just be on the way.
-            if is_idle() && !shares { postgres.incomplete_sources().await? } else { Vec::new() },
+            match is_idle() && !shares {
+                true => ending::incomplete(&postgres, &missed_before).await?,
+                false => Vec::new(),
+            },
         ))
     };
     let (after, datasets, wholly_rejected, incomplete) = if stop.is_cancelled() {

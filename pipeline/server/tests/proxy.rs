@@ -1,6 +1,6 @@
 //! What can happen on the way to Postgres: a proxy that refuses, cuts, swallows, holds and dawdles.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Proxy {
             at_commit: Mutex::default(),
             connections: AtomicU64::new(0),
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = held((Ipv4Addr::LOCALHOST, 0).into()).listen(BACKLOG).unwrap();
         let port = listener.local_addr().unwrap().port();
         let listening = tokio::spawn(listen(shared.clone(), listener));
         Self { port, shared, listening }
@@ -154,17 +154,24 @@ impl Shared {
     }
 }
 
+/// A socket at an address, which others that ask for the same have too.
+fn held(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 /// Listens, but while all is refused: then nobody does.
 async fn listen(shared: Arc<Shared>, mut listener: TcpListener) {
     let address = listener.local_addr().unwrap();
     let mut way = shared.way.subscribe();
     loop {
         if *way.borrow_and_update() == Way::Refused {
-            drop(listener);
             // The port stays ours, and nobody listens.
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            socket.bind(address).unwrap();
+            let socket = held(address);
+            drop(listener);
             way.wait_for(|way| *way != Way::Refused).await.unwrap();
             listener = socket.listen(BACKLOG).unwrap();
         }

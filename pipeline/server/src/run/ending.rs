@@ -179,3 +179,19 @@ pub(super) async fn wholly_rejected(
 ) -> Result<Vec<(u64, String)>, postgres::Error> {
     if files.complete.is_empty() { Ok(Vec::new()) } else { postgres.wholly_rejected(&files.complete).await }
 }
+
+/// The sources of which it is known that their files must be brought again.
+pub(super) async fn awaited(postgres: &Postgres) -> Result<Vec<u64>, postgres::Error> {
+    let incomplete = postgres.incomplete_sources().await?;
+    Ok(incomplete.into_iter().filter_map(|(source, _, awaited)| awaited.then_some(source)).collect())
+}
+
+/// The sources whose lines are not all accounted for, but for those of which that was known.
+pub(super) async fn incomplete(
+    postgres: &Postgres,
+    known: &[u64],
+) -> Result<Vec<(u64, String)>, postgres::Error> {
+    let mut incomplete = postgres.incomplete_sources().await?;
+    incomplete.retain(|(source, ..)| !known.contains(source));
+    Ok(incomplete.into_iter().map(|(source, name, _)| (source, name)).collect())
+}

@@ -71,12 +71,18 @@ async fn many_names_are_compared_in_no_time() {
         ("application/x-ndjson", path, "{\"id\":1,\"department\":\"A\",\"id\":2}\n".to_owned()),
         ("application/x-ndjson", path, "{\"id\":1,\"department\":\"A\",\"i\\u0064\":2}\n".to_owned()),
         ("application/json", path, format!("{{\"rows\":[{{\"id\":1,\"{}\":1}}]}}", "x".repeat(7 << 20))),
-        ("application/json", "/v1/rows", format!("{{{}\"jobs\":[]}}", fields.replace(":1,", ":[],"))),
         ("application/json", "/v1/rows", "{\"jobs\":[{\"id\":1}],\"jobs\":[{\"id\":2}]}".to_owned()),
         ("application/json", "/v1/backups", deep),
     ] {
         let refused = service.post(to, kind, &[], body).await.problem(400, "bad-request");
         assert!(refused.body.len() < 64 << 10, "{to}: {} bytes", refused.body.len());
+    }
+    for body in [
+        format!("{{{}\"jobs\":[]}}", fields.replace(":1,", ":[],")),
+        format!("{{\"{}\":[]}}", "x".repeat(7 << 20)),
+    ] {
+        let unknown = service.post("/v1/rows", "application/json", &[], body).await.problem(404, "not-found");
+        assert!(unknown.body.len() < 64 << 10, "{} bytes", unknown.body.len());
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // However deep a value is that is none of its column, it is its row's fault alone.
