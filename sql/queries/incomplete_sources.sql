@@ -1,8 +1,5 @@
--- The sources of the datasets $1 whose lines are not all accounted for, and whether it was said that the file is awaited.
-select
-    source,
-    name,
-    awaited
+-- The sources of the datasets $1 whose lines are not all accounted for, but for those in $2.
+select source, name
 from tidegate.sources
-where dataset = any($1) and completed_at is null
+where dataset = any($1) and completed_at is null and source <> all($2)
 order by source

@@ -17,9 +17,9 @@ pub fn done_path(landing: &Path, source: u64, name: &str) -> PathBuf {
     landing.join(DONE).join(format!("{source}-{name}"))
 }
 
-/// Whether a file is in `done/`.
-pub fn is_done(file: &Path) -> bool {
-    file.parent().and_then(Path::file_name).is_some_and(|folder| folder == DONE)
+/// Whether a file is in `done/` of that landing folder.
+pub(super) fn is_done(landing: &Path, file: &Path) -> bool {
+    file.parent().is_some_and(|folder| folder == landing.join(DONE))
 }
 
 /// Moves a file to `done/<source>-<name>`, if it is still the one that was read: nobody has read what

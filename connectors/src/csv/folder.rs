@@ -153,7 +153,7 @@ impl Folder {
             pending.get(path.as_path()) != Some(&stamp) && self.left.get(path) != Some(stamp)
         });
         let found = candidates.len();
-        let candidates = one_name_each(candidates, &pending);
+        let candidates = self.one_name_each(candidates, &pending);
         let files: Vec<_> = candidates.iter().map(|c| (c.path.as_path(), c.stamp)).collect();
         let verdicts = self.stillness.look(&self.path, &files, manifest.settle);
         self.unsettled = verdicts.contains(&Verdict::Waits) || candidates.len() < found;
@@ -250,20 +250,21 @@ impl Folder {
         self.left.remove(path);
         self.rewritten.remove(path);
     }
-}
 
-/// Leaves out what is another name, in `done/`, of a file that is about to be read or is being read: sources share a file
-/// after a reload. Its turn comes when the lines under the one name are accounted for.
-fn one_name_each(candidates: Vec<Candidate>, pending: &HashMap<&Path, &Stamp>) -> Vec<Candidate> {
-    let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let is_its = |stamp: &Stamp| stamp.is_same_file(&candidate.stamp);
-        let is_another_name = is_done(&candidate.path)
-            && (pending.values().any(|stamp| is_its(stamp))
-                || kept.iter().any(|other| is_done(&other.path) && is_its(&other.stamp)));
-        if !is_another_name {
-            kept.push(candidate);
+    /// Leaves out what is another name, in `done/`, of a file that is about to be read or is being read: sources share a
+    /// file after a reload. Its turn comes when the lines under the one name are accounted for.
+    fn one_name_each(&self, found: Vec<Candidate>, pending: &HashMap<&Path, &Stamp>) -> Vec<Candidate> {
+        let is_done = |candidate: &Candidate| is_done(&self.path, &candidate.path);
+        let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
+        for candidate in found {
+            let is_its = |stamp: &Stamp| stamp.is_same_file(&candidate.stamp);
+            let is_another_name = is_done(&candidate)
+                && (pending.values().any(|stamp| is_its(stamp))
+                    || kept.iter().any(|other| is_done(other) && is_its(&other.stamp)));
+            if !is_another_name {
+                kept.push(candidate);
+            }
         }
+        kept
     }
-    kept
 }

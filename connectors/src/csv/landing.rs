@@ -194,6 +194,11 @@ impl<R: Registry> Landing<R> {
         self.folder.left()
     }
 
+    /// Whether a file is one of those that were moved to `done/`.
+    pub fn is_done(&self, file: &Path) -> bool {
+        is_done(&self.folder.path, file)
+    }
+
     /// The first files that were passed over, up to [`LISTED_MAX`].
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
@@ -407,7 +412,9 @@ impl<R: Registry> Landing<R> {
                     file = %opened.path.display(),
                     "the file was ingested before, and is passed over"
                 );
-                if matches!(taken.role, Role::Delivery | Role::Behind(_)) && !is_done(&opened.path) {
+                if matches!(taken.role, Role::Delivery | Role::Behind(_))
+                    && !is_done(&self.folder.path, &opened.path)
+                {
                     note(&mut self.passed_over, PassedOver { name: opened.name.clone(), source });
                 }
                 self.pending.remove(source);

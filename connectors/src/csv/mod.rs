@@ -39,7 +39,7 @@ pub mod infer;
 mod rows;
 mod generated;
 
-pub use done::{DoneFile, Fingerprint, done_files, done_path, is_done, parse_done_name};
+pub use done::{DoneFile, Fingerprint, done_files, done_path, parse_done_name};
 pub use file::{count_lines, shape, unfit};
 pub use generated::GeneratedKeys;
 pub use header::{FIRST_LINE_OF_NAMES, names_the_columns};

@@ -187,7 +187,7 @@ impl Reading {
     pub(super) fn new(source: u64, content: Content, passed: Passed, lines_min: u64) -> Self {
         let capacity = (content.opened.stamp.size as usize).saturating_mul(2).min(content.intake_bytes());
         let (line, given, closed_at) = (0, 0, None);
-        content.order.iter().for_each(|order| say_what_is_left_out(source, order));
+        say_what_is_left_out(source, content.order.as_ref());
         Self { source, content, passed, line, lines_min, closed_at, given, capacity, ordered: Vec::new() }
     }
 
@@ -366,7 +366,7 @@ pub(super) fn give_lines(
     let own = Dialect { delimiter: csv.delimiter, quote: csv.quote };
     let mut splitter = Splitter::new(shape.map_or(own, Shape::dialect), max_record_bytes);
     let mut order = shape.map(|shape| Mapping::new(shape, dataset));
-    order.iter().for_each(|order| say_what_is_left_out(source, order));
+    say_what_is_left_out(source, order.as_ref());
     let (mut rest, mut line, mut ordered) = (text, 0, Vec::new());
     while let Step::Record { text, consumed } = splitter.next(rest, true) {
         line += 1;
@@ -387,8 +387,8 @@ pub(super) fn give_lines(
 }
 
 /// Says which columns are gone since a source came: their values are in the file, and in no row.
-fn say_what_is_left_out(source: u64, order: &Mapping) {
-    let gone: Vec<&str> = order.gone().collect();
+fn say_what_is_left_out(source: u64, order: Option<&Mapping>) {
+    let gone: Vec<&str> = order.into_iter().flat_map(Mapping::gone).collect();
     if !gone.is_empty() {
         tracing::warn!(
             source,

@@ -101,8 +101,9 @@ impl Error {
 /// The classes of SQLSTATE that are not a row's, whatever row was being written: the connection's, the server's, the
 /// transaction's. **All else is the row's**, once it is shown that the statement works without it.
 const NOT_A_ROWS: [&str; 8] = ["08", "25", "26", "40", "53", "55", "57", "58"];
-/// Those that end a session as it starts. What is refused so while a row is written, a trigger raises.
-const AT_START: [&str; 2] = ["28", "3D"];
+/// The classes with which the server refuses a login, and ends the session. In a session that goes on they are a
+/// trigger's.
+const OF_LOGIN: [&str; 2] = ["28", "3D"];
 /// Damaged storage: the server's, though their class is that of any internal error.
 const DAMAGED: [&str; 2] = ["XX001", "XX002"];
 
@@ -143,7 +144,7 @@ pub(super) fn postgres_kind(error: &tokio_postgres::Error) -> Kind {
     match &state.code()[..2] {
         // The transaction's: one that a trigger raises is tried again too.
         "40" => Kind::Conflict,
-        class if AT_START.contains(&class) && is_fatal(error) => Kind::Lasting,
+        class if OF_LOGIN.contains(&class) && is_fatal(error) => Kind::Lasting,
         _ if may_be_a_rows(state.code()) => Kind::Row,
         // Connection, resources, shutdown, start-up, a standby that is being promoted.
         "08" | "53" | "57" | "58" => Kind::Passing,

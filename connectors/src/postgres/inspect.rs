@@ -40,7 +40,7 @@ impl Finding {
 
 /// What a start prepares in the database, besides tables.
 #[derive(Clone, Copy, Default)]
-struct Preparing<'a> {
+struct Preparation<'a> {
     /// The schema of views that it makes.
     views: Option<&'a str>,
     /// The datasets whose tables these follow.
@@ -94,12 +94,12 @@ impl Postgres {
         let connection = self.connection().await?;
         let made = explained.iter().filter(|view| view.step.action != Action::Keep);
         let followed = made.filter_map(|view| Some(view.store.as_ref()?.dataset.as_str()));
-        let preparing = Preparing {
+        let preparation = Preparation {
             views: Some(&self.inner.manifest.schema),
             followed: &followed.collect::<Vec<_>>(),
             own: false,
         };
-        let mut lacking = self.rights_lacking(&connection, preparing).await?;
+        let mut lacking = self.rights_lacking(&connection, preparation).await?;
         let changed: Vec<&str> = steps
             .iter()
             .filter(|step| !matches!(step.action, Action::Keep | Action::Create))
@@ -127,9 +127,10 @@ impl Postgres {
     ) -> Result<Finding, Error> {
         // What may not be read may not be up to date, but that right is found lacking first.
         let mut lacking =
-            self.rights_lacking(client, Preparing { own: !prepared, ..Preparing::default() }).await?;
+            self.rights_lacking(client, Preparation { own: !prepared, ..Preparation::default() }).await?;
         if lacking.is_empty() && prepared && !super::is_up_to_date(client).await? {
-            lacking = self.rights_lacking(client, Preparing { own: true, ..Preparing::default() }).await?;
+            lacking =
+                self.rights_lacking(client, Preparation { own: true, ..Preparation::default() }).await?;
         }
         Ok(match lacking.is_empty() {
             true => Finding::new("rights", Grade::Good, format!("role {role} may do what is needed")),
@@ -143,12 +144,12 @@ impl Postgres {
     async fn rights_lacking(
         &self,
         client: &impl GenericClient,
-        preparing: Preparing<'_>,
+        preparation: Preparation<'_>,
     ) -> Result<Vec<String>, Error> {
         let datasets = &self.inner.manifest.datasets;
         let named = |dataset: &'_ Dataset| (dataset.table.schema.clone(), dataset.table.name.clone());
         let (schemas, names): (Vec<String>, Vec<String>) = datasets.iter().map(named).unzip();
-        let is_followed = |dataset: &&Dataset| preparing.followed.contains(&dataset.name.as_str());
+        let is_followed = |dataset: &&Dataset| preparation.followed.contains(&dataset.name.as_str());
         let followed: (Vec<String>, Vec<String>) = datasets.iter().filter(is_followed).map(named).unzip();
         let keys = datasets.iter().flat_map(|dataset| {
             let parents = dataset.columns.iter().filter_map(|column| column.references);
@@ -160,8 +161,8 @@ impl Postgres {
         let parameters: [&(dyn ToSql + Sync); 10] = [
             &schemas,
             &names,
-            &preparing.views,
-            &preparing.own,
+            &preparation.views,
+            &preparation.own,
             &followed.0,
             &followed.1,
             &children.0,

@@ -136,18 +136,30 @@ impl Postgres {
         Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1))).collect())
     }
 
-    /// The sources of datasets of the manifest whose lines are not all accounted for, with their names, and whether it is
-    /// known that their files must be brought again.
+    /// The sources that lack lines and of which it is noted that their files must be brought again.
     ///
     /// # Errors
     ///
     /// If Postgres cannot be asked.
-    pub async fn incomplete_sources(&self) -> Result<Vec<(u64, String, bool)>, Error> {
+    pub async fn awaited_sources(&self) -> Result<Vec<u64>, Error> {
+        let sql = "select source from tidegate.sources where awaited and completed_at is null";
+        let rows = self.connection().await?.query(sql, &[]).await?;
+        Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
+    }
+
+    /// The sources of datasets of the manifest whose lines are not all accounted for, with their names; not those of
+    /// `except`.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be asked.
+    pub async fn incomplete_sources(&self, except: &[u64]) -> Result<Vec<(u64, String)>, Error> {
         let datasets: Vec<&str> =
             self.inner.manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        let except: Vec<i64> = except.iter().map(|source| *source as i64).collect();
         let sql = include_str!("../../../sql/queries/incomplete_sources.sql");
-        let rows = self.connection().await?.query(sql, &[&datasets]).await?;
-        Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1), row.get(2))).collect())
+        let rows = self.connection().await?.query(sql, &[&datasets, &except]).await?;
+        Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as u64, row.get(1))).collect())
     }
 
     /// What became of the first lines of a source, at most `limit`.

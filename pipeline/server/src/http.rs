@@ -21,6 +21,7 @@ mod connections;
 mod push;
 mod rows;
 mod numbers;
+mod room;
 mod body;
 mod documents;
 mod encoding;

@@ -149,7 +149,7 @@ impl Outcome {
             })
             .collect();
         let with_reason = |(path, reason): &(String, String)| json!({"path": path, "reason": reason});
-        let Files { refused, left, passed_over, .. } = &self.files;
+        let Files { refused, left, unread, passed_over, .. } = &self.files;
         let passed_over =
             passed_over.iter().map(|passed| json!({"file": passed.name, "source": passed.source}));
         let sources = |sources: &[(u64, String)]| {
@@ -165,7 +165,7 @@ impl Outcome {
             "peak_memory_bytes": self.usage.peak_memory_bytes,
             "stopped": self.stopped,
             "refused": refused.iter().map(with_reason).collect::<Vec<_>>(),
-            "left": left.iter().map(with_reason).collect::<Vec<_>>(),
+            "left": unread.iter().chain(left).map(with_reason).collect::<Vec<_>>(),
             "passed_over": passed_over.collect::<Vec<_>>(),
             "wholly_rejected": sources(&self.wholly_rejected),
             "incomplete": sources(&self.incomplete),
@@ -206,7 +206,12 @@ pub(crate) async fn pipeline_of(
     };
     let database = patiently(&stop, async || postgres.migrate().await).await?;
     data_dir.assert_of(database)?;
-    let missed_before = patiently(&stop, async || ending::awaited(&postgres).await).await?;
+    // Beside others lines may just be on the way.
+    let tells_incomplete = until == Until::Idle && !shares;
+    let missed_before = match tells_incomplete {
+        true => patiently(&stop, async || postgres.awaited_sources().await).await?,
+        false => Vec::new(),
+    };
     if take_over {
         // Nobody is to stop for a process that then does not run.
         recover::assert_current(settings, &data_dir, &postgres).await?;
@@ -235,15 +240,13 @@ pub(crate) async fn pipeline_of(
     }
 
     let took = begun.elapsed();
-    let is_idle = || until == Until::Idle && !stop.is_cancelled();
     let summary = async || {
         Ok::<_, postgres::Error>((
             dead_letters(&postgres).await?,
             datasets(&postgres).await?,
             ending::wholly_rejected(&postgres, &files).await?,
-            // Beside others their lines may just be on the way.
-            match is_idle() && !shares {
-                true => ending::incomplete(&postgres, &missed_before).await?,
+            match tells_incomplete && !stop.is_cancelled() {
+                true => postgres.incomplete_sources(&missed_before).await?,
                 false => Vec::new(),
             },
         ))

@@ -284,6 +284,19 @@ async fn what_is_written_to_a_file_after_it_was_moved_and_cannot_be_read_is_an_e
 }
 
 #[tokio::test]
+async fn a_landing_folder_may_be_called_as_that_of_files_that_are_done() {
+    let home = home().await;
+    home.drop("prices.csv", TEN);
+    std::fs::rename(home.path("landing"), home.path("done")).unwrap();
+    home.run("run --until-idle --landing done").await.succeeded();
+    std::fs::write(home.path("done/prices.csv"), TEN).unwrap();
+    let told = home.run("run --until-idle --landing done").await.succeeded();
+    assert!(told.stdout.contains("'prices.csv' was passed over"), "{}", told.stdout);
+    std::fs::write(home.path("done/prices.csv"), "id,cost\n1,10\n").unwrap();
+    home.run("run --until-idle --landing done").await.failed_with(4);
+}
+
+#[tokio::test]
 async fn the_name_of_a_file_that_is_passed_over_moves_no_cursor() {
     let home = Home::embedded(&MANIFEST.replace("key: id\n", "key: id\n    files: 'prices*'\n")).await;
     let name = "prices\u{1b}[31m.csv";

@@ -258,11 +258,15 @@ pub(crate) fn on_cluster(manifest: &str, endpoint: &str, partitions: u32) -> Str
 pub(crate) fn cluster(test: &str) -> Option<String> {
     let endpoint = named_cluster();
     if endpoint.is_none() {
-        // Past the harness, which shows nothing of a test that passes.
-        let said = format!("\nSKIPPED {test}: no cluster is named; set TIDEGATE_TEST_FLUVIO=host:port\n");
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        skipped(test, "no cluster is named; set TIDEGATE_TEST_FLUVIO=host:port");
     }
     endpoint
+}
+
+/// Says loudly that a test was not run, and why.
+pub(crate) fn skipped(test: &str, why: &str) {
+    // Past the harness, which shows nothing of a test that passes.
+    let _ = std::io::stderr().write_all(format!("\nSKIPPED {test}: {why}\n").as_bytes());
 }
 
 /// The cluster that homes are on, if there is one.

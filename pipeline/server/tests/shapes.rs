@@ -258,6 +258,15 @@ async fn all_files_of_done_are_sound_after_columns_came_went_and_changed_places(
     }
 }
 
+/// Leaves source 2 as a process that was killed does: the ledger lacks lines, and it is not complete.
+async fn leave_half_in(home: &Home) {
+    home.query(
+        "delete from tidegate.ledger where source = 2; delete from k where id > 1000; \
+         update tidegate.sources set completed_at = null where source = 2",
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_that_is_half_in_when_its_columns_change_goes_on_by_its_own() {
     for csv in ["header: false", HEADER] {
@@ -267,12 +276,7 @@ async fn a_file_that_is_half_in_when_its_columns_change_goes_on_by_its_own() {
         let lines: String = (1..=3000).map(|id| format!("{id},1,a{id},b{id}\n")).collect();
         home.drop("k.csv", format!("{header}{lines}"));
         home.ingest().await;
-        // As a process that was killed leaves it: the ledger lacks lines, and the source is not complete.
-        home.query(
-            "delete from tidegate.ledger where source = 2; delete from k where id > 1000; \
-             update tidegate.sources set completed_at = null where source = 2",
-        )
-        .await;
+        leave_half_in(&home).await;
         let done = home.path("landing/done/2-k.csv");
         std::fs::rename(done, home.path("landing/k.csv")).unwrap();
         std::fs::remove_dir_all(home.path(".tidegate")).unwrap();
@@ -292,11 +296,7 @@ async fn a_file_that_is_half_in_when_a_column_goes_says_what_is_left_out_and_one
     home.drop("p.csv", "1,Ann\n");
     home.drop("k.csv", (1..=3000).map(|id| format!("{id},1,a{id},b{id}\n")).collect::<String>());
     home.ingest().await;
-    home.query(
-        "delete from tidegate.ledger where source = 2; delete from k where id > 1000; \
-         update tidegate.sources set completed_at = null where source = 2",
-    )
-    .await;
+    leave_half_in(&home).await;
     let (done, landing) = (home.path("landing/done/2-k.csv"), home.path("landing/k.csv"));
     std::fs::rename(&done, home.path("aside")).unwrap();
     std::fs::remove_dir_all(home.path(".tidegate")).unwrap();
@@ -334,9 +334,7 @@ async fn what_was_pushed_before_a_change_goes_on_by_its_own_columns() {
         let home = Home::embedded(&format!("{HTTP}{}", manifest("header: false", &[A, B]))).await;
         home.drop("p.csv", "1,Ann\n");
         home.ingest().await;
-        let mut command = home.command(["run"]);
-        command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.name()));
-        let mut service = Service::of(Running::start(command)).await.ready().await;
+        let mut service = Service::doomed(&home, *point).await;
         let _ = service.try_post("/v1/datasets/k/rows", kind, &[], body.clone()).await;
         until("it has ended", async || service.running.has_ended()).await;
         change(&home, &format!("{HTTP}{}", manifest("header: false", &[C, B, A])));

@@ -32,7 +32,7 @@ impl<R: Registry> Landing<R> {
                 self.pending.remove(source);
                 continue;
             }
-            let content = match reopen(read) {
+            let content = match reopen(&self.folder.path, read) {
                 Ok(Some(opened)) => match Content::start(opened, &self.manifest, self.block_bytes) {
                     Ok(content) => Ok(content),
                     Err(Unfit::Failed(_)) => continue, // it rests, and is tried again
@@ -151,7 +151,7 @@ pub(super) async fn share(folder: &Path, opened: &mut Opened, source: u64) -> Re
 }
 
 /// Opens a file that was read, if it is still the same.
-fn reopen(read: &Read) -> io::Result<Option<Opened>> {
+fn reopen(folder: &Path, read: &Read) -> io::Result<Option<Opened>> {
     let (file, stamp) = file::open(&read.file.path)?;
     let opened = Opened {
         path: read.file.path.clone(),
@@ -167,6 +167,6 @@ fn reopen(read: &Read) -> io::Result<Option<Opened>> {
     };
     // A file of done/ may get another name there.
     let is_same =
-        stamp == read.file.stamp || (is_done(&read.file.path) && stamp.looks_like(&read.file.stamp));
+        stamp == read.file.stamp || (is_done(folder, &read.file.path) && stamp.looks_like(&read.file.stamp));
     Ok((read.whole && is_same).then_some(opened))
 }

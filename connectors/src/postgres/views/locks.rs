@@ -71,6 +71,7 @@ impl<'a> Tries<'a> {
     }
 
     pub(super) async fn end(self) -> Result<(), Error> {
+        // As `end_with_us` has left it.
         let end = "release savepoint tidegate_tries; set local lock_timeout = 0";
         Ok(self.tx.batch_execute(end).await?)
     }

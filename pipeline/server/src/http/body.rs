@@ -1,7 +1,7 @@
 //! What clients send: what it is, how much of it there may be, and how long it may take.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::room::{Place, Room};
 use super::{Problem, Service, documents, encoding};
 
 /// How long nothing may come of a body before its client is given up.
@@ -23,7 +24,7 @@ const PACE_OVER: Duration = Duration::from_secs(60);
 /// How long a body may take that is held in memory.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
 /// How many bytes of bodies may be in memory.
-const ROOM_BYTES: usize = 128 << 20;
+pub(super) const ROOM_BYTES: usize = 128 << 20;
 
 /// The forms in which rows can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,32 +62,25 @@ pub(super) fn unsupported(detail: String) -> Problem {
     Problem::new(status, word, "the server does not understand that form", detail)
 }
 
-/// How much of bodies is in memory at once, for all who send.
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    taken: AtomicUsize,
-}
-
-/// A body in memory. The room is free again when it is dropped.
-pub(super) struct Held<'a> {
+/// A body in memory, with its place there.
+pub(super) struct Held {
     bytes: BytesMut,
-    room: &'a Room,
+    place: Place,
 }
 
-impl Held<'_> {
+impl Held {
     fn extend(&mut self, chunk: &[u8]) -> Result<(), Problem> {
-        let taken = self.room.taken.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
-        self.bytes.extend_from_slice(chunk);
-        if taken > ROOM_BYTES {
+        if !self.place.grow(chunk.len()) {
             return Err(Problem::unavailable(
                 "more is being sent at once than fits here; send it again in a moment",
             ));
         }
+        self.bytes.extend_from_slice(chunk);
         Ok(())
     }
 }
 
-impl Deref for Held<'_> {
+impl Deref for Held {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -94,21 +88,15 @@ impl Deref for Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.room.taken.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-    }
-}
-
 /// Reads a body of at most so many bytes.
-pub(super) async fn read(room: &Room, body: Body, bytes_max: usize) -> Result<Held<'_>, Problem> {
+pub(super) async fn read(room: &Arc<Room>, body: Body, bytes_max: usize) -> Result<Held, Problem> {
     let reading = tokio::time::timeout(HELD_WITHIN, read_whole(room, body, bytes_max));
     reading.await.unwrap_or_else(|_| Err(timeout()))
 }
 
-async fn read_whole(room: &Room, body: Body, bytes_max: usize) -> Result<Held<'_>, Problem> {
+async fn read_whole(room: &Arc<Room>, body: Body, bytes_max: usize) -> Result<Held, Problem> {
     let mut chunks = Chunks::new(body);
-    let mut whole = Held { bytes: BytesMut::new(), room };
+    let mut whole = Held { bytes: BytesMut::new(), place: room.place() };
     while let Some(chunk) = chunks.next().await? {
         if whole.len() + chunk.len() > bytes_max {
             return Err(Problem::too_large(format!(
@@ -121,7 +109,7 @@ async fn read_whole(room: &Room, body: Body, bytes_max: usize) -> Result<Held<'_
 }
 
 /// Reads a body of JSON, which may be empty.
-pub(super) async fn read_json(app: &Service, request: Request) -> Result<Held<'_>, Problem> {
+pub(super) async fn read_json(app: &Service, request: Request) -> Result<Held, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).cloned();
     let body = read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
     let essence = kind.as_ref().and_then(|kind| kind.to_str().ok()?.split(';').next());

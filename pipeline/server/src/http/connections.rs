@@ -18,9 +18,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use hyper::body::{Body as _, Frame, SizeHint};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::room::{Place, Room};
 
 /// How many connections beyond the limit are let in for whoever watches.
 pub(super) const RESERVE: usize = 32;
@@ -29,45 +31,42 @@ const CLOSING_MAX: usize = 64;
 /// How long nothing may be taken of an answer before its connection counts as one that does nothing, if room is needed.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// How many bytes of answers may be on their way, in KiB, and how many more for whoever watches.
-const ANSWERS_KIB: usize = 256 << 10;
-const WATCHED_KIB: usize = 16 << 10;
+/// How many bytes of answers may be on their way, and how many more for whoever watches.
+const ANSWERS_BYTES: usize = 256 << 20;
+const WATCHED_BYTES: usize = 16 << 20;
 /// Answers up to this size are not counted.
 const SMALL_BYTES: u64 = 4 << 10;
 /// How much of an answer is handed over at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Room for answers.
-struct Room {
-    all: Arc<Semaphore>,
-    watched: Arc<Semaphore>,
+/// Where answers are that are on their way.
+struct Answers {
+    all: Arc<Room>,
+    watched: Arc<Room>,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        let of = |kib| Arc::new(Semaphore::new(kib));
-        Self { all: of(ANSWERS_KIB), watched: of(WATCHED_KIB) }
-    }
-}
-
-impl Room {
-    /// Room for an answer; `None` if there is none. One of unknown size is made while it is taken, piece by piece.
-    fn take(&self, body: &Body, is_watched: bool) -> Option<Option<OwnedSemaphorePermit>> {
+impl Answers {
+    /// A place for an answer; an error if there is none. What is small has none, and what is of unknown size neither: it
+    /// is made while it is taken, piece by piece.
+    fn place(&self, body: &Body, is_watched: bool) -> Result<Option<Place>, Full> {
         let bytes = body.size_hint().exact().unwrap_or_default();
         if bytes <= SMALL_BYTES {
-            return Some(None);
+            return Ok(None);
         }
-        let kib = bytes.div_ceil(1024).min(WATCHED_KIB as u64) as u32;
-        let from = |room: &Arc<Semaphore>| room.clone().try_acquire_many_owned(kib).ok();
-        from(&self.all).or_else(|| is_watched.then(|| from(&self.watched))?).map(Some)
+        let place = self.all.take(bytes as usize);
+        let place = if is_watched { place.or_else(|| self.watched.take(bytes as usize)) } else { place };
+        place.map(Some).ok_or(Full)
     }
 }
+
+/// There is no room for an answer.
+struct Full;
 
 /// All that are open.
 pub(super) struct Connections {
     open: Mutex<BTreeMap<u64, Arc<Connection>>>,
     max: usize,
-    room: Arc<Room>,
+    answers: Arc<Answers>,
     next: AtomicU64,
     /// Rings when one has ended.
     ended: Notify,
@@ -80,7 +79,7 @@ pub(super) struct Connection {
     pub(super) is_reserved: bool,
     /// When it is told to end: what has begun may end as well.
     pub(super) leave: CancellationToken,
-    room: Arc<Room>,
+    answers: Arc<Answers>,
     opened: Instant,
     /// How many requests are with their handlers.
     handling: AtomicUsize,
@@ -101,7 +100,7 @@ impl Connections {
         Self {
             open: Mutex::default(),
             max,
-            room: Arc::default(),
+            answers: Arc::new(Answers { all: Room::of(ANSWERS_BYTES), watched: Room::of(WATCHED_BYTES) }),
             next: AtomicU64::new(0),
             ended: Notify::new(),
         }
@@ -140,7 +139,7 @@ impl Connections {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let connection =
-            Arc::new(Connection::new(number, is_reserved, stop.child_token(), self.room.clone()));
+            Arc::new(Connection::new(number, is_reserved, stop.child_token(), self.answers.clone()));
         open.insert(number, connection.clone());
         Some(connection)
     }
@@ -190,12 +189,12 @@ impl Drop for Admitted {
 }
 
 impl Connection {
-    fn new(number: u64, is_reserved: bool, leave: CancellationToken, room: Arc<Room>) -> Self {
+    fn new(number: u64, is_reserved: bool, leave: CancellationToken, answers: Arc<Answers>) -> Self {
         Self {
             number,
             is_reserved,
             leave,
-            room,
+            answers,
             opened: Instant::now(),
             handling: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
@@ -269,13 +268,13 @@ impl Handling {
         is_watched: bool,
         otherwise: impl FnOnce() -> Response,
     ) -> axum::http::Response<Answer> {
-        let (response, room) = match self.0.room.take(response.body(), is_watched) {
-            Some(room) => (response, room),
-            None => (otherwise(), None),
+        let (response, place) = match self.0.answers.place(response.body(), is_watched) {
+            Ok(place) => (response, place),
+            Err(Full) => (otherwise(), None),
         };
         self.0.answering.fetch_add(1, Ordering::Relaxed);
         let connection = self.0.clone();
-        response.map(|body| Answer { body, rest: Bytes::new(), connection, _room: room })
+        response.map(|body| Answer { body, rest: Bytes::new(), connection, _place: place })
     }
 }
 
@@ -292,7 +291,7 @@ pub(super) struct Answer {
     /// What was made of it and has not left.
     rest: Bytes,
     connection: Arc<Connection>,
-    _room: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Drop for Answer {
@@ -402,7 +401,7 @@ mod tests {
         let is_sent = |body: &Answer| body.size_hint().exact() == Some(text.len() as u64);
         let mut waiting: Vec<Answer> = (0..1000).map(|_| answer(text.clone(), false)).collect();
         let on_their_way = waiting.iter().filter(|body| is_sent(body)).count();
-        assert_eq!(on_their_way, ANSWERS_KIB / text.len().div_ceil(1024));
+        assert_eq!(on_their_way, ANSWERS_BYTES / text.len());
         assert!(is_sent(&answer(text.clone(), true)), "whoever watches has room of its own");
         waiting.remove(0);
         assert!(is_sent(&answer(text.clone(), false)), "what has left makes room");

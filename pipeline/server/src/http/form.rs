@@ -194,7 +194,7 @@ fn part(head: &[u8]) -> Result<Part, Problem> {
         if name.eq_ignore_ascii_case("content-transfer-encoding") {
             let value = value.trim();
             if !["7bit", "8bit", "binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain)) {
-                return Err(faulty("a part says a Content-Transfer-Encoding: send it as it is"));
+                return Err(faulty("a part has a Content-Transfer-Encoding: send its content as it is"));
             }
         }
         if !name.eq_ignore_ascii_case("content-disposition") {

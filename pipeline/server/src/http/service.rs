@@ -13,10 +13,11 @@ use tidegate_topics::Broker;
 
 use super::Problem;
 use super::auth::Tokens;
-use super::body::Room;
+use super::body::ROOM_BYTES;
 use super::health::Leases;
 use super::metrics::{Requests, Totals};
 use super::receipts::Watcher;
+use super::room::Room;
 use super::taking::Taking;
 use crate::Failure;
 use crate::intake::Intake;
@@ -58,7 +59,7 @@ pub(crate) struct Service {
     /// The backups that are being taken.
     pub(super) taking: Taking,
     /// What is being sent, in memory.
-    pub(crate) room: Room,
+    pub(crate) room: Arc<Room>,
     /// The way in, while the pipeline runs.
     intake: RwLock<Option<Intake>>,
 }
@@ -86,7 +87,7 @@ impl App {
             http,
             tokens: Tokens::default(),
             watcher: Watcher::default(),
-            room: Room::default(),
+            room: Room::of(ROOM_BYTES),
             taking: Taking::default(),
             postgres,
             counts,

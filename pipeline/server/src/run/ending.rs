@@ -1,9 +1,8 @@
 //! How a run ends: what became of files, and the exit code that says so.
 
-use std::path::Path;
 use std::str::FromStr;
 
-use tidegate_connectors::csv::{Landing, PassedOver, Registry, is_done};
+use tidegate_connectors::csv::{Landing, PassedOver, Registry};
 use tidegate_connectors::postgres::{self, Postgres};
 use tidegate_core::printable::printable_line;
 use tracing::warn;
@@ -29,6 +28,8 @@ pub struct Files {
     pub refused: Vec<(String, String)>,
     /// All that are left in the folder: these, those that are held open, and those of no dataset.
     pub left: Vec<(String, String)>,
+    /// Those of `done/` that were written to and cannot be read again, with the reason.
+    pub unread: Vec<(String, String)>,
     /// Those that were not read, because they were read last under their names.
     pub passed_over: Vec<PassedOver>,
     /// Those that have become complete, by their sources.
@@ -40,7 +41,10 @@ impl Files {
     pub(crate) fn add<R: Registry>(&mut self, landing: &Landing<R>) {
         let texts = |(path, why): (&std::path::PathBuf, &String)| (path.display().to_string(), why.clone());
         self.refused = landing.refused().iter().map(texts).collect();
-        self.left = landing.left().iter().map(texts).collect();
+        let left = landing.left();
+        let (unread, left): (Vec<_>, Vec<_>) = left.iter().partition(|(path, _)| landing.is_done(path));
+        self.unread = unread.into_iter().map(texts).collect();
+        self.left = left.into_iter().map(texts).collect();
         self.passed_over.extend_from_slice(landing.passed_over());
         self.complete.extend_from_slice(landing.complete());
     }
@@ -158,14 +162,13 @@ pub(crate) fn fail_with(faults: Vec<Failure>) -> Result<(), Failure> {
 
 /// What of `done/` was written to and cannot be read again, and what was left in the landing folder.
 pub(crate) fn left(files: &Files) -> Vec<Failure> {
-    let (done, left): (Vec<_>, Vec<_>) = files.left.iter().partition(|(path, _)| is_done(Path::new(path)));
-    let first_of = |code, what: &str, files: &[&(String, String)]| {
+    let first_of = |code, what: &str, files: &[(String, String)]| {
         let (path, reason) = files.first()?;
         Some(Failure { code, message: format!("{what}: {path}: {reason}{}", and_more(files.len())) })
     };
-    let written = first_of(FAILED, "written to after it was moved, and not read again", &done);
-    let left = first_of(LEFT, "left in the landing folder", &left);
-    written.into_iter().chain(left).collect()
+    let unread = first_of(FAILED, "written to after it was moved, and not read again", &files.unread);
+    let left = first_of(LEFT, "left in the landing folder", &files.left);
+    unread.into_iter().chain(left).collect()
 }
 
 fn and_more(count: usize) -> String {
@@ -178,20 +181,4 @@ pub(super) async fn wholly_rejected(
     files: &Files,
 ) -> Result<Vec<(u64, String)>, postgres::Error> {
     if files.complete.is_empty() { Ok(Vec::new()) } else { postgres.wholly_rejected(&files.complete).await }
-}
-
-/// The sources of which it is known that their files must be brought again.
-pub(super) async fn awaited(postgres: &Postgres) -> Result<Vec<u64>, postgres::Error> {
-    let incomplete = postgres.incomplete_sources().await?;
-    Ok(incomplete.into_iter().filter_map(|(source, _, awaited)| awaited.then_some(source)).collect())
-}
-
-/// The sources whose lines are not all accounted for, but for those of which that was known.
-pub(super) async fn incomplete(
-    postgres: &Postgres,
-    known: &[u64],
-) -> Result<Vec<(u64, String)>, postgres::Error> {
-    let mut incomplete = postgres.incomplete_sources().await?;
-    incomplete.retain(|(source, ..)| !known.contains(source));
-    Ok(incomplete.into_iter().map(|(source, name, _)| (source, name)).collect())
 }

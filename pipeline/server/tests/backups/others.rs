@@ -1,6 +1,5 @@
 //! Another implementation: `fastavro` reads what we write, with equal rows, and what it writes is restored.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,19 +7,15 @@ use serde_json::Value;
 
 use super::{assert_sound, back_up, ingested, path_of, rows, run};
 use crate::company;
-use crate::home::Home;
+use crate::home::{Home, skipped};
 
 /// Runs a script with `fastavro`, if this machine has it; says loudly if it has not.
 fn python(test: &str, script: &str, arguments: &[&Path]) -> Option<String> {
     let python = std::env::var("TIDEGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_it = Command::new(&python).args(["-c", "import fastavro, cramjam, backports.zstd"]).output();
     if !has_it.is_ok_and(|output| output.status.success()) {
-        let said = format!(
-            "\nSKIPPED {test}: '{python}' has no fastavro with cramjam and backports.zstd; .ci/run installs them, or set \
-             TIDEGATE_TEST_PYTHON\n"
-        );
-        // Past the harness, which shows nothing of a test that passes.
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        let what = "has no fastavro with cramjam and backports.zstd; .ci/run installs them, or set TIDEGATE_TEST_PYTHON";
+        skipped(test, &format!("'{python}' {what}"));
         return None;
     }
     let output = Command::new(&python).arg("-c").arg(script).args(arguments).output().unwrap();

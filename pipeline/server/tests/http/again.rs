@@ -8,7 +8,7 @@ use tidegate_core::failpoint::Failpoint;
 use tokio::io::AsyncWriteExt;
 
 use super::{Service, company};
-use crate::home::{Home, Running};
+use crate::home::Home;
 use crate::proxy::{AtCommit, Proxy, Way};
 
 const PATH: &str = "/v1/datasets/departments/rows";
@@ -96,13 +96,6 @@ async fn many_that_send_the_same_at_once_get_one_receipt() {
     home.run("verify").await.succeeded();
 }
 
-/// A run that ends at a failpoint.
-async fn doomed(home: &Home, point: Failpoint) -> Service {
-    let mut command = home.command(["run"]);
-    command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.name()));
-    Service::of(Running::start(command)).await.ready().await
-}
-
 #[tokio::test]
 async fn a_request_whose_server_was_killed_is_sent_again_and_enters_once() {
     for point in [
@@ -114,7 +107,7 @@ async fn a_request_whose_server_was_killed_is_sent_again_and_enters_once() {
     ] {
         let home = company().await;
         let key = [("idempotency-key", "k")];
-        let mut service = doomed(&home, point).await;
+        let mut service = Service::doomed(&home, point).await;
         let _ = service.try_post(PATH, "application/json", &key, rows(1, 100)).await;
         crate::home::until("it has ended", async || service.running.has_ended()).await;
         let service = Service::start(&home).await;
@@ -190,7 +183,7 @@ async fn moves_backups_and_restores_under_a_key_are_one_whatever_was_killed() {
             sql => home.count(sql).await,
         };
         let before = count().await;
-        let mut service = doomed(&home, point).await;
+        let mut service = Service::doomed(&home, point).await;
         let _ = service.try_post(path, "application/json", &key, body.to_string()).await;
         crate::home::until("it has ended", async || service.running.has_ended()).await;
         let service = Service::start(&home).await;
@@ -224,7 +217,7 @@ async fn moves_backups_and_restores_under_a_key_are_one_whatever_was_killed() {
 async fn what_was_answered_is_there_after_a_kill() {
     let home = company().await;
     // Killed while Postgres holds the lines and no topic does.
-    let mut service = doomed(&home, Failpoint::RawAppended).await;
+    let mut service = Service::doomed(&home, Failpoint::RawAppended).await;
     let answered = service.try_post(PATH, "application/json", &[], rows(1, 50)).await;
     crate::home::until("it has ended", async || service.running.has_ended()).await;
     std::fs::remove_dir_all(home.path(".tidegate/topics")).unwrap();
@@ -276,7 +269,7 @@ async fn an_upload_whose_server_was_killed_enters_once() {
     ] {
         let home = company().await;
         let key = [("idempotency-key", "k")];
-        let mut service = doomed(&home, point).await;
+        let mut service = Service::doomed(&home, point).await;
         let _ = service.try_post(PATH, "text/csv", &key, csv.clone()).await;
         crate::home::until("it has ended", async || service.running.has_ended()).await;
         let service = Service::start(&home).await;

@@ -1,6 +1,5 @@
 //! The description of the API against the server: schemathesis asks for what it describes, and for what it does not.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::process::Command;
 
 use super::Service;
 use crate::company;
+use crate::home::skipped;
 
 const TOOL: &str = "schemathesis";
 /// How many requests of each kind, for each operation.
@@ -21,11 +21,7 @@ fn tool(test: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain([PathBuf::from(installed)]);
     let found = folders.map(|folder| folder.join(TOOL)).find(|tool| tool.is_file());
     if found.is_none() {
-        // Past the harness, which shows nothing of a test that passes.
-        let said = format!(
-            "\nSKIPPED {test}: there is no {TOOL}; '.ci/run' installs what .ci/requirements.txt names\n"
-        );
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        skipped(test, &format!("there is no {TOOL}; '.ci/run' installs what .ci/requirements.txt names"));
     }
     found
 }

@@ -17,6 +17,7 @@ mod description;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate_core::failpoint::Failpoint;
 
 use crate::company;
 use crate::home::{Home, Running};
@@ -64,6 +65,13 @@ impl Service {
     /// Starts a run in a home whose manifest asks for HTTP, and waits until it takes rows in.
     pub(crate) async fn start(home: &Home) -> Self {
         Self::of(home.spawn("run")).await.ready().await
+    }
+
+    /// A run that ends at a failpoint.
+    pub(crate) async fn doomed(home: &Home, point: Failpoint) -> Self {
+        let mut command = home.command(["run"]);
+        command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.name()));
+        Self::of(Running::start(command)).await.ready().await
     }
 
     /// The service of a run that was started, as soon as it listens.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, HTTP, Service};
 use crate::company;
-use crate::home::{Home, until};
+use crate::home::{Home, skipped, until};
 use crate::server::OwnServer;
 
 async fn open_metrics(service: &Service) -> String {
@@ -216,9 +216,7 @@ fn promtool(test: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain([PathBuf::from(unpacked)]);
     let found = folders.map(|folder| folder.join(TOOL)).find(|tool| tool.is_file());
     if found.is_none() {
-        // Past the harness, which shows nothing of a test that passes.
-        let said = format!("\nSKIPPED {test}: there is no {TOOL}; it is in Debian's package 'prometheus'\n");
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        skipped(test, &format!("there is no {TOOL}; it is in Debian's package 'prometheus'"));
     }
     found
 }

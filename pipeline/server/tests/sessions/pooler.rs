@@ -1,6 +1,5 @@
 //! A pgbouncer of one test, on a port of its own.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -9,7 +8,7 @@ use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::home::until;
+use crate::home::{skipped, until};
 
 /// Names a pgbouncer to use instead of the one that is installed.
 const VARIABLE: &str = "TIDEGATE_TEST_PGBOUNCER";
@@ -92,8 +91,7 @@ fn installed(test: &str, mode: Mode) -> Option<PathBuf> {
         }
         Some(_) => return found,
     };
-    // Past the harness, which shows nothing of a test that passes.
-    let _ = std::io::stderr().write_all(format!("\nSKIPPED {test}: {why}\n").as_bytes());
+    skipped(test, &why);
     None
 }
 

@@ -1,9 +1,7 @@
 //! Timeouts of the role: batches become smaller until they fit, and what does not fit says which setting it is.
 
-use std::io::Write;
-
 use super::Role;
-use crate::home::Home;
+use crate::home::{Home, skipped};
 
 const MANIFEST: &str = "\
 pipeline: slow
@@ -62,11 +60,10 @@ async fn a_batch_with_a_statement_that_takes_too_long_is_committed_in_parts() {
 async fn a_batch_with_a_transaction_that_takes_too_long_is_committed_in_parts() {
     let (home, role) = home(MANIFEST).await;
     if home.query("select 1 from pg_settings where name = 'transaction_timeout'").await.is_empty() {
-        let message = "\nSKIPPED a_batch_with_a_transaction_that_takes_too_long_is_committed_in_parts: this Postgres has no \
-                       transaction_timeout, 17 and newer have\n";
-        // Past the harness, which keeps what a passing test prints to itself.
-        let _ = std::io::stderr().write_all(message.as_bytes());
-        return;
+        return skipped(
+            "transactions that take too long",
+            "only Postgres 17 and newer have a transaction_timeout",
+        );
     }
     is_committed_in_parts("transaction_timeout", &home, &role).await;
 }

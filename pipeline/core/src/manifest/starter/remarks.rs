@@ -127,8 +127,8 @@ fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
             "there are no rows, so nothing tells which column is the key".into()
         }
         KeyGuess::None(None) => {
-            "no column is the key: in each values are missing, or come twice, or are such as rarely \
-                                 are one (amounts, long texts, true and false)"
+            "no column is the key: each lacks values, repeats some, or holds what rarely is one \
+                                 (amounts, long texts, true and false)"
                 .into()
         }
     };
