@@ -69,7 +69,7 @@ pub(super) async fn write(
         *sink.beside.lock().await = Some(beside);
         for (view, changes) in views.iter().zip(changes) {
             let copy = format!("copy {} ({}) from stdin", view.table(), view.columns());
-            let sink = tx.copy_in::<_, Bytes>(&copy).await?;
+            let sink = tx.copy_in::<_, Bytes>(&copy).await.map_err(Error::CopyRefused)?;
             let mut sink = pin!(sink);
             send(&mut sink, changes).await?;
             sink.finish().await?;
@@ -124,7 +124,7 @@ pub(super) async fn copy(
     accepted: &[u32],
 ) -> Result<(), Error> {
     let sql = format!("copy {table} ({columns}) from stdin ({})", format(&rows.text));
-    let sink = tx.copy_in::<_, Bytes>(&sql).await?;
+    let sink = tx.copy_in::<_, Bytes>(&sql).await.map_err(Error::CopyRefused)?;
     let mut sink = pin!(sink);
     if accepted.len() == rows.lines.len() && rows.is_whole() {
         send(&mut sink, rows.text.clone()).await?;

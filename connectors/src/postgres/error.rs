@@ -10,6 +10,10 @@ pub enum Error {
     /// Postgres, or the way there.
     #[error("{}", advise(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// A copy was refused before it took a row. The connection serves no more: the server answers the end of the copy
+    /// besides, and that would be taken for the answer to whatever comes next.
+    #[error("{}", advise(.0))]
+    CopyRefused(#[source] tokio_postgres::Error),
     /// No connection was to be had.
     #[error("{}", describe_pool(.0))]
     Pool(#[from] PoolError),
@@ -65,7 +69,7 @@ pub(super) enum Kind {
 impl Error {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Postgres(error) => postgres_kind(error),
+            Self::Postgres(error) | Self::CopyRefused(error) => postgres_kind(error),
             Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
             Self::Pool(_) | Self::Failpoint(_) | Self::InTheWay(_) => Kind::Passing,
             Self::LedgerChanged => Kind::Conflict,
@@ -78,7 +82,7 @@ impl Error {
     /// Whether an error that came of writing a dataset's rows concerns that dataset alone.
     pub(super) fn is_of_dataset(&self) -> bool {
         match self {
-            Self::Postgres(error) => {
+            Self::Postgres(error) | Self::CopyRefused(error) => {
                 let is_its = |state: &str| may_be_a_rows(state) || state.starts_with("55");
                 error.code().is_some_and(|state| is_its(state.code()))
             }

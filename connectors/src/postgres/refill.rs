@@ -62,7 +62,7 @@ impl<'a> Refill<'a> {
     pub(crate) async fn copy(&self, table: &str, columns: &[String]) -> Result<CopyInSink<Bytes>, Error> {
         let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
         let sql = format!("copy {table} ({}) from stdin (format csv)", columns.join(", "));
-        Ok(self.tx.copy_in(&sql).await?)
+        self.tx.copy_in(&sql).await.map_err(Error::CopyRefused)
     }
 
     /// Lets a sequence of Tidegate's go on behind the last number that it has given.

@@ -27,8 +27,6 @@ use super::{
 
 /// How often a batch is applied anew because another transaction was in the way.
 const CONFLICTS_MAX: u32 = 20;
-/// How often it is because the answers on a connection were not those to what was asked.
-const CONFUSIONS_MAX: u32 = 3;
 /// So many rows of a dataset must be refused alike before it stops: where none was ever accepted, where some were, and
 /// where the message differs from row to row. Fewer are dead letters.
 const ALL_REFUSED_MIN: usize = 2;
@@ -179,11 +177,10 @@ impl Postgres {
             };
             let result = attempt.run(&mut connection, &failed).await;
             let Attempt { cheap, dataset, .. } = attempt;
-            // The answer to a copy that was refused may come with the next: such a connection serves no more.
-            let is_confused = matches!(&result, Err(Error::Postgres(error)) if error.code().is_none());
-            if is_confused {
+            if matches!(&result, Err(Error::Postgres(_) | Error::CopyRefused(_))) {
+                // Answers to a copy that failed may still be on their way, and would be taken for those to what comes next.
                 drop(Object::take(connection));
-            } else if !connection.is_closed() {
+            } else {
                 *session = Some(connection);
             }
             let Err(error) = result else {
@@ -196,7 +193,6 @@ impl Postgres {
                     self.inner.sink.detours[dataset].begin();
                 }
                 (Kind::Conflict, _) if conflicts < CONFLICTS_MAX => conflicts += 1,
-                (Kind::Lasting, _) if is_confused && conflicts < CONFUSIONS_MAX => conflicts += 1,
                 // Nobody changes it so often: it will never be otherwise.
                 _ if matches!(error, Error::LedgerChanged) => return Err(Error::halt(LEDGER_DISAGREES)),
                 (Kind::Row | Kind::Lasting, _) => {
@@ -251,7 +247,7 @@ impl Postgres {
             table::ensure_unchanged(&connection, &self.inner.manifest).await
         };
         match (&error, changed.await) {
-            (Error::Postgres(_), Err(Error::Halt(changed))) => Error::Halt(changed),
+            (Error::Postgres(_) | Error::CopyRefused(_), Err(Error::Halt(changed))) => Error::Halt(changed),
             _ => error,
         }
     }
