@@ -69,8 +69,7 @@ pub(super) async fn write(
         *sink.beside.lock().await = Some(beside);
         for (view, changes) in views.iter().zip(changes) {
             let copy = format!("copy {} ({}) from stdin", view.table(), view.columns());
-            let sink = tx.copy_in::<_, Bytes>(&copy).await.map_err(Error::CopyRefused)?;
-            let mut sink = pin!(sink);
+            let mut sink = pin!(begin_copy(tx, &copy).await?);
             send(&mut sink, changes).await?;
             sink.finish().await?;
         }
@@ -124,8 +123,7 @@ pub(super) async fn copy(
     accepted: &[u32],
 ) -> Result<(), Error> {
     let sql = format!("copy {table} ({columns}) from stdin ({})", format(&rows.text));
-    let sink = tx.copy_in::<_, Bytes>(&sql).await.map_err(Error::CopyRefused)?;
-    let mut sink = pin!(sink);
+    let mut sink = pin!(begin_copy(tx, &sql).await?);
     if accepted.len() == rows.lines.len() && rows.is_whole() {
         send(&mut sink, rows.text.clone()).await?;
     } else {
@@ -145,6 +143,14 @@ pub(super) async fn copy(
     }
     let sent = accepted.len();
     Err(Error::halt(format!("Postgres reports {copied} rows copied into {table}, and {sent} were sent")))
+}
+
+/// Begins a copy to the server. **All copies begin here**: after one that is refused the connection serves no more.
+pub(super) async fn begin_copy(tx: &Transaction<'_>, sql: &str) -> Result<CopyInSink<Bytes>, Error> {
+    tx.copy_in(sql).await.map_err(|error| match error.code() {
+        Some(_) => Error::CopyRefused(error),
+        None => Error::Postgres(error),
+    })
 }
 
 /// The format in which `copy` is to read canonical lines: what has neither quotes nor backslashes means the same

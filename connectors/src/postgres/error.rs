@@ -10,8 +10,8 @@ pub enum Error {
     /// Postgres, or the way there.
     #[error("{}", advise(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// A copy was refused before it took a row. The connection serves no more: the server answers the end of the copy
-    /// besides, and that would be taken for the answer to whatever comes next.
+    /// Postgres refused a copy before it took a row. The server answers the end of that copy too, and the client would take
+    /// this second answer for the one to its next statement: the connection must be closed.
     #[error("{}", advise(.0))]
     CopyRefused(#[source] tokio_postgres::Error),
     /// No connection was to be had.

@@ -112,6 +112,7 @@ impl Writer<'_> {
                 return Ok(true);
             }
             Ok(None) => savepoint.rollback().await?,
+            // Not a copy that was refused: on its connection nothing can be rolled back.
             Err(Error::Postgres(error)) if postgres_kind(&error) == Kind::Row => {
                 savepoint.rollback().await?;
                 if !error.code().is_some_and(|state| is_about_values(state.code())) {

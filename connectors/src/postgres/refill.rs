@@ -6,6 +6,7 @@ use tidegate_core::failpoint::Failpoint;
 use tokio_postgres::CopyInSink;
 use uuid::Uuid;
 
+use super::cheap::begin_copy;
 use super::snapshot::{OwnTable, own_tables};
 use super::table::{self, quoted, table_name};
 use super::views::{self, View};
@@ -62,7 +63,7 @@ impl<'a> Refill<'a> {
     pub(crate) async fn copy(&self, table: &str, columns: &[String]) -> Result<CopyInSink<Bytes>, Error> {
         let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
         let sql = format!("copy {table} ({}) from stdin (format csv)", columns.join(", "));
-        self.tx.copy_in(&sql).await.map_err(Error::CopyRefused)
+        begin_copy(&self.tx, &sql).await
     }
 
     /// Lets a sequence of Tidegate's go on behind the last number that it has given.

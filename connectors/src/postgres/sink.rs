@@ -178,7 +178,7 @@ impl Postgres {
             let result = attempt.run(&mut connection, &failed).await;
             let Attempt { cheap, dataset, .. } = attempt;
             if matches!(&result, Err(Error::Postgres(_) | Error::CopyRefused(_))) {
-                // Answers to a copy that failed may still be on their way, and would be taken for those to what comes next.
+                // A copy that failed may still be answered, and the next statement would get that answer.
                 drop(Object::take(connection));
             } else {
                 *session = Some(connection);

@@ -277,7 +277,7 @@ async fn a_run_that_was_taken_over_says_so() {
             running.signal(Signal::SIGTERM);
         }
         running.ended().await;
-        // It may have been about to commit something, and has ended then before it could answer.
+        // If the run was about to commit, it has noticed first, and ended before it could answer.
         let Ok(answer) = answered else { continue };
         let answer = answer.problem(503, "not-ready").json();
         let missing = answer["missing"].as_array().unwrap();
