@@ -225,14 +225,15 @@ pub(crate) async fn pipeline_of(
         }
         data_dir.bind(database, form(&settings.manifest))?;
         let app = serving.as_ref().map(Serving::app);
-        stages::all(settings, &postgres, &data_dir, &views, (until, &stop), (counts, app)).await?
+        Box::pin(stages::all(settings, &postgres, &data_dir, &views, (until, &stop), (counts, app))).await?
     } else {
         let app = serving.as_ref().map(Serving::app);
         let run = Run { settings, postgres: &postgres, views: &views, until, stop: &stop, counts, app };
-        let work = async {
+        // Boxed: the compiler computes the layout of all futures within each other at once, and to a certain depth only.
+        let work = Box::pin(async {
             data_dir.bind(database, form(&settings.manifest))?;
             run.under_leases(recovery, &data_dir).await
-        };
+        });
         leased(&postgres, &me, take_over, &stop, work).await?
     };
     if let Some(serving) = serving {
