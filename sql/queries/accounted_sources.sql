@@ -1,4 +1,4 @@
--- Of the sources $1, those whose every line has a place in the ledger, and whether they are marked so.
+-- The sources of $1 whose every line has a place in the ledger, and whether each is marked as complete.
 select
     s.source,
     s.completed_at is not null as complete

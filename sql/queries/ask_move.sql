@@ -1,5 +1,5 @@
--- Asks for move $3 of the dead letter ($1, $2), which is held, by $4 for the reason $5; the line is to be $6, where
--- that is not null. A replay claims the letter.
+-- Asks for the move of kind $3 of the dead letter ($1, $2), which the transaction has locked, by $4 with the note $5.
+-- If $6 is not null, it is the edited line, of shape $7. A replay claims the letter.
 with letter as (
     select * from tidegate.dead_letters
     where source = $1 and line = $2

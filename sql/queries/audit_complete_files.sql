@@ -1,4 +1,4 @@
--- The files whose every line is accounted for, in order.
+-- The files whose every line is accounted for, in the order of their sources.
 select
     source,
     dataset,

@@ -1,6 +1,6 @@
--- The dead letters in order: whether the source of each is of the dataset that it names, whether it waits for nothing,
--- the move of it that is under way, with the status before, what came of the last that was made, and whether its shape
--- is of another dataset.
+-- The dead letters in the order of positions. For each: whether its source is of the dataset that it names, whether it
+-- waits without a missing reference, the kind of its open move and the status before that move, the outcome of the last
+-- move that was made, and whether its shape is of another dataset.
 select
     letters.source,
     letters.line,

@@ -1,4 +1,4 @@
--- The ledger in order: of the sources of dataset $1 or, if that is null, of all.
+-- The ledger in order, for the sources of dataset $1, or for all sources if $1 is null.
 select
     source,
     chunk,

@@ -1,4 +1,4 @@
--- The dead letters of source $1 from line $2 to line $3, whole.
+-- The whole dead letters of source $1 from line $2 to line $3.
 select
     line,
     status,

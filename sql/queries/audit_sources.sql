@@ -1,4 +1,4 @@
--- The registry in order, and whether the shape of each is of another dataset.
+-- The registry in order, and whether the shape of each source is of another dataset.
 select
     sources.source,
     sources.dataset,

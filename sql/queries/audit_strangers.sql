@@ -1,4 +1,4 @@
--- Which of the files, by the source ($1) and the name ($2) that they claim, are of no source: their places, from 1.
+-- The places, from 1, of the files that belong to no source: each file claims the source $1 and has the name $2.
 select place
 from unnest($1::bigint[], $2::text[]) with ordinality as file (source, name, place)
 where not exists (

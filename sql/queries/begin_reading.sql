@@ -1,4 +1,5 @@
--- Where reader $1 begins on partitions $3 of topics $2: at $4, where it has never read, and also where it has if $5.
+-- Stores where reader $1 begins on partitions $3 of topics $2: at offset $4. If the reader has an offset already, it is
+-- replaced only if $5 is true.
 insert into tidegate.offsets (reader, topic, partition, next)
 select $1, topic, partition, next
 from unnest($2::text[], $3::integer[], $4::bigint[]) as ends (topic, partition, next)

@@ -1,6 +1,7 @@
--- Takes the lines ($3, $4) off the list of job $1, which is held as their letters are, and makes moves of those that are
--- dead letters still, of a dataset among $2 if they are to be replayed; the others are passed over. A line of which
--- another move is open stays on the list until that is made. Notes when the next are due. Gives how many were taken.
+-- Takes the lines ($3, $4) off the list of job $1. The transaction has locked the job and the letters of the lines.
+-- Creates moves for the lines that are still dead letters and, for a replay, are of a dataset among $2. The other lines
+-- are passed over. If another move of a line is open, the line stays on the list until that move is done. Stores when
+-- the next lines are due. Returns how many lines were taken.
 with job as (
     select * from tidegate.move_jobs
     where job = $1

@@ -1,4 +1,4 @@
--- The lines that are claimed for a replay, oldest claim first, up to $1 of them and about $2 bytes, one at least.
+-- The lines that are claimed for a replay, oldest claim first, up to $1 lines and about $2 bytes, and at least one.
 select
     source,
     line,

@@ -1,6 +1,6 @@
--- Marks the sources of $1 whose every line has a place in the ledger, and gives the numbers of all that are marked,
--- by now or before: the answer to an earlier call may have been lost. Of those that are marked by now it tells how many
--- lines are accepted, and how many of these repeat a key of the source.
+-- Marks the sources of $1 whose every line has a place in the ledger. Returns all sources of $1 that are marked, now or
+-- before, because the answer to an earlier call may have been lost. For the sources that are marked now, also returns
+-- how many lines are accepted, and how many of these repeat a key of the source.
 with marked as (
     update tidegate.sources as s
     set completed_at = clock_timestamp()
@@ -15,7 +15,7 @@ with marked as (
     returning s.source, s.dataset, s.kind, s.name
 ),
 
--- Nobody reads them any more.
+-- The lines of a complete source are not read again.
 forgotten as (
     delete from tidegate.request_lines
     where source in (select source from marked)

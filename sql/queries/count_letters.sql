@@ -1,4 +1,4 @@
--- How many dead letters were listed: all of them in the row without a dataset, then by dataset, status and reason.
+-- Counts the listed dead letters: all of them in the row without a dataset, then by dataset, status and reason.
 with listed as ({listed})
 
 select

@@ -1,4 +1,4 @@
--- The letters that are to be discarded, up to $1 of them, held to the end of the transaction.
+-- The dead letters with an open discard, up to $1 of them, locked until the end of the transaction.
 select
     d.source,
     d.line,

@@ -1,4 +1,4 @@
--- The refreshed views, each behind those that it reads, and in how many seconds the time of each comes; 0 if it has.
+-- The refreshed views, each after those that it reads, and in how many seconds each is due; 0 if it is due now.
 select
     name,
     coalesce(

@@ -1,4 +1,5 @@
--- Ends the sessions that keep the session $1 from the leases: those in its way that have locked them, and no other.
+-- Terminates the sessions that keep the session $1 from the leases: those that block it and hold a lock on the leases,
+-- and no others.
 select blocking.pid, pg_terminate_backend(blocking.pid)
 from unnest(pg_blocking_pids($1)) as blocking (pid)
 where

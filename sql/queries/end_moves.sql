@@ -1,4 +1,4 @@
--- Ends the moves $1 with the outcomes $2; ($3, $4) is the newer line that holds the row, if one does.
+-- Ends the moves $1 with the outcomes $2. ($3, $4) is the newer line that owns the row, if there is one.
 update tidegate.moves as m
 set
     outcome = ended.outcome,

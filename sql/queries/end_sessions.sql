@@ -1,4 +1,5 @@
--- Ends the sessions of the processes $1 that started at $2: a number may be another session's by now.
+-- Terminates the sessions of the processes $1 that started at $2. The start is compared because a process number may
+-- belong to another session by now.
 select pg_terminate_backend(activity.pid)
 from unnest($1::integer[], $2::text[]) as ghost (pid, started)
 join pg_stat_activity as activity

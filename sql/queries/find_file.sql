@@ -1,5 +1,5 @@
--- The source that a file with the fingerprint $3 is: one that is awaited; or else the newest of its dataset $1 and name
--- $2, if that has the fingerprint and a number above $4.
+-- The source of a file with the fingerprint $3: an awaited source; or else the newest source of its dataset $1 and name
+-- $2, if that source has the fingerprint and a number above $4.
 with
     awaited as (
         select min(source) as source

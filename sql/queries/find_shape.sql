@@ -1,4 +1,4 @@
--- The number of a shape, which is kept newly if it is not known. No row if another has kept it just now.
+-- The number of a shape. Stores the shape if it is not known. Returns no row if another transaction has just stored it.
 with
     known as (
         select shape

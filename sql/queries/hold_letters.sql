@@ -1,5 +1,5 @@
--- Holds, to the end of the transaction, those of the dead letters ($1, $2) that are of status $3 at attempt $4 still,
--- and gives them.
+-- Locks, until the end of the transaction, the dead letters ($1, $2) that still have status $3 and attempt $4, and
+-- returns them.
 select
     d.source,
     d.line

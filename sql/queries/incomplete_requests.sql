@@ -1,5 +1,5 @@
--- What entered over HTTP or from a backup and is not complete, of the sources $1 or of all; with its lines, where
--- Postgres keeps them.
+-- The incomplete sources that entered over HTTP or from a backup, among the sources $1 or, if $1 is null, among all;
+-- with their lines, if Postgres stores these.
 select s.source, s.dataset, s.name, s.identity, s.content, s.lines, l.lines as text, s.first_key, s.shape
 from tidegate.sources as s
 left join tidegate.request_lines as l using (source)

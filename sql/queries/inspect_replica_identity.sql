@@ -1,4 +1,5 @@
--- Whether updates of table $1 are published without anything that tells its rows apart, so that there can be none.
+-- Whether a publication publishes updates of table $1 although the table has no replica identity. Postgres then refuses
+-- updates.
 select coalesce(
     (
         select

@@ -1,6 +1,7 @@
--- What the role lacks for a run, as statements that give it. $1, $2: the schemas and names of the datasets' tables; $3:
--- the schema of the views, if some are to be made, else null; $4: whether Tidegate's own schema is to be made or changed;
--- $5, $6: the tables that get triggers; $7 to $10: tables, by schema and name, and those that they reference.
+-- The rights that the role lacks for a run, as statements that grant them. $1, $2: the schemas and names of the
+-- datasets' tables. $3: the schema of the views if some must be created, else null. $4: whether Tidegate's own schema
+-- must be created or changed. $5, $6: the tables that get triggers. $7 to $10: tables, by schema and name, and the
+-- tables that they reference.
 with
     wanted as (
         select wanted.schema, wanted.name, pg_namespace.oid as namespace, pg_class.oid as relation
@@ -25,7 +26,8 @@ with
 
 select format('grant create on database %I to %I', current_database(), current_user) as lacking
 where
-    -- The first of the statements that prepare a database makes the schema, or would.
+    -- The first statement that prepares a database is "create schema if not exists", which needs the right
+    -- even if the schema exists.
     $4
     and not exists (select from own join pg_class on relnamespace = namespace and relname = 'pipeline')
     and not has_database_privilege(current_database(), 'create')
@@ -107,9 +109,9 @@ where
         from pg_class
         where
             relnamespace = namespace
-            -- In this order: of what is no sequence it cannot be asked.
+            -- The case keeps the order: the function fails for a relation that is no sequence.
             and case relkind when 'S' then not has_sequence_privilege(pg_class.oid, 'usage') else false end
-            -- Those of identity columns are drawn from by whoever may insert.
+            -- The sequence of an identity column needs no right of its own: the right to insert is enough.
             and not exists (
                 select
                 from pg_depend

@@ -1,5 +1,5 @@
--- The server, who we are there, and whether it can be written to and has been prepared. Reads catalogs alone: the right to
--- look into a schema may be lacking.
+-- The server, the role of this session, and whether the database can be written to and has been prepared. Reads only
+-- catalogs, because the role may lack the right to read a schema.
 select
     current_setting('server_version_num')::integer as version_num,
     current_setting('server_version') as version,

@@ -1,4 +1,4 @@
--- The statements that give the role the rights of those who own the views $1 or what is stored for them.
+-- The statements that give the role the rights of the owners of the views $1 and of their stores.
 select distinct format('grant %I to %I', pg_get_userbyid(relowner), current_user)
 from tidegate.views
 join pg_class

@@ -1,4 +1,4 @@
--- Keeps which sources (written as arrays, $3) the requests of the identities $1 and contents $2 have become.
+-- Stores which sources ($3, each an array as text) the requests of the identities $1 and contents $2 have become.
 insert into tidegate.requests (identity, content, sources)
 select identity, content, sources::bigint[]
 from unnest($1::bytea[], $2::bytea[], $3::text[]) as kept (identity, content, sources)

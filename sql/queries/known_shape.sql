@@ -1,4 +1,4 @@
--- The shape of the source of fingerprint $1 that is not complete, the newest.
+-- The shape of the newest incomplete source with the fingerprint $1.
 select shape
 from tidegate.sources
 where fingerprint = $1 and completed_at is null and shape is not null

@@ -1,5 +1,6 @@
--- All that ever entered, by dataset, kind and state: how many sources, what became of their lines, what the accepted ones
--- did, and how many the ledger lacks of sources that were read to their end.
+-- Totals over all sources that ever entered, by dataset, kind and state: the number of sources, the fates of their
+-- lines, the effects of accepted lines, and the number of lines that the ledger lacks for sources that were read to
+-- their end.
 select
     dataset,
     kind,

@@ -1,5 +1,5 @@
--- All instances that live, with the partitions whose leases they hold. A plain run shares with nobody and so is no
--- member: its leases alone tell of it.
+-- All living instances, with the partitions whose leases they hold. A plain run shares with no other instance and
+-- therefore is no member. Only its leases show it.
 with living as (
     select stage, owner, host, pid, started_at, lag_records, joined_at
     from tidegate.members

@@ -1,5 +1,5 @@
--- Jobs that move dead letters, with what came of their lines. Of one that was cancelled those are left whose turn had
--- not come.
+-- Jobs that move dead letters, with the outcomes of their lines. For a cancelled job, `lines_left` counts the lines
+-- whose turn had not come.
 select
     j.job,
     j.kind,

@@ -1,4 +1,4 @@
--- Moves, oldest first, with what is against their lines now.
+-- Moves, oldest first, with the current reasons against their lines.
 select
     m.move,
     m.source,

@@ -1,5 +1,5 @@
--- Names the request $1 of the content $2, for the transaction to do. Waits for whoever is doing it; gives no row if it
--- was done before.
+-- Registers the request $1 with the content $2 for the transaction to carry out. Waits for another transaction that
+-- carries it out. Returns no row if the request was carried out before.
 insert into tidegate.requests (identity, content)
 values ($1, $2)
 on conflict (identity) do nothing

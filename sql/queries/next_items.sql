@@ -1,5 +1,5 @@
--- The next $2 lines on the list of job $1 of which no move is open. Their letters are held, in the order of their
--- positions: who asks for a move of one of them holds its letter too.
+-- The next $2 lines on the list of job $1 that have no open move. Locks their letters in the order of positions: a
+-- transaction that asks for a move of one of them locks its letter too.
 with items as materialized (
     select
         i.source,

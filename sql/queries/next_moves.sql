@@ -1,4 +1,4 @@
--- In how many seconds a move is to be made: 0 if one is open; null if none is asked for.
+-- In how many seconds a move is due: 0 if a move is open, null if no move is asked for.
 select case
     when exists (select from tidegate.moves where done_at is null) then 0
     else (

@@ -1,5 +1,5 @@
--- The columns of Tidegate's own tables, but for those in $1 and the stores of views; tables behind those that they
--- reference.
+-- The columns of Tidegate's own tables, without the tables in $1 and the stores of views. Each table comes after those
+-- that it references.
 with recursive
     own as (
         select oid, relname

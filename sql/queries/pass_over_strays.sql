@@ -1,4 +1,4 @@
--- Ends open moves whose line is no dead letter, or is not claimed for its replay.
+-- Closes orphaned moves: open moves whose line is no dead letter, or is not claimed for its replay.
 update tidegate.moves as m
 set outcome = 'passed_over', done_at = clock_timestamp()
 where

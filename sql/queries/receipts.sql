@@ -1,4 +1,5 @@
--- What became of sources: those of $1, or the newest of the dataset $2, or of all, before the source $3, at most $4.
+-- The outcomes of sources: of the sources $1, of the dataset $2, and before the source $3, each if not null. The newest
+-- first, at most $4.
 select
     s.source,
     s.dataset,

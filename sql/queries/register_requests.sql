@@ -1,4 +1,5 @@
--- Registers sources under the numbers $1, which their caller has chosen under the lock of the table.
+-- Registers sources under the numbers $1, with their lines. The caller has chosen the numbers under the lock of the
+-- table.
 with entered as (
     insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, content, first_key, shape)
     select *

@@ -1,5 +1,5 @@
--- Registers a view: name, schema, kind, definition, query, reads, store, seconds between refreshes,
--- whether its relation was made just now, and its place.
+-- Registers a view: name, schema, kind, definition, query, the views that it reads, store, seconds between refreshes,
+-- whether its relation was created just now, and its place in the order.
 insert into tidegate.views (name, schema, kind, definition, query, reads, store, refresh, refreshed_at, position)
 values (
     $1, $2, $3, $4, $5, $6, $7, make_interval(secs => $8),

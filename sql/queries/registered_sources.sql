@@ -1,5 +1,5 @@
--- Sources as they were registered; of those that are not complete, how many lines the ledger holds. Unless $3, what is
--- complete and no file is left out, for there may be very many, but for the last source, and those of the numbers $1
+-- The registered sources, and for incomplete ones how many lines the ledger has. If $3 is false, complete sources that
+-- are no files are left out, because there may be very many, except the last source and the sources of the numbers $1
 -- and the identities $2.
 with wanted as (
     select source from tidegate.sources where kind = 'file'

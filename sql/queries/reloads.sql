@@ -1,4 +1,4 @@
--- The reload $1, or all that the pipeline has to work on, in the order in which they were asked for.
+-- The reload $1, or if $1 is null all reloads that the pipeline has to work on, in the order of the requests.
 select
     r.reload,
     r.old_source,

@@ -1,5 +1,5 @@
--- Registers a source again under its number $1, or at the end if another has that. Of one that is known and not
--- complete it notes how many lines it has. Either way its file is awaited.
+-- Registers a source again under its number $1, or under the number after the last if another source has $1. If the
+-- source is known and incomplete, stores how many lines it has. In both cases its file is awaited.
 insert into tidegate.sources (source, dataset, kind, name, identity, bytes, lines, fingerprint, awaited)
 select
     case

@@ -1,4 +1,4 @@
--- The restore $1, or all that are to be taken up, the oldest first.
+-- The restore $1, or if $1 is null all restores that are asked for, the oldest first.
 select
     id,
     backup,

@@ -1,7 +1,7 @@
--- Moves dead letters out of the status $3: to $4, with the reasons $5 of the rejected and the waiting, and the
--- references $6 that the waiting lack. Where a replay has edited the line, $7 is the line now, of shape $8. $9 is what
--- was left out of a line that was accepted. Gives, for each letter
--- that changed, whether it left where it stood.
+-- Moves the dead letters ($1, $2) out of the status $3 to the status $4. Rejected and waiting letters get the reasons
+-- $5, and waiting letters the missing references $6. If a replay has edited the line, $7 is the new text, of shape $8.
+-- $9 has the values that were left out of an accepted line. Returns, for each letter that changed, whether its status
+-- changed.
 update tidegate.dead_letters as d
 set
     status = settled.status,

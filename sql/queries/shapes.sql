@@ -1,4 +1,4 @@
--- The shapes of the numbers $1, or all.
+-- The shapes of the numbers $1, or all shapes if $1 is null.
 select
     shape,
     dataset,

@@ -1,4 +1,5 @@
--- The moment of a snapshot, as people and folders write it, and whose it is.
+-- The pipeline's identity, the moment of the snapshot as a time and as the name of a backup, the largest number of a
+-- source, and the version of Tidegate's schema.
 select
     identity,
     to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as taken_at,

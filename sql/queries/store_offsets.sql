@@ -1,5 +1,5 @@
--- Notes how far reader $1 has read: its next offset $4 on partition $3 of topic $2. It goes back only where a topic
--- has lost its end; who may write it holds the lease.
+-- Stores the next offset $4 of reader $1 on partition $3 of topic $2. The offset decreases only if a topic has lost its
+-- end. The caller holds the lease.
 insert into tidegate.offsets (reader, topic, partition, next)
 select $1, topic, partition, next
 from unnest($2::text[], $3::integer[], $4::bigint[]) as consumed (topic, partition, next)

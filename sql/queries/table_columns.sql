@@ -1,5 +1,5 @@
--- The columns of table $1: type; type and collation, to declare another column so; whether a value is required,
--- filled in by default, or computed.
+-- The columns of table $1: the type; the type with collation, to declare another column alike; and whether a value is
+-- required, filled in by default, or computed.
 select
     attname::text as name,
     format_type(atttypid, atttypmod) as type,

@@ -1,5 +1,5 @@
--- Whether a column of a table is a foreign key to a column of another, and whether it can be made one: that takes a key
--- there. A table that is missing has it when a run has made it.
+-- Whether column $2 of table $1 is a foreign key to column $4 of table $3, and whether it can become one, which needs a
+-- key there. A missing table gets its key when a run creates it.
 select
     exists (
         select

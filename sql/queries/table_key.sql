@@ -1,5 +1,5 @@
--- Of a table: whether a column alone is unique in it, at once and for all rows, as "on conflict" needs it; if not, by what
--- it is partitioned that keeps such a key from being made, and whether it has a primary key already.
+-- For table $1: whether column $2 alone is unique, immediately and for all rows, as "on conflict" needs it; the
+-- partition key, if it prevents such a unique index; and whether the table has a primary key.
 select
     exists (
         select

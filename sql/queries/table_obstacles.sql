@@ -1,5 +1,5 @@
--- Why rows may not be copied into table $1 with its triggers off; no row if they may.
--- $2, $3, $4: the columns whose references the sink checks, the tables and columns they reference.
+-- The reasons why rows may not be copied into table $1 with its triggers off. No row if they may.
+-- $2, $3, $4: the columns whose references the sink checks, and the tables and columns that they reference.
 with
     target as (
         select * from pg_class where oid = to_regclass($1)

@@ -1,5 +1,5 @@
--- The schemas, but for $1, with a table $2 that an earlier version, which left it to the search path, may have made: that
--- which the search path finds; any, where there is none in the schema $1.
+-- The schemas other than $1 with a table $2 that an earlier version may have created, when it used the search path: the
+-- schema that the search path finds; or any schema, if the schema $1 has no such table.
 select nspname::text as schema
 from pg_class
 join pg_namespace on pg_namespace.oid = relnamespace

@@ -1,5 +1,6 @@
--- Takes the leases of partitions $2 of stages $1 for owner $3, unless another owner's are not yet expired and $8,
--- which takes them over, is false. Waits for transactions that hold them. Gives one row for each lease held now.
+-- Takes the leases of partitions $2 of stages $1 for owner $3. Leases of other owners are taken only if they have
+-- expired, or if $8 is true. Waits for transactions that have locked the leases. Returns one row for each lease held
+-- now.
 with wanted as (
     select * from unnest($1::text[], $2::integer[]) as wanted (stage, partition)
 ),

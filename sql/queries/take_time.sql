@@ -1,4 +1,4 @@
--- Lets the transaction and its statements take their time. Not every version has each of these settings.
+-- Disables the timeouts of the transaction and its statements. Not every version has each of these settings.
 select set_config(name, '0', true)
 from pg_settings
 where

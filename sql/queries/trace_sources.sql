@@ -1,4 +1,4 @@
--- The sources that entered, oldest first: of number $1, of name $2, of dataset $3, where these are not null.
+-- The sources that entered, oldest first: with the number $1, the name $2 and the dataset $3, each if not null.
 select
     source,
     dataset,

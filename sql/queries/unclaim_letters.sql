@@ -1,4 +1,4 @@
--- Ends the replays $1 without a try: their lines are what they were before.
+-- Ends the replays $1 without a try. Their letters get the status that they had before.
 with ended as (
     update tidegate.moves
     set outcome = 'passed_over', done_at = clock_timestamp()

@@ -1,4 +1,4 @@
--- What depends on relation $1 and is not a view of Tidegate's.
+-- The objects that depend on relation $1 and are no views of Tidegate.
 select distinct pg_describe_object(used.classid, used.objid, 0) as dependent
 from pg_depend as direct
 left join pg_rewrite on direct.classid = 'pg_rewrite'::regclass and pg_rewrite.oid = direct.objid

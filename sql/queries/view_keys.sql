@@ -1,5 +1,5 @@
--- The keys of the store being analysed whose equal values need not be the same, by number, and whether they are
--- numeric. A type is safe where its btree operators say that equal values have the same image.
+-- The keys, by number, of the analysed store whose equal values need not be identical, and whether they are numeric. A
+-- type is safe if its btree operators declare that equal values have the same image.
 select
     substr(attname, 2)::integer as key,
     atttypid = 'numeric'::regtype as is_numeric

@@ -1,5 +1,5 @@
--- A refreshed view $1, quoted, the time, whether it is our role's, and whether it can be refreshed beside its readers:
--- that takes a unique index on plain columns, and rows to compare with.
+-- The refreshed view $1: its quoted name, the time, whether the role has the rights of its owner, and whether it can be
+-- refreshed concurrently, which needs a unique index on plain columns, and rows to compare with.
 select
     format('%I.%I', schema, name) as relation,
     clock_timestamp() as now,

@@ -1,5 +1,5 @@
--- The views of the database, each behind those that it reads, with the columns that their relations have, what
--- these read but for views and what is stored for them, and when they were refreshed, in UTC.
+-- The views of the database, each after those that it reads, with the columns of their relations, the relations that
+-- these read (without views and stores), and when they were refreshed, in UTC.
 select
     views.*,
     extract(epoch from views.refresh)::double precision as refresh_seconds,

@@ -1,5 +1,5 @@
--- Of the sessions $1: process, start, and while the server waits for their client's next message, a text that
--- changes with whatever they do.
+-- For the sessions $1: the process, its start, and, while the server waits for the client's next message, a text that
+-- changes with every activity of the session.
 select
     activity.pid,
     coalesce(extract(epoch from activity.backend_start)::text, ''),

@@ -1,4 +1,4 @@
--- Of the sources $1 those that have lines, every one of which is rejected.
+-- The sources of $1 that have lines, and whose every line is rejected.
 select s.source, s.name
 from tidegate.sources as s
 where

@@ -1,4 +1,5 @@
--- Writes one locked chunk of the ledger. Lines stay accepted once they are, so what they did is added up.
+-- Writes one locked chunk of the ledger. An accepted line stays accepted. Therefore the effects are added to the
+-- counts.
 update tidegate.ledger
 set
     accepted = $3,

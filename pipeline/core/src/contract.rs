@@ -1,4 +1,5 @@
-//! What the engine asks of the world outside. Connectors keep these contracts; the engine knows no more.
+//! What the engine requires of everything outside. Connectors implement these contracts, and the engine knows nothing
+//! else of them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -7,32 +8,23 @@ use crate::dead_letter::{Code, Reason};
 use crate::ledger::Effects;
 use crate::record::Batch;
 
-/// Why something outside did not work, and whether it is worth trying again.
+/// An error of something outside, and whether to retry.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// Whether the same call may work later: a server that is down, a full disk, a serialization failure.
+    /// Whether the same call may succeed later, as when a server is down, a disk is full or a serialization fails.
     pub retry: bool,
     /// What happened and what to do, with its causes.
     pub message: String,
 }
 
-impl Applied {
-    /// Counts a dead letter of a dataset that was written newly.
-    pub fn count(&mut self, dataset: usize, reasons: &[Reason]) {
-        for reason in reasons {
-            *self.reasons.entry((dataset, reason.code)).or_default() += 1;
-        }
-    }
-}
-
 impl Error {
-    /// An error that may pass.
+    /// An error that may pass: the call is retried.
     pub fn retry(message: impl Into<String>) -> Self {
         Self { retry: true, message: message.into() }
     }
 
-    /// An error that no retry heals.
+    /// A permanent error: the call is not retried.
     pub fn halt(message: impl Into<String>) -> Self {
         Self { retry: false, message: message.into() }
     }
@@ -40,23 +32,23 @@ impl Error {
 
 /// Lines that entered, on their way to the topics.
 #[derive(Debug, Default)]
-pub struct Intake {
-    /// The index of the dataset they are meant for.
+pub struct SourceBatch {
+    /// The index of the dataset that the lines are meant for.
     pub dataset: usize,
     /// For its raw topic.
     pub records: Batch,
-    /// For `dead-letters`: what is too long or no text.
+    /// For `dead-letters`: lines that are too long or not text.
     pub dead_letters: Batch,
 }
 
-/// What a [`Source`] has now.
+/// The answer of a [`Source`] to a poll.
 #[derive(Debug)]
-pub enum Polled {
-    /// Lines. The engine keeps them until the topics have them, and asks again only then.
-    Intake(Intake),
-    /// Nothing now, but lines that are still in flight, or a file that is not ready.
+pub enum PollAnswer {
+    /// Lines. The engine polls again only after it has appended them to the topics.
+    SourceBatch(SourceBatch),
+    /// No lines now, but lines are still in flight, or a file is not ready.
     Waiting,
-    /// Nothing at all: every line that ever entered is accounted for.
+    /// No lines, and every line that ever entered is accounted for.
     Idle,
 }
 
@@ -64,16 +56,16 @@ pub enum Polled {
 pub trait Source: Send {
     /// The next lines, or why there are none.
     ///
-    /// `drained` tells that every line given out so far has passed the sink. What the ledger lacks then
-    /// is on no topic any more, and the source gives it out again.
-    fn poll(&mut self, drained: bool) -> impl Future<Output = Result<Polled, Error>> + Send;
+    /// `drained` says that every line given out so far has passed the sink. A line that the ledger lacks is then on
+    /// no topic any more, and the source gives it out again.
+    fn poll(&mut self, drained: bool) -> impl Future<Output = Result<PollAnswer, Error>> + Send;
 
-    /// Gives out no more lines of a dataset, and waits for none of them: the sink can write none. They stay what they
-    /// are until the next run.
+    /// Stops a dataset that the sink cannot write: the source gives out no more of its lines and waits for none of
+    /// them. The lines keep their state until the next run.
     fn stop(&mut self, dataset: usize);
 
-    /// Resolves when something has come since the last poll. A source that does not know is asked now and then
-    /// all the same.
+    /// Resolves when something has come since the last poll. A source that cannot tell is polled at intervals
+    /// instead.
     fn ready(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -81,7 +73,7 @@ pub trait Source: Send {
 
 /// How far a reader has read: its next offset on a partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consumed {
+pub struct ConsumerOffset {
     /// The topic.
     pub topic: String,
     /// The partition.
@@ -90,35 +82,43 @@ pub struct Consumed {
     pub next: u64,
 }
 
-/// The name under which a sink keeps its offsets, in the transaction of what it commits.
+/// The name under which the transform stores its offsets.
+pub const TRANSFORM_READER: &str = "transform";
+
+/// The name under which a sink stores its offsets, in the transaction that commits its batch.
 pub const SINK_READER: &str = "sink";
 
-/// Where the readers' offsets are kept.
+/// The store of the readers' offsets.
 pub trait Offsets: Send + Sync + 'static {
-    /// How far `reader` has read on each partition that it has read from.
-    fn offsets(&self, reader: &str) -> impl Future<Output = Result<Vec<Consumed>, Error>> + Send;
+    /// The offsets of `reader`, one for each partition that it has read from.
+    fn offsets(&self, reader: &str) -> impl Future<Output = Result<Vec<ConsumerOffset>, Error>> + Send;
 
-    /// Notes how far `reader` has read.
-    fn store(&self, reader: &str, consumed: &[Consumed]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Stores the offsets of `reader`.
+    fn store(
+        &self,
+        reader: &str,
+        consumed: &[ConsumerOffset],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Records for the sink, with how far its readers are behind them. Applied whole or not at all.
+/// Records for the sink, and the offsets of its readers after these records. [`Sink`] says how a delivery is
+/// committed.
 #[derive(Debug, Default)]
 pub struct Delivery {
     /// Accepted records, by the index of their dataset.
     pub rows: Vec<(usize, Batch)>,
     /// Dead letters.
     pub dead_letters: Vec<Batch>,
-    /// Noted in the same transaction.
-    pub consumed: Vec<Consumed>,
+    /// The offsets, stored with the delivery's last commit.
+    pub consumed: Vec<ConsumerOffset>,
 }
 
-/// How many lines of a dataset had which fate, newly.
+/// How many lines of a dataset got which fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Lines accepted.
     pub accepted: u64,
-    /// What these did to their table: each of them one thing.
+    /// The effects of the accepted lines on their table: each line has one.
     pub effects: Effects,
     /// Lines rejected.
     pub rejected: u64,
@@ -130,12 +130,13 @@ pub struct Tally {
 
 /// What a commit changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// By dataset.
+pub struct CommitReport {
+    /// The tallies, by dataset.
     pub tallies: Vec<Tally>,
-    /// How many dead letters were written newly, by dataset and reason. One with two reasons counts for both.
+    /// How many dead letters were written newly, by dataset and reason. A dead letter with two reasons counts for
+    /// both.
     pub reasons: BTreeMap<(usize, Code), u64>,
-    /// Whether waiting lines may have found their references by it.
+    /// Whether waiting lines may now find their references.
     pub may_heal: bool,
 }
 
@@ -150,8 +151,15 @@ impl Tally {
     }
 }
 
-impl Applied {
-    /// Adds what another commit of the same delivery changed.
+impl CommitReport {
+    /// Counts the reasons of a dead letter that was written newly.
+    pub fn count(&mut self, dataset: usize, reasons: &[Reason]) {
+        for reason in reasons {
+            *self.reasons.entry((dataset, reason.code)).or_default() += 1;
+        }
+    }
+
+    /// Adds the changes of another commit of the same delivery.
     pub fn add(&mut self, more: Self) {
         let Self { tallies, reasons, may_heal } = more;
         self.tallies.resize(self.tallies.len().max(tallies.len()), Tally::default());
@@ -161,33 +169,33 @@ impl Applied {
     }
 }
 
-/// Applies deliveries. However often and in whatever order the same lines are delivered, the outcome is
-/// the same. A delivery is committed at once, or in parts of which each line is in one; how far readers are is
-/// committed with the last.
+/// Applies deliveries. The outcome is the same however often and in whatever order lines are delivered. A delivery is
+/// committed in one transaction or in parts. Each line is in one part, and the readers' offsets are committed with
+/// the last part.
 pub trait Sink: Send + Sync + 'static {
-    /// A delivery as the sink works on it.
+    /// A delivery in the form that the sink works on.
     type Batch: Send + Sync + 'static;
 
-    /// Does with a delivery what needs no database, while the database is busy with the one before.
+    /// Does the part of the work that needs no database, while the database is busy with the delivery before.
     fn read(&self, delivery: &Delivery) -> Self::Batch;
 
-    /// Applies a delivery: in one transaction, or in several where that takes longer than the database allows.
-    fn apply(&self, batch: &Self::Batch) -> impl Future<Output = Result<Applied, Error>> + Send;
+    /// Applies a delivery: in one transaction, or in several if one would take longer than the database allows.
+    fn apply(&self, batch: &Self::Batch) -> impl Future<Output = Result<CommitReport, Error>> + Send;
 
-    /// Accepts waiting lines whose references exist now. Gives how many left the waiting set.
+    /// Accepts waiting lines whose references exist now. Returns how many left the waiting set.
     fn heal(&self) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Upkeep that no line waits for, such as folding the changes of views.
+    /// Does upkeep that no line waits for, such as folding the changes of views.
     fn tidy(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The datasets that get no row into their tables, each with what happened and what to do. Their lines stay in
-    /// flight, and those of others go on.
+    /// The datasets that the sink has stopped writing, each with what happened and what to do. Their lines stay in
+    /// flight, and the lines of other datasets go on.
     fn stopped(&self) -> BTreeMap<usize, String> {
         BTreeMap::new()
     }
 
-    /// Gives the keys of a dataset's rows, as text, to `learn`, up to `limit` of them.
-    /// `false` if there are more.
+    /// Passes the keys of a dataset's rows, as text, to `learn`, at most `limit` of them. Returns `false` if there
+    /// are more.
     fn keys(
         &self,
         dataset: usize,

@@ -1,4 +1,4 @@
-//! Decimal numbers as texts: measured and compared exactly, without a decimal type.
+//! Decimal numbers as texts, measured and compared exactly without a decimal type.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ pub fn is_decimal(text: &str) -> bool {
 /// Compares two numbers in decimal notation exactly, whatever their length, sign or exponent:
 /// `1.50` equals `15e-1`, and `-0` equals `0`.
 ///
-/// Both must satisfy [`is_decimal`]; any other text ranks below all numbers, equal to its like.
+/// Both must satisfy [`is_decimal`]. Any other text ranks below all numbers, and equal to other such texts.
 pub fn compare_decimals(a: &str, b: &str) -> Ordering {
     match (Decimal::parse(a.as_bytes()), Decimal::parse(b.as_bytes())) {
         (Some(a), Some(b)) => a.compare(&b),
@@ -19,7 +19,7 @@ pub fn compare_decimals(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// `0.d₁d₂d₃… × 10^magnitude`, where `d₁` is not zero; the digits of zero are empty.
+/// `0.d₁d₂d₃… × 10^magnitude`, where `d₁` is not zero. Zero has no digits.
 #[derive(Debug)]
 pub(crate) struct Decimal<'a> {
     negative: bool,
@@ -47,7 +47,7 @@ impl<'a> Decimal<'a> {
         Some(Self::normal(negative, whole, fraction, exponent))
     }
 
-    /// Takes the zeros off both ends.
+    /// Removes the zeros at both ends.
     fn normal(negative: bool, whole: &'a [u8], fraction: &'a [u8], exponent: i64) -> Self {
         let whole = trim_start(whole);
         let (mut magnitude, mut digits_behind) = (whole.len() as i64, fraction);
@@ -63,12 +63,12 @@ impl<'a> Decimal<'a> {
         Self { negative, whole, fraction, magnitude: magnitude.saturating_add(exponent) }
     }
 
-    /// How many digits stand before the point, zeros at the start left out.
+    /// How many digits precede the point, leading zeros excluded.
     pub(crate) fn digits_before_point(&self) -> i64 {
         self.magnitude.max(0)
     }
 
-    /// How many digits stand behind the point, zeros at the end left out.
+    /// How many digits follow the point, trailing zeros excluded.
     pub(crate) fn digits_behind_point(&self) -> i64 {
         let digits = (self.whole.len() + self.fraction.len()) as i64;
         digits.saturating_sub(self.magnitude).max(0)
@@ -78,7 +78,7 @@ impl<'a> Decimal<'a> {
         self.whole.is_empty() && self.fraction.is_empty()
     }
 
-    /// Compares with a text that satisfies [`is_decimal`]; any other ranks below all numbers.
+    /// Compares with a text that satisfies [`is_decimal`]. Any other text ranks below all numbers.
     pub(crate) fn compare_with(&self, text: &str) -> Ordering {
         Decimal::parse(text.as_bytes()).map_or(Ordering::Greater, |other| self.compare(&other))
     }
@@ -106,7 +106,14 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// An exponent that no number of a file can need saturates, so that it still compares as huge or tiny.
+impl PartialEq for Decimal<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.compare(other).is_eq()
+    }
+}
+
+/// Reads an exponent. It saturates beyond any size that a number of a file can need, and then still compares as huge
+/// or tiny.
 fn parse_exponent(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = split_sign(bytes);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -118,7 +125,7 @@ fn parse_exponent(bytes: &[u8]) -> Option<i64> {
     Some(if negative { -size } else { size })
 }
 
-/// Whether the number is negative, and what follows its sign.
+/// Whether the number is negative, and the bytes after its sign.
 pub(crate) fn split_sign(bytes: &[u8]) -> (bool, &[u8]) {
     match bytes {
         [b'-', rest @ ..] => (true, rest),

@@ -1,23 +1,23 @@
-//! Points in time: ISO 8601 as Postgres reads it, and nothing that it would guess at.
+//! Points in time: ISO 8601 as Postgres reads it, without the forms that Postgres would guess at.
 //!
-//! The values of a line and the bounds of a manifest are read here alike, so that every bound can be
-//! compared with every value of its column.
+//! The values of a line and the bounds of a manifest are read by the same code, so every bound can be compared with
+//! every value of its column.
 
-use crate::manifest::Kind;
+use crate::kind::Kind;
 
 /// A point in time, or a time of day: days from 1970-01-01 and nanoseconds of the day, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant {
     days: i64,
     nanoseconds: i64,
 }
 
-/// Why a text is no point in time.
+/// Why a text is not a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
-    /// Not of the form, or no day of the calendar.
+    /// The text is not of the form, or not a day of the calendar.
     Form,
-    /// Not within the years from 1 to [`year_max`].
+    /// The text is not within the years from 1 to [`year_max`].
     Range,
 }
 
@@ -25,29 +25,29 @@ const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const DAY: i64 = 24 * 60 * MINUTE;
 
-/// The last year that Postgres stores in a column of that kind.
+/// The last year that Postgres stores in a column of this kind.
 pub(crate) const fn year_max(kind: Kind) -> i64 {
     if matches!(kind, Kind::Date) { 5_874_897 } else { 294_276 }
 }
 
 impl Instant {
-    /// The point in time so many nanoseconds after the beginning of a day, which is given as days since 1970-01-01.
+    /// The point in time `nanoseconds` after the beginning of a day, which is given as days since 1970-01-01.
     pub fn new(days: i64, nanoseconds: i64) -> Self {
         Self { days, nanoseconds }
     }
 
-    /// Reads a text of that kind:
+    /// Reads a text of a kind:
     ///
     /// * `date`: `YYYY-MM-DD`;
     /// * `time`: `HH:MM`, `HH:MM:SS` or `HH:MM:SS.ffffff`;
-    /// * `timestamp`: a date, `T` or a blank, and a time. Postgres would drop an offset silently, so one
-    ///   is a misfit;
-    /// * `timestamptz`: the same and an offset, `Z`, `+HH`, `+HHMM`, `+HH:MM` or none, which is UTC.
+    /// * `timestamp`: a date, `T` or a blank, and a time. An offset is a misfit, because Postgres would drop it
+    ///   silently;
+    /// * `timestamptz`: the same with an offset: `Z`, `+HH`, `+HHMM`, `+HH:MM` or none, which is UTC.
     ///
     /// A text of any other kind is a misfit.
     #[inline]
     pub(crate) fn parse(kind: Kind, text: &[u8]) -> Result<Self, Misfit> {
-        let mut rest = Rest(text);
+        let mut rest = Remainder(text);
         let instant = match kind {
             Kind::Date => Self { days: rest.date(year_max(kind))?, nanoseconds: 0 },
             Kind::Time => Self { days: 0, nanoseconds: rest.time().ok_or(Misfit::Form)? },
@@ -63,14 +63,14 @@ impl Instant {
         if !rest.0.is_empty() {
             return Err(Misfit::Form);
         }
-        // An offset may carry an instant out of the years.
+        // An offset may move an instant out of the allowed years.
         let is_within = kind != Kind::Timestamptz || (FIRST_DAY..=LAST_DAY).contains(&instant.days);
         if is_within { Ok(instant) } else { Err(Misfit::Range) }
     }
 
-    /// Its one spelling as a value of that kind, which a line may have: `2021-07-27`, `16:02:08`,
-    /// `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction where there is one. Before the year 1
-    /// `BC` follows: Postgres reads that, and a line may not have it.
+    /// The one spelling of the instant as a value of a kind, which a line may have: `2021-07-27`, `16:02:08`,
+    /// `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction if there is one. Before the year 1 `BC`
+    /// follows, which Postgres reads and a line may not have.
     pub fn text(self, kind: Kind) -> String {
         let (date, era) = date_text(self.days);
         match kind {
@@ -90,14 +90,14 @@ impl Instant {
     }
 }
 
-/// The days that a `timestamptz` may fall on.
+/// The first and the last day that a `timestamptz` may fall on.
 const FIRST_DAY: i64 = days_from_civil(1, 1, 1);
 const LAST_DAY: i64 = days_from_civil(year_max(Kind::Timestamptz) + 1, 1, 1) - 1;
 
-/// What is left of a text.
-struct Rest<'a>(&'a [u8]);
+/// The rest of a text.
+struct Remainder<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl Remainder<'_> {
     fn take(&mut self, byte: u8) -> Option<()> {
         let (first, rest) = self.0.split_first()?;
         (*first == byte).then(|| self.0 = rest)
@@ -162,7 +162,7 @@ impl Rest<'_> {
         if matches!(first, b'T' | b' ' | b't') { self.time() } else { None }
     }
 
-    /// One to nine digits, as nanoseconds.
+    /// One to nine digits, in nanoseconds.
     fn fraction(&mut self) -> Option<i64> {
         let (mut unit, mut fraction) = (SECOND / 10, self.digit()? * (SECOND / 10));
         while unit > 1
@@ -200,15 +200,15 @@ const fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 of a day from the year 1 on, by Howard Hinnant's `days_from_civil`.
+/// Days since 1970-01-01 of a day in the year 1 or later, by Howard Hinnant's `days_from_civil`.
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    // From March, so that the day that leaps is the last of its year; the years before 1 do not occur.
+    // A year begins in March, so that the leap day is its last. Years before 1 do not occur.
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// The inverse, Howard Hinnant's `civil_from_days`; and what is to stand at the end if that is before the year 1.
+/// The inverse, Howard Hinnant's `civil_from_days`, and the suffix `BC` for days before the year 1.
 fn date_text(days: i64) -> (String, &'static str) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -242,60 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_iso_8601_within_the_range_of_postgres() {
-        use Kind::{Timestamp, Timestamptz};
-        for (kind, text, expected) in [
-            (Timestamptz, "2021-07-27T16:02:08Z", None),
-            (Timestamptz, "2021-07-27 16:02", None),
-            (Timestamptz, "2021-07-27t16:02:08.123456+05:30", None),
-            (Timestamptz, "2021-07-27T16:02:08-0330", None),
-            (Timestamptz, "2021-07-27T16:02:08+05", None),
-            (Timestamptz, "2020-02-29T00:00:00.123456789z", None),
-            (Timestamptz, "2000-02-29T00:00:00Z", None),
-            (Timestamptz, "294276-12-31T23:59:59Z", None),
-            (Timestamp, "2021-07-27T16:02:08", None),
-            (Timestamptz, "2021-02-29T00:00:00Z", Some(Misfit::Form)),
-            (Timestamptz, "1900-02-29T00:00:00Z", Some(Misfit::Form)),
-            (Timestamp, "2021-07-27T16:02:08Z", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27", Some(Misfit::Form)),
-            (Timestamptz, "2021-13-01T00:00:00Z", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T24:00:00Z", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08 ", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08.Z", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08.1234567890Z", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08+5", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08+05:", Some(Misfit::Form)),
-            (Timestamptz, "2021-07-27T16:02:08+16", Some(Misfit::Form)),
-            (Timestamptz, "21-07-27T16:02:08Z", Some(Misfit::Form)),
-            (Timestamptz, "0000-01-01T00:00:00Z", Some(Misfit::Range)),
-            (Timestamptz, "0001-01-01T00:00:00+01:00", Some(Misfit::Range)),
-            (Timestamptz, "294277-01-01T00:00:00Z", Some(Misfit::Range)),
-            (Timestamptz, "99999999999999999999-01-01T00:00:00Z", Some(Misfit::Range)),
-            (Timestamptz, "294276-12-31T23:59:59-01:00", Some(Misfit::Range)),
-        ] {
-            assert_eq!(parse(kind, text).err(), expected, "{text}");
-        }
-    }
-
-    #[test]
     fn instants_are_ordered_in_utc() {
         let at = |text: &str| parse(Kind::Timestamptz, text).unwrap();
         assert_eq!(at("2021-01-01T00:30:00+01:00"), at("2020-12-31T23:30:00Z"));
         assert!(at("2021-01-01T00:00:00.5Z") > at("2021-01-01T00:00:00.25Z"));
         assert_eq!(at("1970-01-02T00:00:00Z"), Instant { days: 1, nanoseconds: 0 });
         assert_eq!(at("0001-01-01T00:00:00Z"), Instant { days: -719_162, nanoseconds: 0 });
-    }
-
-    #[test]
-    fn dates_and_times_are_read() {
-        assert_eq!(parse(Kind::Date, "2024-02-29").err(), None);
-        assert_eq!(parse(Kind::Date, "2023-02-29"), Err(Misfit::Form));
-        assert_eq!(parse(Kind::Date, "2023-02-01x"), Err(Misfit::Form));
-        assert_eq!(parse(Kind::Date, "5874898-01-01"), Err(Misfit::Range));
-        assert_eq!(parse(Kind::Time, "23:59:59.999999").err(), None);
-        assert_eq!(parse(Kind::Time, "23:60"), Err(Misfit::Form));
-        assert_eq!(parse(Kind::Time, "7:00"), Err(Misfit::Form));
-        assert_eq!(parse(Kind::Text, "23:59"), Err(Misfit::Form));
+        assert_eq!(parse(Kind::Text, "23:59"), Err(Misfit::Form), "a text is no point in time");
     }
 
     proptest! {

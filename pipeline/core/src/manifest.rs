@@ -1,24 +1,23 @@
-//! What a pipeline is: its datasets, their columns, rules and references, as `tidegate.yaml` says.
+//! The definition of a pipeline: its datasets, their columns, rules and references, as written in `tidegate.yaml`.
 //!
-//! [`Manifest::parse`] reads the text and finds **all** faults at once, each with its line and column,
-//! what is wrong and what to do. It reads no file and no environment: both come in as arguments, and
-//! paths stay as written, relative to the manifest.
+//! [`Manifest::parse`] reads the text and finds **all** faults at once, each with its line and column, what is wrong
+//! and what to do. It reads no file and no environment: both come in as arguments. Paths stay as written, relative to
+//! the manifest.
 //!
 //! # Layout
 //!
 //! * [`Kind`]: the type of a column.
-//! * [`Rules`]: what a value must keep to, besides its type.
-//! * [`Fluvio`]: the cluster that holds the topics, if one does.
+//! * [`Rules`]: the constraints on a value, besides its type.
+//! * [`FluvioOptions`]: the cluster that holds the topics, if one does.
 //! * [`Http`]: where HTTP is served, if it is.
-//! * [`Backup`]: how often backups are made, if they are.
-//! * [`Generated`]: how a key comes to a row that brings none.
+//! * [`BackupSchedule`]: how often backups are made, if they are.
+//! * [`Generated`]: how a key is generated for a row that has none.
 //! * [`Fault`]: what is wrong with a manifest, and where.
 //! * [`keys`]: every key of the grammar, for the parser and the published JSON Schema.
 //! * [`starter`]: a first manifest, inferred from samples of files.
 //! * `yaml` → `read` → `link`: text to nodes with places, nodes to drafts, drafts to datasets whose
 //!   references are resolved.
 
-mod kind;
 mod rules;
 mod generated;
 mod fluvio;
@@ -40,17 +39,20 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 
+use crate::split::Dialect;
+
 pub use crate::decimal::{compare_decimals, is_decimal};
 pub use crate::instant::Instant;
-pub use backup::{Backup, Codec};
-pub use fault::{Fault, Faults, nearest};
-pub use fluvio::{Compression, Engine, Fluvio, PARTITIONS_MAX, Tls};
+pub use crate::kind::Kind;
+pub use crate::suggestion::nearest;
+pub use backup::{BackupSchedule, Codec};
+pub use fault::{Fault, Faults};
+pub use fluvio::{Compression, Engine, FluvioOptions, PARTITIONS_MAX, Tls};
 pub use generated::Generated;
 pub use http::{Http, HttpTls};
-pub use kind::Kind;
 pub use rules::{Bound, Rules};
 
-/// One pipeline: where its files land, how far it may lag, and its datasets.
+/// One pipeline: where its files land, how far the sink may lag, and its datasets.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The pipeline's name, the prefix of its topics: `a-z`, `0-9` and `-`, at most 32 characters.
@@ -59,25 +61,27 @@ pub struct Manifest {
     pub landing: PathBuf,
     /// The folder of the metric views, as written: relative to the manifest.
     pub views: PathBuf,
-    /// The schema of the tables of datasets that name none, and of the metric views.
+    /// The schema of the metric views, and of the tables of datasets that name none.
     pub schema: String,
-    /// Whether the manifest says so, and does not leave it to the default.
+    /// Whether the manifest names the schema, instead of leaving it to the default.
     pub is_schema_said: bool,
-    /// How long the size of a file must stand still before it is read.
-    pub settle: Duration,
-    /// How long a process that is not heard of keeps the pipeline from others.
+    /// How long a file's size must stay the same before the file is read.
+    pub stable_for: Duration,
+    /// What the manifest says by a deprecated key, with the key to write in its place.
+    pub deprecated: Vec<String>,
+    /// How long a process that does not renew its leases keeps other processes from the pipeline.
     pub lease: Duration,
-    /// A source pauses while the sink is further behind than this.
+    /// The source pauses while the sink lags by more bytes than this.
     pub max_lag_bytes: u64,
-    /// What is longer than this is no record but a dead letter.
+    /// A record longer than this is a dead letter.
     pub max_record_bytes: usize,
-    /// The cluster that holds the topics; `None` where they are embedded.
-    pub fluvio: Option<Fluvio>,
-    /// Where HTTP is served; `None` where it is not.
+    /// The cluster that holds the topics. `None` if they are embedded.
+    pub fluvio: Option<FluvioOptions>,
+    /// Where HTTP is served. `None` if it is not.
     pub http: Option<Http>,
-    /// How often backups are made; `None` where they are made on demand alone.
-    pub backup: Option<Backup>,
-    /// In the order of reference depth, then as written: a dataset stands behind all it references.
+    /// How often backups are made. `None` if they are made on demand only.
+    pub backup: Option<BackupSchedule>,
+    /// The datasets by reference depth, then as written: a dataset comes after all that it references.
     pub datasets: Vec<Dataset>,
 }
 
@@ -86,55 +90,55 @@ pub struct Manifest {
 pub struct Dataset {
     /// `a-z`, `0-9` and `_`, at most 48 characters.
     pub name: String,
-    /// Where its rows are.
+    /// The table of its rows.
     pub table: Table,
-    /// The glob that names its files, on the file name only.
+    /// The glob of its files, matched against the file name only.
     pub files: String,
     /// How its files are written.
     pub csv: Csv,
-    /// In the order in which a line without a header gives them.
+    /// The columns, in the order in which a line without a header has them.
     pub columns: Vec<Column>,
     /// The index, in `columns`, of the column that identifies a row. It is never optional.
     pub key: usize,
-    /// The length of the longest chain of references from here; 0 where it references nothing but itself.
+    /// The length of the longest chain of references from here. 0 if it references no dataset but itself.
     pub depth: usize,
     matcher: GlobMatcher,
 }
 
-/// The name of a table; each part verbatim, to be quoted where it becomes SQL.
+/// The name of a table. Each part is verbatim, and must be quoted where it becomes SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The schema: never the one of Tidegate's own tables.
+    /// The schema, which is never the one of Tidegate's own tables.
     pub schema: String,
     /// The table's own name.
     pub name: String,
-    /// Whether the manifest says the schema, for this table or for all. Where it does not, an earlier version left
-    /// it to the connection's search path.
+    /// Whether the manifest names the schema, for this table or for all. If it does not, an earlier version left the
+    /// schema to the connection's search path.
     pub is_placed: bool,
 }
 
 /// How the lines of a dataset are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csv {
-    /// One ASCII character between fields.
+    /// The ASCII character between fields.
     pub delimiter: u8,
-    /// One ASCII character around fields, doubled inside.
+    /// The ASCII character around fields, doubled inside.
     pub quote: u8,
     /// Whether each source begins with a record of column names.
     pub header: bool,
-    /// A text that means missing, besides the empty field.
+    /// A text that means a missing value, besides the empty field.
     pub null: Option<String>,
-    /// What becomes of a file whose header lacks an optional column.
+    /// What happens to a file whose header lacks an optional column.
     pub columns_absent: ColumnsAbsent,
 }
 
-/// What becomes of a file whose header lacks an optional column of its dataset.
+/// What happens to a file whose header lacks an optional column of its dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColumnsAbsent {
-    /// It is left where it is: the column would become null in rows that have a value there.
+    /// The file is left where it is: existing rows that have a value in the column would lose it.
     #[default]
     Refuse,
-    /// The column becomes null in rows that are there; rows that are inserted get the table's default.
+    /// The column becomes null in existing rows. Rows that are inserted get the table's default.
     Null,
 }
 
@@ -147,11 +151,11 @@ pub struct Column {
     pub kind: Kind,
     /// Whether a value may be missing.
     pub optional: bool,
-    /// The index, in [`Manifest::datasets`], of the dataset whose key a value must be.
+    /// The index, in [`Manifest::datasets`], of the dataset whose keys the values must be.
     pub references: Option<usize>,
-    /// How a value comes to a row that brings none. On the key alone.
+    /// How a value is generated for a row that has none. Only the key may have this.
     pub generated: Option<Generated>,
-    /// What a value must keep to, besides its type.
+    /// The constraints on a value, besides its type.
     pub rules: Rules,
 }
 
@@ -167,8 +171,15 @@ impl Default for Csv {
     }
 }
 
+impl Csv {
+    /// The delimiter and the quote.
+    pub fn dialect(&self) -> Dialect {
+        Dialect { delimiter: self.delimiter, quote: self.quote }
+    }
+}
+
 impl Manifest {
-    /// Reads a manifest, with the environment `env` for its `${VAR}`s.
+    /// Reads a manifest. `env` looks up its `${VAR}`s.
     ///
     /// # Errors
     ///
@@ -177,18 +188,18 @@ impl Manifest {
         read::manifest(text, env)
     }
 
-    /// The schema of the tables of datasets that name none, where the manifest does not say one.
+    /// The schema of the tables of datasets that name none, if the manifest does not name one.
     pub const SCHEMA: &str = "public";
 
-    /// The dataset of that name, with its index.
+    /// The dataset of this name, with its index.
     pub fn dataset(&self, name: &str) -> Option<(usize, &Dataset)> {
         self.datasets.iter().enumerate().find(|(_, dataset)| dataset.name == name)
     }
 
-    /// The dataset that a file of that name belongs to, with its index.
+    /// The dataset that a file of this name belongs to, with its index.
     ///
-    /// Where several globs match (`jobs*.csv` and `jobs_archive*.csv`), the longest is meant, and among
-    /// equally long ones the first by name, so that the answer never depends on the order of the manifest.
+    /// If several globs match (`jobs*.csv` and `jobs_archive*.csv`), the longest wins, and among equally long ones
+    /// the dataset that is first by name. The answer never depends on the order of the manifest.
     pub fn dataset_of_file(&self, file_name: &str) -> Option<(usize, &Dataset)> {
         let matching = self.datasets.iter().enumerate().filter(|(_, dataset)| dataset.matches(file_name));
         matching.max_by(|(_, a), (_, b)| a.files.len().cmp(&b.files.len()).then_with(|| b.name.cmp(&a.name)))
@@ -204,19 +215,20 @@ impl Manifest {
         self.topic_of("accepted", dataset)
     }
 
-    /// The topic of what sources and transform reject: `company-dead-letters`.
+    /// The topic of the dead letters of the source and the transform: `company-dead-letters`.
     pub fn dead_letters_topic(&self) -> String {
         format!("{}-dead-letters", self.pipeline)
     }
 
-    /// The names of all topics of the pipeline: raw, accepted, of each dataset in order, dead letters.
+    /// The names of all topics of the pipeline: the raw topics by dataset, the accepted topics by dataset, then the
+    /// dead letters.
     pub fn topics(&self) -> Vec<String> {
         let raw = self.datasets.iter().map(|dataset| self.raw_topic(dataset));
         let accepted = self.datasets.iter().map(|dataset| self.accepted_topic(dataset));
         raw.chain(accepted).chain([self.dead_letters_topic()]).collect()
     }
 
-    /// How many partitions each topic has: one, where topics are embedded.
+    /// How many partitions each topic has. One if topics are embedded.
     pub fn partitions(&self) -> u32 {
         self.fluvio.as_ref().map_or(1, |fluvio| fluvio.partitions)
     }
@@ -232,7 +244,7 @@ impl Manifest {
 }
 
 impl Dataset {
-    /// Whether a file of that name, without its folder, belongs to this dataset.
+    /// Whether a file of this name, without its folder, belongs to this dataset.
     pub fn matches(&self, file_name: &str) -> bool {
         self.matcher.is_match(file_name)
     }
@@ -243,7 +255,7 @@ impl Dataset {
     }
 }
 
-/// A dataset's name as topics spell it. No dataset's name holds a `-`, so no two become the same.
+/// A dataset's name as topics spell it. No dataset's name holds a `-`, so two names never become the same.
 fn topic_part(dataset: &str) -> String {
     dataset.replace('_', "-")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a line came from: the number of its source in the registry, and its number in that source.
+/// The origin of a line: the number of its source in the registry, and its number in that source.
 ///
 /// A position is given once, when the line enters, and never changes. It orders lines: a larger
 /// position is newer. `line` counts CSV records from 1; a header or a blank line has no number.
@@ -28,7 +28,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What was given is not of the form `SOURCE:LINE`.
+/// The text is not of the form `SOURCE:LINE`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a position; write SOURCE:LINE, for example 3:117")]
 pub struct ParsePositionError(String);

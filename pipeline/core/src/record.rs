@@ -1,15 +1,15 @@
 //! Records as they travel on topics.
 //!
-//! A topic carries [`Record`]s: a key and a value. The value of a record on a raw or an accepted topic is
-//! a CSV row, `form,source,line,` and then the line itself; [`Line`] reads and writes it. Records
-//! move in [`Batch`]es, one buffer each, so that nothing is allocated per row.
+//! A topic carries [`Record`]s: a key and a value. On a raw or an accepted topic the value is a CSV row:
+//! `fingerprint,source,line,` and then the line itself. [`Line`] reads and writes this row. Records move in [`Batch`]es, one
+//! buffer each, so that nothing is allocated per row.
 
 use crate::position::Position;
 
 /// One record: bytes under a key. Records of one key keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// The key of the row, as it stands in the line; empty if the line has none.
+    /// The key of the row as the line writes it; empty if the line has none.
     pub key: &'a [u8],
     /// The payload.
     pub value: &'a [u8],
@@ -17,14 +17,14 @@ pub struct Record<'a> {
 
 /// Records in one buffer: for each, the lengths of key and value (u32, little endian), key, value.
 ///
-/// The same bytes are the batch in memory and in a segment of the embedded log.
+/// A batch has the same bytes in memory and in a segment of the embedded log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
 }
 
-/// The bytes of a batch do not divide into as many records as it claims.
+/// The bytes of a batch do not divide into the number of records that it claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the batch is malformed")]
 pub struct MalformedBatch;
@@ -32,12 +32,12 @@ pub struct MalformedBatch;
 const LENGTHS: usize = 8;
 
 impl Batch {
-    /// An empty batch with room for `bytes`.
+    /// An empty batch with room for `bytes` bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), count: 0 }
     }
 
-    /// Takes bytes that [`Batch::as_bytes`] gave; checks that they are whole.
+    /// A batch of bytes that [`Batch::as_bytes`] gave, after a check that they divide into `count` records.
     pub fn from_bytes(bytes: Vec<u8>, count: u32) -> Result<Self, MalformedBatch> {
         let batch = Self { bytes, count };
         let mut rest = &batch.bytes[..];
@@ -53,7 +53,7 @@ impl Batch {
         self.push_with(key, |bytes| bytes.extend_from_slice(value));
     }
 
-    /// Appends a record whose value `write` appends to the buffer it is given.
+    /// Appends a record. `write` appends the record's value to the buffer that it is given.
     ///
     /// # Panics
     ///
@@ -102,7 +102,7 @@ impl Batch {
         self.count = 0;
     }
 
-    /// The records by the partitions of their keys, each in the order in which they stand here.
+    /// Divides the records by the partitions of their keys, each batch in the order of this one.
     pub fn split(&self, partitions: u32) -> Vec<Self> {
         let share = self.bytes.len() / partitions.max(1) as usize;
         let mut batches = vec![Self::default(); partitions as usize];
@@ -113,7 +113,7 @@ impl Batch {
         batches
     }
 
-    /// Drops the first `records`.
+    /// Drops the first `records` records.
     pub fn skip_front(&mut self, records: usize) {
         let mut rest = &self.bytes[..];
         for _ in 0..records.min(self.len()) {
@@ -128,9 +128,10 @@ impl Batch {
     }
 }
 
-/// The partition of a key, of so many. Keys that are the same bytes share one, in every process and version.
+/// The partition of a key, from 0 to `partitions` - 1. Keys of the same bytes share one, in every process and
+/// version.
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
-    // The upper bits decide: of similar keys the lower ones are alike.
+    // The upper bits decide, because the lower bits of similar keys are alike.
     ((u64::from(crc32c::crc32c(key)) * u64::from(partitions)) >> 32) as u32
 }
 
@@ -146,35 +147,35 @@ fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
 /// A line with its position: the value of a record on a raw or an accepted topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// What tells the columns and the dialect that its text is in from others: see [`form`](crate::shape::form). 0 where
-    /// that was not noted.
-    pub form: u32,
-    /// Where the line came from.
+    /// Identifies the columns and the dialect of the text: see [`fingerprint`](crate::shape::fingerprint). 0 if it is
+    /// unknown.
+    pub fingerprint: u32,
+    /// The origin of the line.
     pub position: Position,
     /// The line, without its line ending.
     pub text: &'a [u8],
 }
 
 impl<'a> Line<'a> {
-    /// Reads `form,source,line,text`. `None` if the value is not of this form.
+    /// Reads `fingerprint,source,line,text`. `None` if the value is not such a row.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let (form, rest) = parse_number(value)?;
+        let (fingerprint, rest) = parse_number(value)?;
         let (source, rest) = parse_number(rest)?;
         let (line, text) = parse_number(rest)?;
         let position = Position { source, line };
-        (line > 0).then_some(Self { form: u32::try_from(form).ok()?, position, text })
+        (line > 0).then_some(Self { fingerprint: u32::try_from(fingerprint).ok()?, position, text })
     }
 
-    /// Writes `form,source,line,text`.
+    /// Writes `fingerprint,source,line,text`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut buffer = itoa::Buffer::new();
-        out.extend_from_slice(buffer.format(self.form).as_bytes());
+        out.extend_from_slice(buffer.format(self.fingerprint).as_bytes());
         out.push(b',');
-        self.write_without_form(out);
+        self.write_without_fingerprint(out);
     }
 
     /// Writes `source,line,text`: a row for `copy`.
-    pub fn write_without_form(&self, out: &mut Vec<u8>) {
+    pub fn write_without_fingerprint(&self, out: &mut Vec<u8>) {
         let mut buffer = itoa::Buffer::new();
         out.extend_from_slice(buffer.format(self.position.source).as_bytes());
         out.push(b',');
@@ -184,7 +185,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A number up to the next comma, and what follows the comma. None is larger than Postgres's `bigint`.
+/// The number before the next comma, and the bytes after the comma. `None` if there is no such number, or if it
+/// exceeds Postgres's `bigint`.
 fn parse_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     for (i, byte) in bytes.iter().enumerate() {
@@ -195,42 +197,4 @@ fn parse_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_fits_into_postgres() {
-        assert!(Line::parse(b"0,9223372036854775807,9223372036854775807,text").is_some());
-        assert!(Line::parse(b"0,9223372036854775808,1,text").is_none());
-        assert!(Line::parse(b"0,1,18446744073709551615,text").is_none());
-    }
-
-    #[test]
-    fn a_batch_gives_back_its_records() {
-        let mut batch = Batch::default();
-        batch.push(b"k", b"value");
-        batch.push(b"", b"");
-        let again = Batch::from_bytes(batch.as_bytes().to_vec(), 2).unwrap();
-        let records: Vec<_> = again.iter().map(|r| (r.key.to_vec(), r.value.to_vec())).collect();
-        assert_eq!(records, [(b"k".to_vec(), b"value".to_vec()), (vec![], vec![])]);
-        assert_eq!(Batch::from_bytes(batch.as_bytes().to_vec(), 3), Err(MalformedBatch));
-        assert_eq!(Batch::from_bytes(batch.as_bytes().to_vec(), 1), Err(MalformedBatch));
-        batch.skip_front(1);
-        assert_eq!((batch.len(), batch.as_bytes().len()), (1, LENGTHS));
-    }
-
-    #[test]
-    fn a_line_is_written_and_read() {
-        let line = Line { form: 2, position: Position::new(3, 117), text: b"1,\"a,b\"," };
-        let mut value = Vec::new();
-        line.write(&mut value);
-        assert_eq!(value, b"2,3,117,1,\"a,b\",");
-        assert_eq!(Line::parse(&value), Some(line));
-        for malformed in [&b"2,3,x,"[..], b"2,3", b",,,", b"0,99999999999999999999,1,"] {
-            assert_eq!(Line::parse(malformed), None);
-        }
-    }
 }

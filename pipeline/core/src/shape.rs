@@ -1,92 +1,81 @@
-//! The shape of a line: the names of its fields, in order, and the dialect that says what they hold.
+//! The shape of a line: the names of its fields, in order, and the dialect that they are written in.
 //!
-//! A line is read by the names that it had when it was written, however the manifest has changed since: **text is
-//! never put into the columns of another shape by place.** [`Mapping`] is the one way from a shape to the columns of
-//! a dataset.
+//! A line is read by the names that its fields had when it was written, even if the manifest has changed since:
+//! **text is never put into the columns of another shape by place.** Only [`Mapping`] leads from a shape to the
+//! columns of a dataset.
 
 use crate::dead_letter::{Code, Reason};
 use crate::manifest::{Csv, Dataset, Manifest};
 use crate::split::{Dialect, Fields};
 
-/// The names of the fields of a text, and how they are written.
+/// The names of a text's fields, and the dialect that they are written in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The names of its fields, in order.
+    /// The names of the fields, in order.
     pub columns: Vec<String>,
     /// Whether a source of this shape begins with a record of these names.
     pub header: bool,
-    /// Between fields.
+    /// The byte between fields.
     pub delimiter: u8,
-    /// Around fields.
+    /// The byte around fields.
     pub quote: u8,
     /// A text that means missing, besides the empty field.
     pub null: Option<String>,
-    /// What tells the rules of the dataset at that time from others: see [`rules`]. Empty where they are not known.
+    /// Identifies the rules of the dataset at that time: see [`rules`]. Empty if they are not known.
     pub rules: String,
 }
 
 impl Shape {
-    /// The shape of a line without a header, as the manifest has it.
+    /// The shape of a line without a header, as the manifest defines it.
     pub fn of(manifest: &Manifest, dataset: &Dataset) -> Self {
-        Self::named(
-            manifest,
-            dataset,
-            dataset.columns.iter().map(|column| column.name.clone()).collect(),
-            false,
-        )
-    }
-
-    /// The shape of a source of these columns, in the dialect of the manifest.
-    pub fn named(manifest: &Manifest, dataset: &Dataset, columns: Vec<String>, header: bool) -> Self {
+        let columns = dataset.columns.iter().map(|column| column.name.clone()).collect();
         let Csv { delimiter, quote, null, .. } = dataset.csv.clone();
-        Self { columns, header, delimiter, quote, null, rules: rules(manifest, dataset) }
+        Self { columns, header: false, delimiter, quote, null, rules: rules(manifest, dataset) }
     }
 
-    /// How its fields are divided.
+    /// The delimiter and the quote of the fields.
     pub fn dialect(&self) -> Dialect {
         Dialect { delimiter: self.delimiter, quote: self.quote }
     }
 
-    /// The same names in canonical text: what the sink itself set aside.
-    pub fn canonical(&self) -> Self {
-        let Dialect { delimiter, quote } = Dialect::STANDARD;
-        Self { delimiter, quote, null: None, ..self.clone() }
-    }
-
-    /// Whether a text of this shape is one of `dataset` as it stands.
+    /// Whether a text of this shape needs no mapping to be a line of `dataset`.
     pub fn fits(&self, dataset: &Dataset) -> bool {
-        let Csv { delimiter, quote, null, .. } = &dataset.csv;
-        self.reads_as(dataset) && (self.delimiter, self.quote, &self.null) == (*delimiter, *quote, null)
+        let csv = &dataset.csv;
+        self.reads_as(dataset) && (self.dialect(), &self.null) == (csv.dialect(), &csv.null)
     }
 
-    /// Whether its fields are the columns of `dataset`, in its order.
-    pub fn reads_as(&self, dataset: &Dataset) -> bool {
+    /// Whether the fields are the columns of `dataset`, in the same order.
+    fn reads_as(&self, dataset: &Dataset) -> bool {
         self.columns.len() == dataset.columns.len()
             && self.columns.iter().zip(&dataset.columns).all(|(name, column)| *name == column.name)
     }
 
-    /// What puts a text of this shape into the columns of `dataset`, or a canonical text of these columns; `None` where
-    /// it is so already.
+    /// The mapping from a text of this shape to the columns of `dataset`; if `is_canonical`, from and to canonical
+    /// text. `None` if no mapping is needed.
     pub fn mapping(&self, dataset: &Dataset, is_canonical: bool) -> Option<Mapping> {
-        if is_canonical {
-            return (!self.reads_as(dataset)).then(|| Mapping::canonical(&self.canonical(), dataset));
+        if !is_canonical {
+            return (!self.fits(dataset)).then(|| Mapping::new(self, dataset));
         }
-        (!self.fits(dataset)).then(|| Mapping::new(self, dataset))
+        let Dialect { delimiter, quote } = Dialect::STANDARD;
+        (!self.reads_as(dataset)).then(|| {
+            let canonical = Self { delimiter, quote, null: None, ..self.clone() };
+            Mapping::between(&canonical, dataset, Dialect::STANDARD, None)
+        })
     }
 
-    /// The number of the field that has a name, from 0.
+    /// The index, from 0, of the field that has this name.
     pub fn field(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|name| name == column)
     }
 
-    /// Whether it has a column.
+    /// Whether a field has this name.
     pub fn has(&self, column: &str) -> bool {
         self.field(column).is_some()
     }
 }
 
-/// What tells the rules of a dataset from others: what its columns are called, whatever their order, what a value
-/// must be and whether it may be missing.
+/// Identifies the rules of a dataset: the names of its columns in any order, what each value must be, and whether it
+/// may be missing.
 pub fn rules(manifest: &Manifest, dataset: &Dataset) -> String {
     let mut columns: Vec<String> = dataset
         .columns
@@ -101,8 +90,8 @@ pub fn rules(manifest: &Manifest, dataset: &Dataset) -> String {
     blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
 }
 
-/// A number that tells the form of a dataset's lines on topics from another form of them; never 0.
-pub fn form(dataset: &Dataset) -> u32 {
+/// The fingerprint of a dataset's columns and dialect, which lines carry on topics. Never 0.
+pub fn fingerprint(dataset: &Dataset) -> u32 {
     let columns: Vec<_> = dataset.columns.iter().map(|column| (&column.name, column.kind)).collect();
     let Csv { delimiter, quote, null, .. } = &dataset.csv;
     let hash = blake3::hash(format!("{columns:?} {delimiter} {quote} {null:?}").as_bytes());
@@ -110,14 +99,14 @@ pub fn form(dataset: &Dataset) -> u32 {
     u32::from_le_bytes([a, b, c, d]).max(1)
 }
 
-/// Whether a line that was put on a topic in one [`form`] is in the columns of a dataset whose form is `own`. One of
-/// form 0 does not say.
+/// Whether a line with this fingerprint on a topic has the columns of a dataset whose fingerprint is `own`. A line's
+/// fingerprint of 0 says nothing, and passes.
 pub fn is_read_in(line: u32, own: u32) -> bool {
     line == 0 || line == own
 }
 
-/// Puts lines of a shape into the columns of a dataset, by their names: in the order of the manifest and in its
-/// dialect. A column that the shape lacks is missing; one that the dataset lacks is left out.
+/// Maps lines of a shape to the columns of a dataset by name, in the order of the manifest and in its dialect. A
+/// column that the shape lacks is written as missing. A field that the dataset has no column for is left out.
 #[derive(Debug)]
 pub struct Mapping {
     from: Dialect,
@@ -126,26 +115,20 @@ pub struct Mapping {
     to_null: Option<String>,
     names: Vec<String>,
     header: bool,
-    /// For each column of the dataset, the field it is in.
+    /// For each column of the dataset, the index of its field.
     fields: Vec<Option<usize>>,
-    /// The fields that are of no column any more.
+    /// The indices of the fields that no column has any more.
     gone: Vec<usize>,
     scratch: Fields,
 }
 
 impl Mapping {
-    /// From a shape to a dataset as the manifest has it.
+    /// The mapping from a shape to a dataset, in the manifest's dialect.
     pub fn new(shape: &Shape, dataset: &Dataset) -> Self {
-        let Csv { delimiter, quote, null, .. } = dataset.csv.clone();
-        Self::between(shape, dataset, (Dialect { delimiter, quote }, null))
+        Self::between(shape, dataset, dataset.csv.dialect(), dataset.csv.null.clone())
     }
 
-    /// The same to canonical text.
-    pub fn canonical(shape: &Shape, dataset: &Dataset) -> Self {
-        Self::between(shape, dataset, (Dialect::STANDARD, None))
-    }
-
-    fn between(shape: &Shape, dataset: &Dataset, (to, to_null): (Dialect, Option<String>)) -> Self {
+    fn between(shape: &Shape, dataset: &Dataset, to: Dialect, to_null: Option<String>) -> Self {
         let fields: Vec<_> = dataset.columns.iter().map(|column| shape.field(&column.name)).collect();
         let gone = (0..shape.columns.len()).filter(|field| !fields.contains(&Some(*field))).collect();
         Self {
@@ -161,11 +144,13 @@ impl Mapping {
         }
     }
 
-    /// Appends a line as the dataset has it. Where it lacks the column of `key`, it gets that value.
+    /// Appends a line in the dataset's columns and dialect. If the line has no value in the column of `key`, that
+    /// value is written.
     ///
     /// # Errors
     ///
-    /// If it cannot be told which field is which.
+    /// If the line's fields cannot be matched with the names: its quotes are faulty, or it has more or fewer fields
+    /// than names.
     pub fn write(
         &mut self,
         text: &[u8],
@@ -200,12 +185,12 @@ impl Mapping {
         Ok(())
     }
 
-    /// The columns that the dataset does not have any more.
+    /// The names of fields that the dataset has no column for any more.
     pub fn gone(&self) -> impl Iterator<Item = &str> {
         self.gone.iter().map(|field| self.names[*field].as_str())
     }
 
-    /// What the line that was written last held of columns that the dataset does not have any more.
+    /// The values that the last written line had in fields that the dataset has no column for any more.
     pub fn dropped<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let present = self.gone.iter().filter(|field| !self.is_missing(**field, text));
         present.map(|field| (self.names[*field].as_str(), self.scratch.get(*field, text)))
@@ -216,7 +201,8 @@ impl Mapping {
         value.is_empty() || (is(value, &self.from_null) && !self.scratch.is_quoted(field))
     }
 
-    /// In one dialect a field that came without quotes reads the same at any place of a line, so it stays as it is.
+    /// If the dialects are equal, a field without quotes reads the same at any place of a line, so it is written
+    /// unchanged.
     fn write_field(&self, field: usize, text: &[u8], out: &mut Vec<u8>) {
         let (value, was_quoted) = (self.scratch.get(field, text), self.scratch.is_quoted(field));
         let is_same = (self.from, &self.from_null) == (self.to, &self.to_null);
@@ -228,7 +214,7 @@ impl Mapping {
         }
         let Dialect { delimiter, quote } = self.to;
         let is_special = |byte: &u8| *byte == delimiter || *byte == quote || matches!(byte, b'\r' | b'\n');
-        // In quotes the text for a missing value is a value.
+        // Inside quotes, the text that means a missing value is a value.
         if !is(value, &self.to_null) && !value.iter().any(is_special) {
             return out.extend_from_slice(value);
         }

@@ -1,12 +1,12 @@
-//! From the bytes of a file to records of CSV, whatever the bytes are.
+//! From the bytes of a file to CSV records, for any bytes.
 //!
-//! RFC 4180 with the dialect of the dataset: LF or CRLF ends a record, a lone CR is data, a quoted field
-//! may span lines, a blank line is no record, a byte order mark is skipped. A quote counts as one only
-//! at the start of a field, as in the `csv` crate.
+//! RFC 4180 with the dialect of the dataset: LF or CRLF ends a record, a lone CR is data, a quoted field may span
+//! lines, a blank line is not a record, a byte order mark is skipped. A quote counts as a quote only at the start of
+//! a field, as in the `csv` crate.
 //!
-//! **A quote that never closes does not swallow the file.** When its record passes the limit, the file
-//! ends, or text follows a closing quote (which then belongs to a later field), only the first physical line
-//! of the record is given out, and splitting goes on at the next.
+//! **A quote that never closes does not swallow the file.** Only the first physical line of the record is given out,
+//! and splitting continues at the next line, in three cases: the record passes the limit, the file ends, or text
+//! follows a closing quote (which then belongs to a later field).
 
 mod fields;
 
@@ -16,7 +16,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 pub use fields::{Fields, QuoteError, write_field};
 
-/// How the fields of a file are set apart.
+/// The bytes that separate and enclose the fields of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
     /// Between fields; an ASCII byte.
@@ -30,7 +30,7 @@ impl Dialect {
     pub const STANDARD: Self = Self { delimiter: b',', quote: b'"' };
 }
 
-/// How much of a record that is too long is kept, in bytes.
+/// How many bytes of a record that is too long are kept.
 pub const PREFIX_BYTES: usize = 1024;
 
 /// A record that passed the limit.
@@ -47,97 +47,97 @@ pub struct TooLong {
 /// What [`Splitter::next`] found at the start of its input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A record stands in this range of the input, without its line ending; go on at `consumed`.
+    /// A record is in the range `text` of the input, without its line ending. Continue at `consumed`.
     Record {
-        /// Where the record's text stands.
+        /// The range of the record's text.
         text: Range<usize>,
-        /// How much of the input is done with.
+        /// How many bytes of the input are consumed.
         consumed: usize,
     },
-    /// A line longer than the limit ended.
+    /// A line longer than the limit has ended.
     TooLong {
-        /// What is kept of it.
+        /// What is kept of the line.
         record: TooLong,
-        /// How much of the input is done with.
+        /// How many bytes of the input are consumed.
         consumed: usize,
     },
-    /// No whole record is left: `consumed` bytes are done with; call again with more behind the rest.
+    /// No whole record is left, and `consumed` bytes are consumed. Call again with the rest, followed by more input.
     More {
-        /// How much of the input is done with.
+        /// How many bytes of the input are consumed.
         consumed: usize,
     },
     /// The input has ended.
     End,
 }
 
-/// Splits a stream of bytes into records. It holds no bytes: the caller's buffer is its memory.
+/// Splits a stream of bytes into records. It holds no bytes: the caller keeps the unconsumed ones.
 #[derive(Debug)]
 pub struct Splitter {
     dialect: Dialect,
     max_record_bytes: usize,
     started: bool,
     oversize: Option<Oversize>,
-    /// Line feeds passed so far.
+    /// How many line feeds are consumed.
     lines_passed: u64,
-    /// Where the last record started.
+    /// The number of the physical line at which the last record starts.
     physical_line: u64,
-    /// Bytes of the stream that are done with.
+    /// How many bytes of the stream are consumed.
     passed: u64,
-    /// How far a record with quotes was followed that has not ended.
-    followed: Option<Followed>,
+    /// How far a record with quotes that has not ended was followed.
+    trail: Option<Trail>,
 }
 
-/// A line that is too long, while it passes by.
-#[derive(Debug)]
+/// The part of a line that is too long which is consumed so far.
+#[derive(Debug, Default)]
 struct Oversize {
     prefix: Vec<u8>,
     length: u64,
     hasher: blake3::Hasher,
-    /// A CR that ended the last input: part of the line only if no LF follows.
+    /// Whether the last input ended in a CR. It is part of the line only if no LF follows.
     pending_cr: bool,
 }
 
 /// Where the record at the start of an input ends.
 enum End {
-    /// At this line feed, the first.
+    /// At this line feed, which is the first of the input.
     Newline(usize),
-    /// At this line feed, behind a quote, so that others may stand before it.
+    /// At this line feed, after a quote: line feeds inside quotes may precede it.
     QuotedNewline(usize),
-    /// Not in the input, outside quotes.
+    /// Not in the input, which ends outside quotes.
     Missing,
-    /// Not in the input, inside quotes.
+    /// Not in the input, which ends inside quotes.
     Unclosed,
-    /// Unknown: text follows a closing quote, so the quotes of the record are not to be trusted.
+    /// Unknown: text follows a closing quote, so the quotes of the record cannot be trusted.
     Astray,
 }
 
-/// How far a record that did not end was followed. Every line feed it passed is inside quotes.
+/// How far a record that did not end was followed. Every line feed that it passed is inside quotes.
 ///
-/// So is the end of a later line that is inside quotes there by itself: what follows is the same, and need not
-/// be followed again. Else a file of lines like `a","b` would cost its length times the limit.
+/// A later line whose own end is also inside quotes is in the same state there, so what follows need not be followed
+/// again. Without this, a file of lines like `a","b` would cost its length times the limit.
 #[derive(Clone, Copy, Debug)]
-struct Followed {
+struct Trail {
     at: u64,
     within: Within,
 }
 
-/// What the next byte of a record is in.
+/// The state in which the next byte of a record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
-    /// It begins a field, or ends an empty one.
+    /// The byte begins a field, or ends an empty one.
     Start,
-    /// A field without quotes, or what follows a closing quote.
+    /// Inside a field without quotes, or after a closing quote.
     Plain,
-    /// A quoted field.
+    /// Inside a quoted field.
     Quoted,
-    /// Text that follows a closing quote, where the quotes went astray.
+    /// At text that follows a closing quote: the quotes went astray.
     Astray,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Splitter {
-    /// A splitter at the start of a file. Its caller's buffer must hold `max_record_bytes` and some.
+    /// A splitter at the start of a file. The caller's buffer must hold more than `max_record_bytes`.
     pub fn new(dialect: Dialect, max_record_bytes: usize) -> Self {
         Self {
             dialect,
@@ -147,16 +147,16 @@ impl Splitter {
             lines_passed: 0,
             physical_line: 0,
             passed: 0,
-            followed: None,
+            trail: None,
         }
     }
 
-    /// The number of the physical line, from 1, at which the last record given out starts.
+    /// The number of the physical line, from 1, at which the last record that was given out starts.
     pub fn physical_line(&self) -> u64 {
         self.physical_line
     }
 
-    /// The next record of `input`; `eof` tells that nothing comes after it.
+    /// The next record of `input`. `eof` says that no input follows.
     pub fn next(&mut self, input: &[u8], eof: bool) -> Step {
         let step = self.step(input, eof);
         if let Step::Record { consumed, .. } | Step::TooLong { consumed, .. } | Step::More { consumed } = step
@@ -186,7 +186,7 @@ impl Splitter {
                 if !eof {
                     return Step::More { consumed: start };
                 }
-                // Asked again it says the same: a mark that was not consumed is to be skipped again.
+                // Called again, the answer must be the same: a mark that was not consumed must be skipped again.
                 self.started = self.passed > 0;
                 return Step::End;
             }
@@ -202,14 +202,15 @@ impl Splitter {
                 End::Missing => Some(rest.len()),
                 End::Unclosed | End::Astray => None,
             };
-            // A quote that never closes, closes too late or closes another's: the first line alone.
+            // If a quote never closes, closes too late or closes another one's field, the record is its first line
+            // alone.
             let newline = match end.filter(|end| line_text_end(rest, *end) <= self.max_record_bytes) {
                 Some(newline) => newline,
                 None => memchr(b'\n', rest).unwrap_or(rest.len()),
             };
             let text_end = line_text_end(rest, newline);
             if text_end > self.max_record_bytes {
-                self.oversize = Some(Oversize::new());
+                self.oversize = Some(Oversize::default());
                 return self.skip_oversize(input, start, eof);
             }
             let consumed = (start + newline + 1).min(input.len());
@@ -227,7 +228,7 @@ impl Splitter {
         }
     }
 
-    /// Where the record at the start of `input` ends, which stands at `offset` in the stream.
+    /// Where the record at the start of `input` ends. `offset` is the position of `input` in the stream.
     fn record_end(&mut self, input: &[u8], offset: u64) -> End {
         match memchr2(b'\n', self.dialect.quote, input) {
             None => End::Missing,
@@ -236,11 +237,11 @@ impl Splitter {
         }
     }
 
-    /// The slow way, for a record whose first line holds a quote.
+    /// The slow path, for a record whose first line holds a quote.
     fn quoted_record_end(&mut self, input: &[u8], offset: u64) -> End {
         let window = &input[..input.len().min(self.max_record_bytes + 3)];
         let (mut at, mut within) = (0, Within::Start);
-        if let Some(known) = self.followed
+        if let Some(known) = self.trail
             && let Some(newline) = memchr(b'\n', window)
             && offset + (newline as u64) < known.at
         {
@@ -252,7 +253,7 @@ impl Splitter {
         }
         let end = self.dialect.follow(window, &mut at, &mut within);
         if !matches!(end, End::QuotedNewline(_)) {
-            self.followed = Some(Followed { at: offset + at as u64, within });
+            self.trail = Some(Trail { at: offset + at as u64, within });
         }
         end
     }
@@ -260,35 +261,25 @@ impl Splitter {
     fn skip_oversize(&mut self, input: &[u8], start: usize, eof: bool) -> Step {
         let Some(mut oversize) = self.oversize.take() else { return Step::More { consumed: start } };
         let rest = &input[start..];
-        match memchr(b'\n', rest) {
-            Some(newline) => {
-                oversize.take_in(rest, line_text_end(rest, newline), newline > 0);
-                self.lines_passed += 1;
-                self.physical_line = self.lines_passed;
-                Step::TooLong { record: oversize.finish(), consumed: start + newline + 1 }
-            }
-            None if eof => {
-                oversize.take_in(rest, rest.len(), true);
-                self.lines_passed += 1;
-                self.physical_line = self.lines_passed;
-                Step::TooLong { record: oversize.finish(), consumed: input.len() }
-            }
-            None => {
-                let text_end = line_text_end(rest, rest.len());
-                let ends_with_cr = rest.last() == Some(&b'\r');
-                let text_end = if ends_with_cr { rest.len() - 1 } else { text_end };
-                oversize.take_in(rest, text_end, !rest.is_empty());
-                oversize.pending_cr = ends_with_cr || (rest.is_empty() && oversize.pending_cr);
-                self.oversize = Some(oversize);
-                Step::More { consumed: input.len() }
-            }
+        let newline = memchr(b'\n', rest);
+        if newline.is_none() && !eof {
+            let ends_with_cr = rest.last() == Some(&b'\r');
+            oversize.take_in(rest, rest.len() - usize::from(ends_with_cr), !rest.is_empty());
+            oversize.pending_cr = ends_with_cr || (rest.is_empty() && oversize.pending_cr);
+            self.oversize = Some(oversize);
+            return Step::More { consumed: input.len() };
         }
+        let end = newline.unwrap_or(rest.len());
+        oversize.take_in(rest, line_text_end(rest, end), newline != Some(0));
+        self.lines_passed += 1;
+        self.physical_line = self.lines_passed;
+        Step::TooLong { record: oversize.finish(), consumed: (start + end + 1).min(input.len()) }
     }
 }
 
 impl Dialect {
-    /// Follows a record from `at`, where the next byte is `within` what is said, to its end; leaves both
-    /// where what follows does not change what was found.
+    /// Follows a record to its end, from `at` in the state `within`. Leaves in both a place from which following
+    /// again finds the same end.
     fn follow(self, window: &[u8], at: &mut usize, within: &mut Within) -> End {
         loop {
             match *within {
@@ -312,7 +303,7 @@ impl Dialect {
                     };
                     *at += i;
                     match &window[*at + 1..] {
-                        // The last quote seen may close the field, or be the first of two.
+                        // The last quote of the input may close the field, or be the first of two.
                         [] | [b'\r'] => return End::Missing,
                         [byte, ..] if *byte == self.quote => *at += 2,
                         [b'\n', ..] | [b'\r', b'\n', ..] => (*at, *within) = (*at + 1, Within::Plain),
@@ -327,11 +318,7 @@ impl Dialect {
 }
 
 impl Oversize {
-    fn new() -> Self {
-        Self { prefix: Vec::new(), length: 0, hasher: blake3::Hasher::new(), pending_cr: false }
-    }
-
-    /// Takes in `rest[..end]`, and first the CR held back, if `more` shows that it was data.
+    /// Adds `rest[..end]`. Adds the CR held back before it, if `more` shows that the CR was data.
     fn take_in(&mut self, rest: &[u8], end: usize, more: bool) {
         if self.pending_cr && more {
             self.add(b"\r");
@@ -354,12 +341,12 @@ impl Oversize {
     }
 }
 
-/// The end of the text of a line whose line feed stands at `newline`, or that the input ends.
+/// The end of a line's text, without its CR. The line ends at the line feed at `newline`, or with the input.
 fn line_text_end(input: &[u8], newline: usize) -> usize {
     if newline < input.len() && newline > 0 && input[newline - 1] == b'\r' { newline - 1 } else { newline }
 }
 
-/// The index behind the closing quote of the field that opens at `open`.
+/// The index after the closing quote of the field that opens at `open`.
 fn quoted_field_end(input: &[u8], open: usize, quote: u8) -> Option<usize> {
     let mut at = open + 1;
     loop {

@@ -1,18 +1,18 @@
 //! From a line to accepted, or to all the reasons against it.
 //!
-//! [`Validator::check`] is a pure function. What it accepts, it gives back as a canonical line: RFC 4180
-//! in the order of the columns, which Postgres's `copy ... (format csv)` reads as it stands. A line that
-//! is canonical already, as nearly all are, is given back as it came. Whether a reference exists is no
-//! question of the line alone: whoever has a state asks it with [`Validator::references`].
+//! [`Validator::check`] is a pure function. It returns an accepted line in canonical form: RFC 4180 in the order of
+//! the columns, which Postgres's `copy ... (format csv)` reads unchanged. A line that is canonical already, as nearly
+//! all are, is returned unchanged. Whether a reference exists does not depend on the line alone: a caller that knows
+//! keys checks the references in [`Validator::references`].
 
 mod column;
 mod literal;
 
 use crate::dead_letter::{Code, Reason};
 use crate::manifest::{Dataset, Kind};
-use crate::shape::{form, is_read_in};
+use crate::shape::{fingerprint, is_read_in};
 use crate::split::{Dialect, Fields, write_field};
-use column::Check;
+use column::ColumnCheck;
 
 /// Checks the lines of one dataset.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ pub struct Validator {
     dialect: Dialect,
     null: Option<String>,
     key: usize,
-    columns: Vec<Check>,
+    columns: Vec<ColumnCheck>,
     references: Vec<Reference>,
-    form: u32,
+    fingerprint: u32,
 }
 
 /// A column whose values must be keys of another dataset.
@@ -34,7 +34,7 @@ pub struct Reference {
     pub dataset: usize,
 }
 
-/// Buffers that [`Validator::check`] uses again for each line.
+/// Buffers that [`Validator::check`] reuses for each line.
 #[derive(Debug, Default)]
 pub struct Scratch {
     fields: Fields,
@@ -53,7 +53,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The key of the row, as it stands in the line.
+    /// The key of the row as the line writes it.
     pub fn key(&self) -> &'a [u8] {
         self.fields.get(self.key, self.text)
     }
@@ -64,14 +64,14 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What is wrong with one value.
+/// A rule that a value breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Fault {
+struct Violation {
     code: Code,
     message: String,
 }
 
-impl Fault {
+impl Violation {
     fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -84,41 +84,41 @@ impl Fault {
 impl Validator {
     /// A validator for the lines of `dataset`.
     pub fn new(dataset: &Dataset) -> Self {
-        let columns: Vec<_> = dataset.columns.iter().map(Check::new).collect();
+        let columns: Vec<_> = dataset.columns.iter().map(ColumnCheck::new).collect();
         let references = columns.iter().enumerate().filter_map(|(column, check)| {
             check.column.references.map(|dataset| Reference { column, dataset })
         });
         Self {
-            dialect: Dialect { delimiter: dataset.csv.delimiter, quote: dataset.csv.quote },
+            dialect: dataset.csv.dialect(),
             null: dataset.csv.null.clone(),
             key: dataset.key,
             references: references.collect(),
-            form: form(dataset),
+            fingerprint: fingerprint(dataset),
             columns,
         }
     }
 
-    /// The same rules for canonical lines of the dataset, whatever its own dialect is.
+    /// A validator with the same rules for canonical lines, whatever the dataset's own dialect is.
     pub fn canonical(dataset: &Dataset) -> Self {
         Self { dialect: Dialect::STANDARD, null: None, ..Self::new(dataset) }
     }
 
-    /// What tells the form of the dataset's lines on topics from others.
-    pub fn form(&self) -> u32 {
-        self.form
+    /// The fingerprint of the dataset's lines on topics: see [`fingerprint`].
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
     }
 
-    /// Whether a line of that form on a topic is in the columns that this one checks. One of form 0 does not say.
-    pub fn reads(&self, form: u32) -> bool {
-        is_read_in(form, self.form)
+    /// Whether a line with this fingerprint on a topic has the columns that this validator checks: see [`is_read_in`].
+    pub fn reads(&self, fingerprint: u32) -> bool {
+        is_read_in(fingerprint, self.fingerprint)
     }
 
-    /// The columns that reference a dataset, in order.
+    /// The columns that reference a dataset, in the order of the columns.
     pub fn references(&self) -> &[Reference] {
         &self.references
     }
 
-    /// The key of a line that may be anything, as it stands there; empty if there is none.
+    /// The key of any line, valid or not, as the line writes it. Empty if the line has none.
     pub fn key_of<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         text.split(|byte| *byte == self.dialect.delimiter).nth(self.key).unwrap_or_default()
     }
@@ -127,7 +127,7 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// All that is wrong with it, in the order of the columns.
+    /// All reasons against the line, in the order of the columns.
     pub fn check<'a>(&'a self, text: &'a [u8], scratch: &'a mut Scratch) -> Result<Row<'a>, Vec<Reason>> {
         let Scratch { fields, canonical } = scratch;
         let split = fields.split(text, self.dialect);
@@ -166,8 +166,8 @@ impl Validator {
         Ok(Row { canonical, text, fields, key: self.key, null })
     }
 
-    /// Whether a line of these fields is canonical as it stands. No splitter gives out a line feed without
-    /// quotes, but others write to topics too, and it would begin another row for Postgres.
+    /// Whether a line of these fields is canonical already. No splitter gives out a line feed without quotes, but
+    /// other applications may write one to a topic, and Postgres would begin another row there.
     fn is_canonical(&self, fields: &Fields, text: &[u8]) -> bool {
         fields.is_plain()
             && fields.is_without_carriage_return()
@@ -177,7 +177,8 @@ impl Validator {
     }
 }
 
-/// Why a line is no text at all, if so. Sources keep such lines off the topics; this is for the others.
+/// The reason why a line is not text, if it is not. Sources keep such lines off the raw topics. The check covers
+/// records that other applications write there.
 pub fn unreadable(text: &[u8]) -> Option<Reason> {
     if let Err(error) = simdutf8::compat::from_utf8(text) {
         let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
@@ -188,7 +189,7 @@ pub fn unreadable(text: &[u8]) -> Option<Reason> {
     Some(Reason::new(Code::InvalidCharacter, None, message, b""))
 }
 
-/// The reason of a line that references a row of `parent` which is not there.
+/// The reason against a line that references a row of `parent` which does not exist.
 pub fn unknown_reference(column: &str, parent: &str, value: &[u8]) -> Reason {
     let shown = String::from_utf8_lossy(value);
     Reason::new(Code::UnknownReference, Some(column), format!("{parent} has no row '{shown}'"), value)
@@ -201,7 +202,7 @@ fn present<'a>(fields: &'a Fields, i: usize, text: &'a [u8], null: Option<&str>)
     (!is_missing).then_some(value)
 }
 
-/// Writes the fields as a canonical line to `out`, which is cleared, and gives it back.
+/// Clears `out`, writes the fields to it as a canonical line, and returns the line.
 fn write_canonical<'a>(fields: &Fields, text: &[u8], null: Option<&str>, out: &'a mut Vec<u8>) -> &'a [u8] {
     out.clear();
     for i in 0..fields.len() {

@@ -1,39 +1,36 @@
-//! What a process has done, for whoever watches it.
+//! What a process has done: the numbers behind metrics and status.
 //!
-//! Counted a batch at a time, and the reasons of dead letters when they are committed: what a stage does for each of
-//! its lines it does without looking here.
+//! Stages count once a batch, and the reasons of dead letters once a commit. Nothing is counted per line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use tidegate_core::contract::{Applied, Consumed, Error, Tally};
+use tidegate_core::contract::{CommitReport, ConsumerOffset, Error, Tally};
 use tidegate_core::dead_letter::{Code, Stage};
 use tidegate_topics::Topics;
 
-use crate::cursor::topics_error;
-use crate::progress::{Progress, lag_bytes};
+use crate::offsets::{PublishedOffsets, lag_bytes, locked};
+use crate::partition::topics_error;
 
-/// What a process has done since it started, and how far the stages are that it runs now.
+/// What a process has done since it started, and the offsets of the stages that it runs now.
 #[derive(Debug)]
 pub struct Counts {
     entered: AtomicU64,
     healed: AtomicU64,
-    /// By dataset, what this run has committed.
-    tallies: Mutex<Vec<Tally>>,
+    /// What this run has committed.
+    committed: Mutex<CommitReport>,
     /// By dataset, what went through the source and the transform.
     flows: Mutex<Vec<[Flow; 2]>>,
-    /// By dataset and reason, the dead letters that this run has committed.
-    reasons: Mutex<BTreeMap<(usize, Code), u64>>,
     batch_seconds: SecondsByStage,
     commit_seconds: Histogram,
-    /// The datasets whose lines the sink leaves alone, and why.
+    /// The datasets that the sink has stopped writing, with the reason.
     stopped: Mutex<BTreeMap<usize, String>>,
-    /// The stages that run now, on some partitions each. What has ended is gone.
-    running: Mutex<Vec<(Weak<Progress>, Stage)>>,
+    /// The stages that run now, each on some partitions. A stage that has ended is dropped.
+    running: Mutex<Vec<(Weak<PublishedOffsets>, Stage)>>,
 }
 
 /// How long something took, by stage.
@@ -42,31 +39,30 @@ pub type SecondsByStage = Family<[(&'static str, &'static str); 1], Histogram, f
 /// Lines of one dataset through one stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Lines that it has taken.
+    /// Lines that the stage has read.
     pub lines_in: u64,
-    /// Lines that it has passed on, but for dead letters.
+    /// Lines that the stage has passed on, dead letters excluded.
     pub lines_out: u64,
 }
 
-/// What stands before a stage.
+/// The consumer lag of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     /// Records.
     pub records: u64,
-    /// About how many bytes they have.
+    /// Their size in bytes, approximately.
     pub bytes: u64,
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        // From a quarter of a millisecond to half a minute; what takes longer waits for something.
+        // From 0.25 ms to half a minute. What takes longer waits for something.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_25, 2.0, 18));
         Self {
             entered: AtomicU64::default(),
             healed: AtomicU64::default(),
-            tallies: Mutex::default(),
+            committed: Mutex::default(),
             flows: Mutex::default(),
-            reasons: Mutex::default(),
             batch_seconds: SecondsByStage::new_with_constructor(seconds),
             commit_seconds: seconds(),
             stopped: Mutex::default(),
@@ -81,33 +77,34 @@ impl Counts {
         self.entered.load(Ordering::Relaxed)
     }
 
-    /// How many waiting lines left the waiting set in this run.
+    /// How many lines left the waiting set in this run.
     pub fn healed(&self) -> u64 {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// What was committed of each dataset in this run.
+    /// What was committed in this run, by dataset.
     pub fn tallies(&self) -> Vec<Tally> {
-        locked(&self.tallies).clone()
+        locked(&self.committed).tallies.clone()
     }
 
-    /// What went through a stage in this run, by dataset: as many as had a line so far.
+    /// What went through a stage in this run, by dataset. Datasets after the last one that had a line are left
+    /// out.
     pub fn flows(&self, stage: Stage) -> Vec<Flow> {
         match stage {
             Stage::Source | Stage::Transform => {
                 locked(&self.flows).iter().map(|flows| flows[stage as usize]).collect()
             }
-            Stage::Sink => locked(&self.tallies).iter().map(through_sink).collect(),
+            Stage::Sink => locked(&self.committed).tallies.iter().map(through_sink).collect(),
         }
     }
 
-    /// The dead letters that were committed in this run, by dataset and reason. One with two reasons counts for
-    /// both.
+    /// The dead letters that were committed in this run, by dataset and reason. A dead letter with two reasons
+    /// counts for both.
     pub fn reasons(&self) -> BTreeMap<(usize, Code), u64> {
-        locked(&self.reasons).clone()
+        locked(&self.committed).reasons.clone()
     }
 
-    /// The datasets that get no row into their tables, each with what happened and what to do.
+    /// The datasets that the sink has stopped writing, each with what happened and what to do.
     pub fn stopped(&self) -> BTreeMap<usize, String> {
         locked(&self.stopped).clone()
     }
@@ -116,27 +113,24 @@ impl Counts {
         *locked(&self.stopped) = datasets;
     }
 
-    /// How long a stage had each of its batches in hand, waits for what was down included.
+    /// How long each stage took for a batch, retries included.
     pub fn batch_seconds(&self) -> SecondsByStage {
         self.batch_seconds.clone()
     }
 
-    /// How long each transaction of the sink took that was committed.
+    /// How long each committed transaction of the sink took.
     pub fn commit_seconds(&self) -> Histogram {
         self.commit_seconds.clone()
     }
 
-    /// What stands before the stages that this process runs now, on the partitions that it runs them for.
-    ///
-    /// # Errors
-    ///
-    /// If the topics cannot be had.
+    /// The consumer lags of the stages that this process runs now, on the partitions that it runs them for.
     pub async fn lags(&self, topics: &impl Topics) -> Result<BTreeMap<Stage, Lag>, Error> {
         let mut lags = BTreeMap::new();
-        for (stage, readers) in self.readers() {
+        for (offsets, stage) in self.living().into_iter().filter(|(_, stage)| *stage != Stage::Source) {
+            let readers = offsets.of(stage);
             let lag: &mut Lag = lags.entry(stage).or_default();
             lag.bytes += lag_bytes(topics, &readers).await?;
-            for Consumed { topic, partition, next } in &readers {
+            for ConsumerOffset { topic, partition, next } in &readers {
                 let end = topics.end(topic, *partition).await.map_err(topics_error)?;
                 lag.records += end.saturating_sub(*next);
             }
@@ -152,20 +146,15 @@ impl Counts {
         stages
     }
 
-    fn readers(&self) -> Vec<(Stage, Vec<Consumed>)> {
-        let readers = |(progress, stage): (Arc<Progress>, Stage)| (stage, progress.marks_of(stage));
-        self.living().into_iter().filter(|(_, stage)| *stage != Stage::Source).map(readers).collect()
-    }
-
-    fn living(&self) -> Vec<(Arc<Progress>, Stage)> {
-        let living = |(progress, stage): &(Weak<Progress>, Stage)| Some((progress.upgrade()?, *stage));
+    fn living(&self) -> Vec<(Arc<PublishedOffsets>, Stage)> {
+        let living = |(offsets, stage): &(Weak<PublishedOffsets>, Stage)| Some((offsets.upgrade()?, *stage));
         locked(&self.running).iter().filter_map(living).collect()
     }
 
-    pub(crate) fn watch(&self, progress: &Arc<Progress>, stage: Stage) {
+    pub(crate) fn watch(&self, offsets: &Arc<PublishedOffsets>, stage: Stage) {
         let mut running = locked(&self.running);
-        running.retain(|(progress, _)| progress.strong_count() > 0);
-        running.push((Arc::downgrade(progress), stage));
+        running.retain(|(offsets, _)| offsets.strong_count() > 0);
+        running.push((Arc::downgrade(offsets), stage));
     }
 
     /// Counts lines of a dataset that went through the source or the transform in one batch.
@@ -182,7 +171,7 @@ impl Counts {
         sum.lines_out += flow.lines_out;
     }
 
-    /// Notes how long a stage had a batch in hand.
+    /// Notes how long a stage took for a batch.
     pub(crate) fn batch(&self, stage: Stage, took: Duration) {
         self.batch_seconds.get_or_create_owned(&[("stage", stage.as_str())]).observe(took.as_secs_f64());
     }
@@ -195,35 +184,13 @@ impl Counts {
         self.healed.fetch_add(lines, Ordering::Relaxed);
     }
 
-    pub(crate) fn commit(&self, applied: &Applied) {
-        let mut sums = locked(&self.tallies);
-        let datasets = sums.len().max(applied.tallies.len());
-        sums.resize(datasets, Tally::default());
-        for (sum, tally) in sums.iter_mut().zip(&applied.tallies) {
-            sum.accepted += tally.accepted;
-            sum.effects += tally.effects;
-            sum.rejected += tally.rejected;
-            sum.waiting += tally.waiting;
-            sum.duplicates += tally.duplicates;
-        }
-        drop(sums);
-        if applied.reasons.is_empty() {
-            return;
-        }
-        let mut reasons = locked(&self.reasons);
-        for (of, letters) in &applied.reasons {
-            *reasons.entry(*of).or_default() += letters;
-        }
+    pub(crate) fn commit(&self, applied: &CommitReport) {
+        locked(&self.committed).add(applied.clone());
     }
 }
 
-/// Every line that the sink takes gets one fate, or had it already.
+/// Every line that reaches the sink gets one fate now, or is a duplicate that had one.
 fn through_sink(tally: &Tally) -> Flow {
     let Tally { accepted, rejected, waiting, duplicates, .. } = *tally;
     Flow { lines_in: accepted + rejected + waiting + duplicates, lines_out: accepted }
-}
-
-fn locked<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Numbers to look at: half an addition by a stage that panicked does no harm.
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }

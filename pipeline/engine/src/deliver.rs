@@ -1,9 +1,9 @@
-//! The third stage: accepted records and dead letters to the sink, a transaction a batch.
+//! The third stage: delivers accepted records and dead letters to the sink, one transaction a batch.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::contract::{Applied, Consumed, Delivery, Error, Sink};
+use tidegate_core::contract::{CommitReport, ConsumerOffset, Delivery, Error, Sink};
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_topics::Topics;
@@ -11,26 +11,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::cursor::{Cursor, any_readable, read, topics_error};
-use crate::patience::persist;
+use crate::partition::{any_readable, read, topics_error};
 use crate::progress::Progress;
+use crate::retry::persist;
 
-/// A delivery takes in no more batches of rows, and of dead letters, beyond these sizes.
+/// A delivery takes no further batches of rows, or of dead letters, once it has reached these sizes.
 const ROWS_BYTES: usize = 4 * 1024 * 1024;
 const LETTERS_BYTES: usize = 2 * 1024 * 1024;
-/// Waiting lines may find references that another application wrote: how often that is looked for.
+/// How often healing is tried at the latest: another application may have written the references that lines wait
+/// for.
 pub const HEAL_EVERY: Duration = Duration::from_secs(30);
-/// Healing and upkeep may take at most one part in so many of the stage's time while there is work.
+/// While there is work, healing and upkeep take at most one part in `UPKEEP_SHARE` of the stage's time.
 const UPKEEP_SHARE: u32 = 10;
 const UPKEEP_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Deliver<T, S> {
     pub(crate) topics: Arc<T>,
     pub(crate) sink: Arc<S>,
-    /// By dataset, and of each a cursor for every partition that is ours.
-    pub(crate) accepted: Vec<Cursor>,
-    /// Of each partition that is ours.
-    pub(crate) dead_letters: Vec<Cursor>,
+    /// One cursor for each dataset and owned partition, ordered by dataset, then partition.
+    pub(crate) accepted: Vec<ConsumerOffset>,
+    /// One cursor for each owned partition.
+    pub(crate) dead_letters: Vec<ConsumerOffset>,
     pub(crate) progress: Arc<Progress>,
     /// Whether other processes run the stages before this one.
     pub(crate) is_alone: bool,
@@ -40,7 +41,7 @@ pub(crate) struct Deliver<T, S> {
 impl<T: Topics, S: Sink> Deliver<T, S> {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let _stop_others = self.stop.clone().drop_guard();
-        let mut upkeep = Upkeep::new();
+        let mut upkeep = Upkeep { took: Duration::ZERO, ended: None };
         let mut next = self.gather().await?;
         while !self.stop.is_cancelled() {
             let idle = next.is_none();
@@ -52,9 +53,12 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
                     self.progress.clone(),
                     self.stop.clone(),
                 ));
-                tokio::task::yield_now().await; // or it would wait for this thread
+                tokio::task::yield_now().await; // so that `apply` starts before `gather`
                 next = self.gather().await?;
-                let Some(applied) = applying.await.map_err(unexpected)?? else { break };
+                let applied = applying.await.map_err(|error| {
+                    Error::halt(format!("writing to Postgres ended unexpectedly: {error}"))
+                })?;
+                let Some(applied) = applied? else { break };
                 self.look_for_stopped()?;
                 self.committed(&applied, &delivery.consumed).await?;
                 self.progress.counts().batch(Stage::Sink, delivery.begun.elapsed());
@@ -64,12 +68,12 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
             }
             let idle = idle && next.is_none();
             if idle {
-                self.progress.delivered(&self.consumed()); // a gap may have been passed over
+                self.progress.delivered(&self.consumed()); // a read may have skipped a gap
             }
             if upkeep.is_due(idle, self.progress.heal_pending()) {
-                upkeep.begin();
+                let begun = Instant::now();
                 self.heal_and_tidy().await?;
-                upkeep.end();
+                upkeep = Upkeep { took: begun.elapsed(), ended: Some(Instant::now()) };
             } else if idle {
                 tokio::select! {
                     biased;
@@ -82,8 +86,8 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         Ok(())
     }
 
-    /// What there is to deliver, parents first, up to a limit; `None` if there is nothing.
-    async fn gather(&mut self) -> Result<Option<Prepared<S::Batch>>, Error> {
+    /// The next delivery, parents first, up to the size limits. `None` if there is nothing to deliver.
+    async fn gather(&mut self) -> Result<Option<NextDelivery<S::Batch>>, Error> {
         let begun = Instant::now();
         let mut delivery = Delivery::default();
         let mut room = ROWS_BYTES;
@@ -108,33 +112,33 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
         }
         delivery.consumed = self.consumed();
         let batch = self.sink.read(&delivery);
-        Ok(Some(Prepared { batch, consumed: delivery.consumed, begun }))
+        Ok(Some(NextDelivery { batch, consumed: delivery.consumed, begun }))
     }
 
-    fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+    fn cursors(&self) -> impl Iterator<Item = &ConsumerOffset> {
         self.accepted.iter().chain(&self.dead_letters)
     }
 
-    fn consumed(&self) -> Vec<Consumed> {
-        self.cursors().map(Cursor::consumed).collect()
+    fn consumed(&self) -> Vec<ConsumerOffset> {
+        self.cursors().cloned().collect()
     }
 
-    /// Makes a commit known, and lets the topics drop what it has taken.
-    async fn committed(&self, applied: &Applied, consumed: &[Consumed]) -> Result<(), Error> {
+    /// Publishes a commit, and lets the topics drop the records that it consumed.
+    async fn committed(&self, applied: &CommitReport, consumed: &[ConsumerOffset]) -> Result<(), Error> {
         self.progress.deliver(applied, consumed);
         Failpoint::CommitPublished.pass()?;
-        for Consumed { topic, partition, next } in consumed {
+        for ConsumerOffset { topic, partition, next } in consumed {
             self.topics.trim(topic, *partition, *next).await.map_err(topics_error)?;
         }
         Ok(())
     }
 
-    /// Makes known which datasets have stopped, before the offsets are: what the ledger lacks of them is not to be read
-    /// again.
+    /// Publishes which datasets have stopped. This must precede publishing the offsets: the source must not
+    /// read again the lines of these datasets that the ledger lacks.
     fn look_for_stopped(&self) -> Result<(), Error> {
         let stopped = self.sink.stopped();
         match stopped.values().next() {
-            // The source is elsewhere, and would give their lines out for ever.
+            // The source runs in another process, and would give these lines out again for ever.
             Some(message) if self.is_alone => Err(Error::halt(message.clone())),
             _ => {
                 self.progress.counts().stop(stopped);
@@ -144,7 +148,7 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     }
 
     async fn heal_and_tidy(&self) -> Result<(), Error> {
-        // Noted first: what is committed from now on asks for another round.
+        // Read before healing: a commit from here on asks for another round.
         let wanted = self.progress.healing_wanted();
         let healed: Option<u64> = persist!("healing", &self.stop, self.sink.heal().await)?;
         if healed.is_some() {
@@ -160,23 +164,23 @@ impl<T: Topics, S: Sink> Deliver<T, S> {
     }
 }
 
-/// A delivery that is ready to be applied.
-struct Prepared<B> {
+/// A delivery that the sink has read and can apply.
+struct NextDelivery<B> {
     batch: B,
-    consumed: Vec<Consumed>,
-    /// When its records were first looked for.
+    consumed: Vec<ConsumerOffset>,
+    /// When the stage began to gather its records.
     begun: Instant,
 }
 
-/// Commits a batch, however long that takes. `None` if the run was stopped before.
+/// Commits a batch, with retries for as long as that takes. `None` if the run was stopped before the commit.
 async fn apply<S: Sink>(
     sink: Arc<S>,
     batch: S::Batch,
     progress: Arc<Progress>,
     stop: CancellationToken,
-) -> Result<Option<Applied>, Error> {
+) -> Result<Option<CommitReport>, Error> {
     let mut failed = false;
-    let applied: Result<Option<Applied>, Error> = persist!("writing to Postgres", &stop, {
+    let applied: Result<Option<CommitReport>, Error> = persist!("writing to Postgres", &stop, {
         let begun = Instant::now();
         let applied = sink.apply(&batch).await;
         match &applied {
@@ -185,40 +189,23 @@ async fn apply<S: Sink>(
         }
         applied
     });
-    // A try whose answer was lost may have been committed, and the next one finds its lines to be duplicates,
-    // which heal nothing.
-    Ok(applied?.map(|applied| Applied { may_heal: applied.may_heal || failed, ..applied }))
+    // An attempt that failed may have been committed, if only its answer was lost. The retry then finds
+    // duplicates, which heal nothing, so healing is asked for after every failure.
+    Ok(applied?.map(|applied| CommitReport { may_heal: applied.may_heal || failed, ..applied }))
 }
 
-fn unexpected(error: tokio::task::JoinError) -> Error {
-    Error::halt(format!("writing to Postgres ended unexpectedly: {error}"))
-}
-
-/// When healing and upkeep are due.
+/// The last round of healing and upkeep: how long it took, and when it ended.
 struct Upkeep {
-    begun: Instant,
     took: Duration,
     ended: Option<Instant>,
 }
 
 impl Upkeep {
-    fn new() -> Self {
-        Self { begun: Instant::now(), took: Duration::ZERO, ended: None }
-    }
-
-    /// At once where nothing else is to do and healing is pending; else now and then.
+    /// Whether the next round is due. If the stage is idle: at once when healing is pending. Otherwise after a
+    /// pause that grows with the time that the last round took.
     fn is_due(&self, idle: bool, heal_pending: bool) -> bool {
         let Some(ended) = self.ended else { return true };
         let pause = (self.took * UPKEEP_SHARE).clamp(UPKEEP_PAUSE_MIN, HEAL_EVERY);
         if idle { heal_pending } else { ended.elapsed() > pause }
-    }
-
-    fn begin(&mut self) {
-        self.begun = Instant::now();
-    }
-
-    fn end(&mut self) {
-        self.took = self.begun.elapsed();
-        self.ended = Some(Instant::now());
     }
 }

@@ -1,9 +1,9 @@
-//! The second stage: the transform, from the raw topics to the accepted ones and `dead-letters`.
+//! The second stage: the transform, from the raw topics to the accepted topics and `dead-letters`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tidegate_core::contract::{Consumed, Error, Offsets, Sink};
+use tidegate_core::contract::{ConsumerOffset, Error, Offsets, Sink, TRANSFORM_READER};
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
@@ -15,44 +15,42 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::counts::Flow;
-use crate::cursor::{Cursor, any_readable, read, topics_error};
-use crate::ingest::append;
-use crate::patience::persist;
+use crate::partition::{any_readable, append, read, topics_error};
 use crate::progress::Progress;
+use crate::retry::persist;
 
-/// The name under which the transform keeps its offsets.
-pub const READER: &str = "transform";
-/// How many keys of referenced datasets are known, at most: some 40 MiB.
+/// How many keys of referenced datasets are kept in memory, at most: some 40 MiB.
 const KEYS_MAX: usize = 2_000_000;
-/// How often the offsets are stored. Storing seldom costs repeated work after a crash, and no more.
+/// How often the offsets are stored. A longer interval costs only repeated work after a crash.
 const STORE_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Process<T, S> {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) topics: Arc<T>,
     pub(crate) sink: Arc<S>,
-    /// By dataset, and of each a cursor for every partition that is ours.
-    pub(crate) raw: Vec<Cursor>,
-    /// How many partitions are ours.
+    /// One cursor for each dataset and owned partition, ordered by dataset, then partition.
+    pub(crate) raw: Vec<ConsumerOffset>,
+    /// How many partitions this process owns.
     pub(crate) partitions: usize,
-    /// Where others put accepted rows that are referenced: by dataset.
-    pub(crate) others: Vec<(usize, Cursor)>,
+    /// The accepted topics' partitions of other processes, each with the index of its dataset.
+    pub(crate) others: Vec<(usize, ConsumerOffset)>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
 }
 
 impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
-        // When this stage ends, for whatever reason, the others must not go on without it.
+        // When this stage ends, for whatever reason, the other stages must stop too.
         let _stop_others = self.stop.clone().drop_guard();
         let Some(mut transform) = self.recall().await? else { return Ok(()) };
-        let mut stored: Vec<Consumed> = self.consumed();
+        let mut stored = self.raw.clone();
         let mut stored_at = Instant::now();
         while !self.stop.is_cancelled() {
             let progressed = self.step(&mut transform).await?;
-            tokio::task::yield_now().await; // to the stage that was woken
-            if (!progressed || stored_at.elapsed() > STORE_EVERY) && stored != self.consumed() {
-                stored = self.store().await?;
+            tokio::task::yield_now().await; // lets the stage that was woken run
+            if (!progressed || stored_at.elapsed() > STORE_EVERY) && stored != self.raw {
+                self.store().await?;
+                stored = self.raw.clone();
                 stored_at = Instant::now();
             }
             if !progressed {
@@ -63,11 +61,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                 }
             }
         }
-        self.store().await?;
-        Ok(())
+        self.store().await
     }
 
-    /// The transform, with the keys that Postgres holds. `None` if the run was stopped meanwhile.
+    /// A transform that knows the keys in Postgres. `None` if the run was stopped meanwhile.
     async fn recall(&self) -> Result<Option<Transform>, Error> {
         let mut transform = Transform::new(self.manifest.clone(), KEYS_MAX);
         for (i, dataset) in self.manifest.datasets.iter().enumerate() {
@@ -94,14 +91,14 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
         Ok(Some(transform))
     }
 
-    /// Takes one batch on; `false` if there is none. Referenced datasets are asked first, so that a fresh
-    /// load does not detour by the dead letters.
+    /// Processes one batch. Returns `false` if there is none. Referenced datasets come first: in a fresh load,
+    /// lines then find the keys that they reference and are not sent through `dead-letters` as waiting.
     async fn step(&mut self, transform: &mut Transform) -> Result<bool, Error> {
         self.learn_of_others(transform).await?;
         for i in 0..self.raw.len() {
             let before = self.raw[i].next;
             let Some(batch) = read(&mut self.raw[i], &*self.topics, &self.stop).await? else {
-                self.progress.process(i, self.raw[i].next); // a gap may have been passed over
+                self.progress.process(i, self.raw[i].next); // a read may have skipped a gap
                 continue;
             };
             let begun = Instant::now();
@@ -114,10 +111,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                     "skipped records of another's making"
                 );
             }
-            if outcome.other_form > 0 {
+            if outcome.other_columns > 0 {
                 warn!(
                     topic = self.raw[i].topic,
-                    lines = outcome.other_form,
+                    lines = outcome.other_columns,
                     "skipped lines in columns of before; their files are read again"
                 );
             }
@@ -127,9 +124,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
                 (self.manifest.dead_letters_topic(), &outcome.dead_letters, Failpoint::OutputsAppended),
             ];
             for (topic, batch, done) in outputs {
-                // One key lands on one partition, so what comes from ours goes there, and nobody else's does.
+                // All records of a key are on one partition. Outputs go to the partition that the input came
+                // from, and only its owner appends to it.
                 if !append(&*self.topics, &topic, self.raw[i].partition, batch, &self.stop).await? {
-                    // Stopped before the outputs were flushed: the input must be read again.
+                    // Stopped before the outputs were appended: the input must be read again.
                     self.raw[i].next = before;
                     return Ok(true);
                 }
@@ -143,10 +141,10 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
         Ok(false)
     }
 
-    /// Learns the keys that the transforms of other partitions have accepted, so that lines which reference them
-    /// do not detour by the dead letters.
+    /// Learns the keys that the transforms of other partitions have accepted, so that lines that reference them
+    /// are not sent through `dead-letters` as waiting.
     async fn learn_of_others(&mut self, transform: &mut Transform) -> Result<(), Error> {
-        // What nobody wants to know is not waited for either.
+        // A dataset whose keys are not wanted is not waited for either.
         self.others.retain(|(dataset, _)| transform.known_keys().is_wanted(*dataset));
         for (dataset, cursor) in &mut self.others {
             while let Some(batch) = read(cursor, &*self.topics, &self.stop).await? {
@@ -157,22 +155,17 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
         Ok(())
     }
 
-    /// Stores how far the inputs were read: their outputs are on their topics.
-    async fn store(&self) -> Result<Vec<Consumed>, Error> {
-        let consumed = self.consumed();
-        persist!("storing offsets", &self.stop, self.sink.store(READER, &consumed).await)?;
+    /// Stores how far the inputs were read. Their outputs are on their topics by now.
+    async fn store(&self) -> Result<(), Error> {
+        persist!("storing offsets", &self.stop, self.sink.store(TRANSFORM_READER, &self.raw).await)?;
         Failpoint::OffsetsStored.pass()?;
         for cursor in &self.raw {
             self.topics.trim(&cursor.topic, cursor.partition, cursor.next).await.map_err(topics_error)?;
         }
-        Ok(consumed)
+        Ok(())
     }
 
-    fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+    fn cursors(&self) -> impl Iterator<Item = &ConsumerOffset> {
         self.raw.iter().chain(self.others.iter().map(|(_, cursor)| cursor))
-    }
-
-    fn consumed(&self) -> Vec<Consumed> {
-        self.raw.iter().map(Cursor::consumed).collect()
     }
 }

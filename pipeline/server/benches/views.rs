@@ -21,18 +21,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::{Anything, Bench, REJECTS_PERCENT, Run, median, psql, shipped_views};
 use tempfile::TempDir;
-use tidegate::cli::Global;
-use tidegate::settings::Settings;
-use tidegate_connectors::csv::{Arrival, Role};
-use tidegate_connectors::postgres::{Holder, Postgres};
+use tidegate::cli::{Global, settings};
 use tidegate_core::contract::{Delivery, Sink};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
+use tidegate_core::registry::{Arrival, ArrivalRole, Registry};
 use tidegate_core::shape::Shape;
+use tidegate_postgres::schema;
+use tidegate_store::{Holder, Store, leases, prepare};
 use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
+
+use common::{Anything, Bench, REJECTS_PERCENT, Run, median, psql, shipped_views};
 
 /// Rows of a commit.
 const COMMIT_ROWS: usize = 1_000;
@@ -269,7 +270,7 @@ impl Changes {
 struct Database {
     client: Client,
     upsert: Statement,
-    sink: Postgres,
+    sink: Store,
     /// The source of the sink's lines, and how many it has given.
     source: u64,
     lines: u64,
@@ -285,14 +286,14 @@ impl Database {
             landing: None,
             verbose: 0,
         };
-        let settings = Settings::load(&global).map_err(|failure| failure.message)?;
+        let settings = settings::load(&global).map_err(|failure| failure.message)?;
         let views = settings.load_views().map_err(|failure| failure.message)?;
         let sink = settings.database(Uuid::new_v4()).map_err(|failure| failure.message)?;
-        sink.migrate().await?;
+        schema::migrate(&sink).await?;
         let me = Holder { host: "bench".into(), pid: std::process::id(), started: 0.0 };
-        sink.lease(&me, LEASE, true).await?;
-        sink.prepare(&views).await?;
-        let (name, content, role) = ("bench", &[0; 32], Role::Delivery);
+        leases::acquire(&sink, &me, LEASE, true).await?;
+        prepare::prepare(&sink, &views).await?;
+        let (name, content, role) = ("bench", &[0; 32], ArrivalRole::Delivery);
         let shape = &Shape::of(sink.manifest(), &sink.manifest().datasets[0]);
         let file = Arrival { dataset: DATASET, name, fingerprint: content, content, bytes: 0, role, shape };
         let source = sink.register(file).await?.source;
@@ -332,7 +333,7 @@ impl Database {
             self.lines += 1;
             let position = Position::new(self.source, self.lines);
             let text = format!("{id},{name},{datetime},{department_id},{job_id}");
-            let line = Line { form: 0, position, text: text.as_bytes() };
+            let line = Line { fingerprint: 0, position, text: text.as_bytes() };
             records.push_with(b"", |out| line.write(out));
         }
         let delivery = Delivery { rows: vec![(dataset, records)], ..Delivery::default() };

@@ -2,16 +2,17 @@
 //!
 //! # Layout
 //!
-//! * `service`: what handlers share. `problem`: errors as clients see them. `auth`: who asks, and what they may.
-//! * `listen`: sockets, encryption. `connections`: those that are open, and who has to go.
-//! * `openapi`: the description, which is made of all of them. `health`, `metrics`: for whoever watches;
-//!   `exposition`: the formats of metrics.
+//! * `service`: the state that handlers share. `problem`: errors as clients see them. `auth`: callers, tokens and
+//!   roles.
+//! * `listen`: sockets and encryption. `connections`: the open connections, and which is closed for another.
+//! * `openapi`: the description, made of all handlers. `health`, `metrics`: for monitoring; `exposition`: the formats
+//!   of metrics.
 //! * `views`: metric views.
-//! * `push`: rows and files in. `body`: what is sent, in `encoding`; `rows`, `numbers`, `documents` and `form` read it.
-//!   `receipts`: what became of it.
-//! * `letters`: dead letters. `moves`: what is done with them.
-//! * `idempotency`: requests that name themselves, to be sent again.
-//! * `backups`: backups; `taking`: those that are not there yet. `restores`: restores of them.
+//! * `push`: rows and files in. `body`: the bodies of requests, decoded by `encoding`; `rows`, `numbers` and
+//!   `form` read them. `receipts`: what became of the lines.
+//! * `dead_letters`: dead letters. `moves`: replays and discards of them.
+//! * `idempotency`: requests with an `Idempotency-Key`, which clients can retry.
+//! * `backups`: backups; `pending_backups`: those that are not complete. `restores`: restores of them.
 
 mod service;
 mod problem;
@@ -21,18 +22,16 @@ mod connections;
 mod push;
 mod rows;
 mod numbers;
-mod room;
 mod body;
-mod documents;
 mod encoding;
 mod form;
 mod idempotency;
 mod receipts;
 mod reloads;
-mod letters;
+mod dead_letters;
 mod moves;
 mod backups;
-mod taking;
+mod pending_backups;
 mod restores;
 mod views;
 mod health;
@@ -40,70 +39,56 @@ mod metrics;
 mod exposition;
 mod openapi;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
-use tidegate_connectors::postgres::Postgres;
-use tidegate_engine::Counts;
+use tidegate_node::Node;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::Failure;
-use crate::settings::Settings;
-pub(crate) use problem::Problem;
-use service::page_limit;
-pub(crate) use service::{App, Asked, Named, Service};
+use problem::Problem;
+use service::{App, JsonResult, PathParams, QueryParams, Service, page_limit};
 
-/// HTTP as it is served beside a run.
+/// The HTTP server beside a run.
 pub(crate) struct Serving {
     app: App,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Serves HTTP, if the manifest asks for it, until the run ends. It answers from the beginning, with 503 what needs
-/// the pipeline or Postgres.
+/// Serves HTTP, if the manifest asks for it, until the run ends. The server answers from the start; until the pipeline
+/// and Postgres are available, requests that need them get 503.
 ///
 /// # Errors
 ///
-/// If it cannot listen, or has no certificate.
-pub(crate) async fn start(
-    settings: &Settings,
-    postgres: &Postgres,
-    counts: Arc<Counts>,
-) -> Result<Option<Serving>, Failure> {
+/// If the server cannot listen, or cannot read its certificate.
+pub(crate) async fn start(node: &Node) -> Result<Option<Serving>, Failure> {
+    let settings = node.settings();
     let Some(http) = settings.manifest.http.clone() else { return Ok(None) };
-    let listener = listen::Listener::bind(&http, &settings.folder).await?;
-    let (address, scheme) = (listener.address(), listener.scheme());
-    let app = App::new(settings, http, postgres.clone(), counts)?;
-    if address.ip().is_loopback() {
-        app.tokens.open_while_none();
-    }
+    let listener = listen::HttpListener::bind(&http, &settings.folder).await?;
+    let (address, scheme) = (listener.address, listener.scheme());
+    let app = Service::new(node, http, address.ip().is_loopback())?;
     info!("serving HTTP at {scheme}://{address}");
     let stop = CancellationToken::new();
+    let notifications = node.listener().notifications();
     let (following, watching) = (app.clone(), app.clone());
     let tasks = vec![
         tokio::spawn(listener.serve(router(app.clone()), stop.clone())),
-        tokio::spawn(async move { following.tokens.follow(&following.postgres).await }),
-        tokio::spawn(async move { watching.watcher.watch(&watching.postgres).await }),
+        tokio::spawn(async move { following.tokens.follow(&following.store, notifications).await }),
+        tokio::spawn(async move { watching.watcher.watch(&watching.store).await }),
     ];
     Ok(Some(Serving { app, stop, tasks }))
 }
 
 impl Serving {
-    /// What handlers share.
-    pub(crate) fn app(&self) -> &App {
-        &self.app
-    }
-
-    /// Lets requests end that have begun, and no more begin.
+    /// Lets requests in hand end, and accepts no more.
     pub(crate) async fn end(mut self) {
-        self.app.admit(None);
+        self.app.access.close();
         self.stop.cancel();
         let _ = (&mut self.tasks[0]).await;
     }
@@ -115,21 +100,39 @@ impl Drop for Serving {
     }
 }
 
-/// All that is served.
+/// The routes of all resources.
 fn router(app: App) -> Router {
     let (router, api) = OpenApiRouter::new()
-        .merge(push::routes())
-        .merge(receipts::routes())
-        .merge(reloads::routes())
-        .merge(letters::routes())
-        .merge(moves::routes())
-        .merge(views::routes())
-        .merge(health::routes())
-        .merge(backups::routes())
-        .merge(restores::routes())
-        .merge(metrics::routes())
+        .routes(routes!(push::push))
+        .routes(routes!(push::push_several))
+        .routes(routes!(receipts::list))
+        .routes(routes!(receipts::show))
+        .routes(routes!(receipts::events))
+        .routes(routes!(reloads::ask))
+        .routes(routes!(reloads::follow))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::summary))
+        .routes(routes!(dead_letters::export))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(moves::replay))
+        .routes(routes!(moves::discard))
+        .routes(routes!(moves::replay_many))
+        .routes(routes!(moves::discard_many))
+        .routes(routes!(moves::jobs))
+        .routes(routes!(moves::job))
+        .routes(routes!(moves::cancel))
+        .routes(routes!(views::list))
+        .routes(routes!(views::show))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(backups::list, backups::take))
+        .routes(routes!(backups::show))
+        .routes(routes!(backups::download))
+        .routes(routes!(restores::ask))
+        .routes(routes!(restores::follow))
+        .routes(routes!(metrics::metrics))
         .split_for_parts();
-    // A start has read them before; they are described as they are then.
+    // The start of the run has read the views already. The description lists them as they are then.
     let views =
         app.settings.load_views().unwrap_or_default().into_iter().map(|view| view.name).collect::<Vec<_>>();
     router
@@ -137,7 +140,7 @@ fn router(app: App) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn(encoding::decode))
-        // Each handler has limits of its own.
+        // Each handler has its own limits.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Problem::internal("a handler panicked"))
@@ -152,5 +155,5 @@ async fn no_such_path(uri: Uri) -> Problem {
 
 async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("'{}' does not know {method}; '/docs' shows what there is", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "not with that method", detail)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the method is not allowed", detail)
 }

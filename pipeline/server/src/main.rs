@@ -5,11 +5,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidegate::cli::{Cli, Command};
-use tidegate::{
-    arroyo, backups, check, demo, init, letters, recover, restore, run, show, stages, status, tokens, trace,
-    verify, views,
-};
+use tidegate::cli::{self, Cli, Command};
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint;
 use tidegate_core::printable::{Printable, printable};
 use tracing_subscriber::EnvFilter;
@@ -34,30 +31,32 @@ fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&format!("cannot start: {error}"), 1),
+        Err(error) => return report(&format!("cannot start the runtime: {error}"), 1),
     };
     let result = runtime.block_on(async {
         match &cli.command {
-            Command::Demo(arguments) => demo::demo(&cli.global, arguments).await,
-            Command::Run(arguments) => run::command(&cli.global, arguments).await,
-            Command::Source(arguments) => stages::source(&cli.global, arguments).await,
-            Command::Transform(arguments) => stages::transform(&cli.global, arguments).await,
-            Command::Sink(arguments) => stages::sink(&cli.global, arguments).await,
-            Command::Status(arguments) => status::command(&cli.global, arguments).await,
-            Command::Recover(arguments) => recover::command(&cli.global, arguments).await,
-            Command::Check(format) => check::command(&cli.global, format).await,
-            Command::Verify(arguments) => verify::command(&cli.global, arguments).await,
-            Command::Init(arguments) => init::command(&cli.global, arguments).await,
-            Command::View(arguments) => views::command(&cli.global, arguments).await,
-            Command::Sources(arguments) => show::sources(&cli.global, arguments).await,
-            Command::DeadLetters(arguments) => letters::command(&cli.global, arguments).await,
-            Command::Topic(arguments) => show::topic(&cli.global, arguments).await,
-            Command::Trace(arguments) => trace::command(&cli.global, arguments).await,
-            Command::Arroyo(arguments) => arroyo::command(&cli.global, arguments).await,
-            Command::Backup(arguments) => backups::command(&cli.global, arguments).await,
-            Command::Restore(arguments) => restore::command(&cli.global, arguments).await,
-            Command::Token(arguments) => tokens::command(&cli.global, arguments).await,
-            Command::Generate(arguments) => show::generate(arguments),
+            Command::Demo(arguments) => cli::demo::command(&cli.global, arguments).await,
+            Command::Run(arguments) => cli::run::command(&cli.global, arguments).await,
+            Command::Source(arguments) => cli::stages::source(&cli.global, arguments).await,
+            Command::Transform(arguments) => {
+                cli::stages::stage(&cli.global, Stage::Transform, arguments).await
+            }
+            Command::Sink(arguments) => cli::stages::stage(&cli.global, Stage::Sink, arguments).await,
+            Command::Status(arguments) => cli::status::command(&cli.global, arguments).await,
+            Command::Recover(arguments) => cli::recover::command(&cli.global, arguments).await,
+            Command::Check(format) => cli::check::command(&cli.global, format).await,
+            Command::Verify(arguments) => cli::verify::command(&cli.global, arguments).await,
+            Command::Init(arguments) => cli::init::command(&cli.global, arguments).await,
+            Command::View(arguments) => cli::view::command(&cli.global, arguments).await,
+            Command::Sources(arguments) => cli::sources::command(&cli.global, arguments).await,
+            Command::DeadLetters(arguments) => cli::dead_letters::command(&cli.global, arguments).await,
+            Command::Topic(arguments) => cli::topic::command(&cli.global, arguments).await,
+            Command::Trace(arguments) => cli::trace::command(&cli.global, arguments).await,
+            Command::Arroyo(arguments) => cli::arroyo::command(&cli.global, arguments).await,
+            Command::Backup(arguments) => cli::backup::command(&cli.global, arguments).await,
+            Command::Restore(arguments) => cli::restore::command(&cli.global, arguments).await,
+            Command::Token(arguments) => cli::token::command(&cli.global, arguments).await,
+            Command::Generate(arguments) => cli::generate::command(arguments),
         }
     });
     match result {
@@ -66,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes fields of a log so that nothing in them, a file's name perhaps, moves the cursor of whoever reads it.
+/// Formats the fields of a log so that nothing in them, such as a file's name, can move the cursor of a terminal.
 fn harmless() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
     debug_fn(|writer, field, value| match field.name() {
         "message" => write!(Printable(writer), "{value:?}"),

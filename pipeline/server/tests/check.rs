@@ -182,8 +182,8 @@ async fn keys_that_are_there_already_are_not_to_be_generated() {
     outcome.succeeded();
     assert_eq!(
         about(&found, "generated keys of jobs", "warning"),
-        "jobs has a row with the key 250, and the next key that is generated is 100: where keys are taken already, the \
-         next come behind 250; if somebody else counts on there, set 'generated: {start: N}' of id to a number that he \
+        "jobs has a row with the key 250, and the next generated key is 100: where keys are taken already, the next ones \
+         follow 250; if another application takes keys there too, set 'generated: {start: N}' of id to a number that it \
          does not reach"
     );
     // Keys that were generated are none of these.

@@ -79,7 +79,7 @@ async fn instances_share_partitions_and_a_dead_ones_are_taken_over() {
     let mut second = home.spawn("sink");
     until_shared(&home, "sink", &["0,1", "2,3"]).await;
     home.run("status --ready sink").await.succeeded();
-    home.run("status --ready transform").await.failed_with(1).saying(&["nobody runs the transform"]);
+    home.run("status --ready transform").await.failed_with(1).saying(&["no instance of the transform runs"]);
     home.run("status --alive transform").await.failed_with(1);
     let pinned = home.spawn("sink --partitions 1-2");
     until_shared(&home, "sink", &["0", "3", "1,2"]).await;

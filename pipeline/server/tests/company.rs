@@ -1,36 +1,13 @@
-//! The company: its manifest and views, its example files, and what must always hold.
-
-use std::path::{Path, PathBuf};
+//! Homes of the company, and what must always hold in them.
 
 use serde_json::Value;
+use tidegate_testing::company;
+pub(crate) use tidegate_testing::company::{MANIFEST, TABLES, file};
 
 use crate::home::Home;
 
-/// The manifest of the example, with files taken at once.
-pub(crate) const MANIFEST: &str = "\
-pipeline: company
-settle: 10ms
-datasets:
-  departments:
-    key: id
-    columns: {id: integer, department: text}
-  jobs:
-    key: id
-    columns: {id: integer, job: text}
-  hired_employees:
-    key: id
-    columns:
-      id: integer
-      name: text
-      datetime: timestamptz
-      department_id: {type: integer, references: departments}
-      job_id: {type: integer, references: jobs}
-";
-
-pub(crate) const TABLES: [&str; 3] = ["departments", "jobs", "hired_employees"];
-
 /// What a view must equal, asked of the tables directly.
-const VIEWS: [(&str, &str); 3] = [
+const QUERIES: [(&str, &str); 3] = [
     (
         "hires_by_quarter",
         "select extract(year from at)::integer, department, job,
@@ -80,9 +57,8 @@ pub(crate) async fn embedded(manifest: &str) -> Home {
 pub(crate) fn furnished(home: Home) -> Home {
     let views = home.path("sql/views");
     std::fs::create_dir_all(&views).unwrap();
-    for entry in std::fs::read_dir(repository().join("sql/views")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), views.join(entry.file_name())).unwrap();
+    for (name, text) in company::VIEWS {
+        std::fs::write(views.join(format!("{name}.sql")), text).unwrap();
     }
     home
 }
@@ -90,17 +66,8 @@ pub(crate) fn furnished(home: Home) -> Home {
 /// Drops the files of the example.
 pub(crate) fn drop_example(home: &Home) {
     for table in TABLES {
-        home.drop(&format!("{table}.csv"), example(table));
+        home.drop(&format!("{table}.csv"), file(table));
     }
-}
-
-/// A file of the example.
-pub(crate) fn example(table: &str) -> Vec<u8> {
-    std::fs::read(repository().join(format!("examples/company/landing/{table}.csv"))).unwrap()
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// All that the landed files came to, but for positions and times.
@@ -114,7 +81,7 @@ pub(crate) async fn state(home: &Home) -> Vec<String> {
     add("jobs", home.query("select id, job from jobs order by id").await);
     let employees = "select id, name, datetime, department_id, job_id from hired_employees order by id";
     add("hired_employees", home.query(employees).await);
-    for (view, _) in VIEWS {
+    for (view, _) in QUERIES {
         add(view, home.query(&format!("select * from {view}")).await);
     }
     // What a waiting line waits for is a test of its own, in `order`.
@@ -161,7 +128,7 @@ pub(crate) async fn assert_accounted(home: &Home) {
 
 /// Fails unless every view equals what its query gives over the tables.
 pub(crate) async fn assert_views_hold(home: &Home) {
-    for (view, query) in VIEWS {
+    for (view, query) in QUERIES {
         let (here, there) = (format!("(select * from {view})"), format!("({query})"));
         for (what, a, b) in [("too much", &here, &there), ("missing", &there, &here)] {
             let rows = home.query(&format!("{a} except all {b}")).await;

@@ -9,7 +9,7 @@ use tidegate_core::failpoint::Failpoint;
 use crate::home::{Home, Running, until};
 
 const MANIFEST: &str = "pipeline: prices
-settle: 10ms
+stable_for: 10ms
 datasets:
   prices:
     key: id
@@ -57,25 +57,28 @@ async fn a_price_that_goes_up_and_down_again_is_what_came_last() {
     assert!(story.stdout.contains("done/3-prices.csv"), "{}", story.stdout);
 }
 
-#[tokio::test]
-async fn a_delivery_that_is_interrupted_anywhere_is_one_source() {
-    for point in [
-        Failpoint::SourceRegistered,
-        Failpoint::SourceJournaled,
-        Failpoint::IntakeAppended,
-        Failpoint::BatchCommitted,
-        Failpoint::SourceCompleted,
-        Failpoint::FilePutAway,
-    ] {
+mod a_delivery_that_is_interrupted {
+    use super::*;
+
+    tidegate_testing::rows! { is_one_source:
+        source_registered: (Failpoint::SourceRegistered),
+        source_journaled: (Failpoint::SourceJournaled),
+        intake_appended: (Failpoint::IntakeAppended),
+        batch_committed: (Failpoint::BatchCommitted),
+        source_completed: (Failpoint::SourceCompleted),
+        file_put_away: (Failpoint::FilePutAway),
+    }
+
+    async fn is_one_source(point: Failpoint) {
         for action in ["abort", "error"] {
             let home = after(&[TEN, TWELVE]).await;
             home.drop("prices.csv", TEN);
             let mut command = home.command(["run", "--until-idle"]);
-            command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", point.name()));
+            command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", point.as_str()));
             Running::start(command).ended().await;
             home.ingest().await;
-            assert_eq!(prices(&home).await, ["1|10|3"], "{}", point.name());
-            assert_eq!(home.count("select count(*) from tidegate.sources").await, 3, "{}", point.name());
+            assert_eq!(prices(&home).await, ["1|10|3"], "{action}");
+            assert_eq!(home.count("select count(*) from tidegate.sources").await, 3, "{action}");
             home.run("verify --deep").await.succeeded();
         }
     }
@@ -118,28 +121,31 @@ async fn a_running_pipeline_reads_a_source_again() {
     home.run("verify --deep").await.succeeded();
 }
 
-#[tokio::test]
-async fn a_reload_that_is_interrupted_anywhere_gives_one_new_source() {
-    for point in [
-        Failpoint::SourceRegistered,
-        Failpoint::SourceJournaled,
-        Failpoint::ReloadShared,
-        Failpoint::IntakeAppended,
-        Failpoint::BatchCommitted,
-        Failpoint::SourceCompleted,
-        Failpoint::FilePutAway,
-    ] {
+mod a_reload_that_is_interrupted {
+    use super::*;
+
+    tidegate_testing::rows! { gives_one_new_source:
+        source_registered: (Failpoint::SourceRegistered),
+        source_journaled: (Failpoint::SourceJournaled),
+        reload_shared: (Failpoint::ReloadShared),
+        intake_appended: (Failpoint::IntakeAppended),
+        batch_committed: (Failpoint::BatchCommitted),
+        source_completed: (Failpoint::SourceCompleted),
+        file_put_away: (Failpoint::FilePutAway),
+    }
+
+    async fn gives_one_new_source(point: Failpoint) {
         for action in ["abort", "error"] {
             let home = after(&[TEN, TWELVE]).await;
             let mut command = home.command(["sources", "reload", "1"]);
-            command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", point.name()));
+            command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", point.as_str()));
             let outcome = Running::start(command).ended().await;
             assert!(outcome.signal.is_some() || outcome.stderr.contains("is armed"), "{outcome:?}");
             home.ingest().await;
-            assert_eq!(prices(&home).await, ["1|10|3"], "{}", point.name());
-            assert_eq!(home.count("select count(*) from tidegate.sources").await, 3, "{}", point.name());
+            assert_eq!(prices(&home).await, ["1|10|3"], "{action}");
+            assert_eq!(home.count("select count(*) from tidegate.sources").await, 3, "{action}");
             let done = ["1-prices.csv", "2-prices.csv", "3-prices.csv"];
-            assert_eq!(home.names_in("landing/done"), done, "{}", point.name());
+            assert_eq!(home.names_in("landing/done"), done, "{action}");
             home.run("verify --deep").await.succeeded();
         }
     }
@@ -159,13 +165,13 @@ async fn what_cannot_be_read_again_says_why() {
     )
     .await;
     let refused = home.run("sources reload 3").await.failed_with(1);
-    refused.saying(&["'sent'", "is no file but a upload", "send it again"]);
+    refused.saying(&["'sent'", "is not a file, its kind is 'upload'", "send it again"]);
     assert_eq!(prices(&home).await, ["1|12|2"]);
 }
 
 #[tokio::test]
 async fn the_same_name_in_two_datasets_is_two_names() {
-    let manifest = "pipeline: two\nsettle: 10ms\ndatasets:\n  \
+    let manifest = "pipeline: two\nstable_for: 10ms\ndatasets:\n  \
         a: {key: id, files: 'x*.csv', columns: {id: integer, n: integer}}\n  \
         b: {key: id, files: 'y*.csv', columns: {id: integer, n: integer}}\n";
     let home = Home::embedded(manifest).await;
@@ -230,7 +236,7 @@ async fn what_is_written_to_a_file_after_it_was_moved_is_a_violation_and_then_ne
     assert!(
         violation["message"].as_str().unwrap().contains("done/1-prices.csv' has 19 bytes, and 14 were read")
     );
-    home.ingest().await.saying(&["done/1-prices.csv", "somebody has written to it after it was moved"]);
+    home.ingest().await.saying(&["done/1-prices.csv", "a process has written to it after it was moved"]);
     assert_eq!(prices(&home).await, ["1|10|2", "2|20|2"]);
     home.run("verify --deep").await.succeeded();
     // And while it runs.

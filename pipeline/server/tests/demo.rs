@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tidegate_connectors::postgres::private::binaries;
+use tidegate_postgres::private::binaries;
 use tokio::process::Command;
 
 use crate::company;

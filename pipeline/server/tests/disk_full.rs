@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use tidegate::generate;
+use tidegate::generate::Company;
 
 use crate::company::{self, TABLES};
 use crate::home::{Home, Running, skipped};
@@ -20,13 +20,9 @@ const FILES: usize = 10;
 async fn loaded(files: usize) -> Home {
     let home = company::embedded(company::MANIFEST).await;
     let folder = tempfile::tempdir().unwrap();
-    let options = generate::Options {
-        employees: EMPLOYEES as u64,
-        rejects_percent: 3.0,
-        seed: 9,
-        ..generate::Options::default()
-    };
-    generate::company(folder.path(), &options).unwrap();
+    let generated =
+        Company { employees: EMPLOYEES as u64, rejects_percent: 3.0, seed: 9, ..Company::default() };
+    generated.write(folder.path()).unwrap();
     let read = |table: &str| std::fs::read_to_string(folder.path().join(format!("{table}.csv"))).unwrap();
     for table in &TABLES[..2] {
         home.drop(&format!("{table}.csv"), read(table));

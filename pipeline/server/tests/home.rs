@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tidegate_connectors::postgres::testing;
+use tidegate_testing::postgres;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -62,25 +62,26 @@ impl Home {
     /// A home with a manifest and an empty database. Its topics are on the cluster that `TIDEGATE_TEST_FLUVIO` names,
     /// if it names one.
     pub(crate) async fn new(manifest: &str) -> Self {
-        Self::on(testing::database().await.url, manifest)
+        Self::on(postgres::database().await, manifest)
     }
 
     /// The same on another server.
     pub(crate) fn on(url: String, manifest: &str) -> Self {
         match named_cluster() {
             Some(endpoint) if !manifest.contains("topics:") => {
-                Self::furnished_with(url, &on_cluster(manifest, &endpoint, 2))
+                Self::embedded_on(url, &on_cluster(manifest, &endpoint, 2))
             }
-            _ => Self::furnished_with(url, manifest),
+            _ => Self::embedded_on(url, manifest),
         }
     }
 
     /// A home with embedded topics, whatever else the tests run on.
     pub(crate) async fn embedded(manifest: &str) -> Self {
-        Self::furnished_with(testing::database().await.url, manifest)
+        Self::embedded_on(postgres::database().await, manifest)
     }
 
-    fn furnished_with(url: String, manifest: &str) -> Self {
+    /// The same on another database.
+    pub(crate) fn embedded_on(url: String, manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tidegate.yaml"), manifest).unwrap();
         std::fs::create_dir(folder.path().join("landing")).unwrap();

@@ -100,20 +100,33 @@ async fn without_a_column_that_is_surely_the_key_check_fails_until_one_is_named(
     wrote.check().await.failed_with(2).saying(&["\"key\" is missing"]);
 }
 
-#[tokio::test]
-async fn what_a_run_cannot_read_yet_is_said_and_nothing_of_it_is_loaded() {
-    let utf16: Vec<u8> = "\u{feff}id\tname\r\n1\tAnn\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(b"id,name\n1,Ann\n").unwrap();
-    let gzip = gzip.finish().unwrap();
-    for (name, bytes, what) in [
-        ("utf16.csv", utf16.as_slice(), "UTF-16"),
-        ("gz.csv.gz", &gzip, "gzip"),
-        ("pre.csv", b"Report\nGenerated 2021\n\nid,name\n1,Ann\n2,Bob\n", "3 lines stand before the header"),
-        ("sep.csv", b"sep=;\r\nid;name\r\n1;Ann\r\n", "sep="),
-        ("trail.csv", b"id,name,\n1,a,\n2,b,\n", "end in a delimiter"),
-        ("pandas.csv", b",a,b\n0,1,2\n1,3,4\n", "without a name"),
-    ] {
+mod what_a_run_cannot_read_yet {
+    use super::*;
+
+    tidegate_testing::rows! { is_said_and_nothing_of_it_is_loaded:
+        utf_16: ("utf16.csv", &utf16(), "UTF-16"),
+        a_gzip: ("gz.csv.gz", &gzip(), "gzip"),
+        lines_before_the_header: (
+            "pre.csv",
+            b"Report\nGenerated 2021\n\nid,name\n1,Ann\n2,Bob\n",
+            "3 lines stand before the header",
+        ),
+        a_line_that_names_the_delimiter: ("sep.csv", b"sep=;\r\nid;name\r\n1;Ann\r\n", "sep="),
+        delimiters_at_the_end: ("trail.csv", b"id,name,\n1,a,\n2,b,\n", "end in a delimiter"),
+        a_column_without_a_name: ("pandas.csv", b",a,b\n0,1,2\n1,3,4\n", "without a name"),
+    }
+
+    fn utf16() -> Vec<u8> {
+        "\u{feff}id\tname\r\n1\tAnn\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    fn gzip() -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(b"id,name\n1,Ann\n").unwrap();
+        gzip.finish().unwrap()
+    }
+
+    async fn is_said_and_nothing_of_it_is_loaded(name: &str, bytes: &[u8], what: &str) {
         let wrote = init(&[(name, bytes)]).await;
         wrote.saying(&["not read as it is: ", what]).having(&["# not read as it is: ", what, "header: true"]);
         wrote.check().await.succeeded();

@@ -4,7 +4,7 @@ use crate::home::Home;
 
 const KEYS: &str = "\
 pipeline: keys
-settle: 10ms
+stable_for: 10ms
 datasets:
   integers: {key: id, columns: {id: integer, note: text}}
   numerics: {key: id, columns: {id: numeric, note: text}}
@@ -64,7 +64,7 @@ async fn references_that_are_spelled_differently_find_their_row() {
 
 const STAFF: &str = "\
 pipeline: staff
-settle: 10ms
+stable_for: 10ms
 datasets:
   staff:
     key: id

@@ -218,7 +218,7 @@ async fn with_many() -> Home {
 
 async fn at(home: &Home, point: Failpoint, action: &str, arguments: &[&str]) -> Outcome {
     let mut command = home.command(arguments);
-    command.env("TIDEGATE_FAILPOINT", format!("{}={action}", point.name()));
+    command.env("TIDEGATE_FAILPOINT", format!("{}={action}", point.as_str()));
     Running::start(command).ended().await
 }
 
@@ -264,7 +264,7 @@ async fn a_bulk_move_that_ends_at_any_durable_step_is_completed_by_the_next_run(
             ended.signal,
             Some(Signal::SIGABRT as i32),
             "{kind} at {} is not passed: {ended:?}",
-            point.name()
+            point.as_str()
         );
         home.run("verify").await.succeeded();
         home.ingest().await;

@@ -1,7 +1,7 @@
 //! A load in many small files, to be disturbed. What it comes to is a function of the files and of the order
 //! in which they were dropped, and of nothing else.
 
-use tidegate::generate;
+use tidegate::generate::Company;
 
 use crate::company::{self, TABLES};
 use crate::home::{Home, until};
@@ -13,7 +13,7 @@ const LATE: usize = 2;
 
 /// The manifest of the company, for small transactions.
 pub(crate) fn manifest() -> String {
-    company::MANIFEST.replace("settle: 10ms", "settle: 10ms\nmax_lag_bytes: 64KiB\nlease: 1s")
+    company::MANIFEST.replace("stable_for: 10ms", "stable_for: 10ms\nmax_lag_bytes: 64KiB\nlease: 1s")
 }
 
 /// The files of a company, and which of them were dropped.
@@ -38,13 +38,13 @@ impl Load {
     /// A company with so many files of employees, of so many lines each.
     pub(crate) fn new(files: usize, lines: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = generate::Options {
+        let generated = Company {
             employees: (files * lines) as u64,
             rejects_percent: 3.0,
             seed: 7,
-            ..generate::Options::default()
+            ..Company::default()
         };
-        generate::company(folder.path(), &options).unwrap();
+        generated.write(folder.path()).unwrap();
         let [departments, jobs, employees] =
             TABLES.map(|table| std::fs::read_to_string(folder.path().join(format!("{table}.csv"))).unwrap());
         let departments: Vec<&str> = departments.split_inclusive('\n').collect();

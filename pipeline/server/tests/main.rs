@@ -7,6 +7,7 @@
 
 mod company;
 mod home;
+mod idle;
 mod load;
 mod proxy;
 mod server;
@@ -23,6 +24,7 @@ mod deploy;
 mod disk_full;
 mod example;
 mod failpoints;
+mod generate;
 mod http;
 mod init;
 mod init_files;
@@ -33,6 +35,7 @@ mod letters;
 mod names;
 mod order;
 mod outages;
+mod output;
 mod recover;
 mod resent;
 mod run;

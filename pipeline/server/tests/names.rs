@@ -4,7 +4,7 @@ use crate::home::Home;
 
 const ODD: &str = r#"
 pipeline: odd-names
-settle: 10ms
+stable_for: 10ms
 datasets:
   order:
     key: select
@@ -40,7 +40,7 @@ async fn odd_names_of_tables_columns_and_files_are_names_like_any() {
 #[tokio::test]
 async fn thousands_of_lines_that_a_constraint_refuses_are_all_set_aside() {
     let home = Home::new(
-        "pipeline: many\nsettle: 10ms\ndatasets: {things: {key: id, columns: {id: integer, n: integer}}}\n",
+        "pipeline: many\nstable_for: 10ms\ndatasets: {things: {key: id, columns: {id: integer, n: integer}}}\n",
     )
     .await;
     home.ingest().await;
@@ -56,7 +56,8 @@ async fn thousands_of_lines_that_a_constraint_refuses_are_all_set_aside() {
 #[tokio::test]
 async fn a_key_that_is_too_long_for_its_index_is_set_aside() {
     let home =
-        Home::new("pipeline: long\nsettle: 10ms\ndatasets: {texts: {key: id, columns: {id: text}}}\n").await;
+        Home::new("pipeline: long\nstable_for: 10ms\ndatasets: {texts: {key: id, columns: {id: text}}}\n")
+            .await;
     // Incompressible, or Postgres would fit it in.
     let mut state = 1u64;
     let mut letter = || {

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tidegate::generate;
+use tidegate::generate::Company;
 use tidegate_core::failpoint::Failpoint;
 
 use crate::company::{self, TABLES};
@@ -47,13 +47,9 @@ impl Loss {
 /// other names.
 fn files() -> Vec<(&'static str, String)> {
     let folder = tempfile::tempdir().unwrap();
-    let options = generate::Options {
-        employees: EMPLOYEES as u64,
-        rejects_percent: 3.0,
-        seed: 11,
-        ..generate::Options::default()
-    };
-    generate::company(folder.path(), &options).unwrap();
+    let generated =
+        Company { employees: EMPLOYEES as u64, rejects_percent: 3.0, seed: 11, ..Company::default() };
+    generated.write(folder.path()).unwrap();
     let mut files: Vec<_> =
         TABLES.map(|t| std::fs::read_to_string(folder.path().join(format!("{t}.csv"))).unwrap()).into();
     let long_name = format!(",{} ", "x".repeat(NAME_BYTES));
@@ -300,7 +296,7 @@ async fn a_recovery_that_ends_between_registry_and_journal_is_completed_by_the_n
     for (action, code) in [("abort", None), ("error", Some(1))] {
         home.restore(BETWEEN).await;
         let mut command = home.command(["recover"]);
-        command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", Failpoint::SourcesRestored.name()));
+        command.env("TIDEGATE_FAILPOINT", format!("{}={action}@1", Failpoint::SourcesRestored.as_str()));
         assert_eq!(Running::start(command).ended().await.code, code);
         home.run("run --until-idle").await.failed_with(1).saying(&REFUSAL);
         home.run("recover").await.succeeded();

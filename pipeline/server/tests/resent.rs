@@ -1,7 +1,7 @@
 //! A transform that sends everything two or three times, as Arroyo does when a worker dies.
 
 use tidegate_core::record::Batch;
-use tidegate_topics::embedded::Options;
+use tidegate_topics::embedded::EmbeddedOptions;
 use tidegate_topics::{Durability, Embedded, Topics};
 
 use crate::company;
@@ -61,7 +61,7 @@ async fn batches(topics: &Embedded, topic: &str, partition: u32) -> Vec<Batch> {
 /// Appends all that the sink has read once more, as often as there are ways, each the batches forth or back. Gives how
 /// many records were appended.
 async fn send_again(home: &Home, ways: &[Way]) -> u64 {
-    let topics = Embedded::open(&home.path(".tidegate/topics"), Options::default()).unwrap();
+    let topics = Embedded::open(&home.path(".tidegate/topics"), EmbeddedOptions::default()).unwrap();
     let mut appended = 0;
     for (topic, partition, _) in outputs(home).await {
         let mut sent = batches(&topics, &topic, partition).await;
@@ -92,7 +92,7 @@ async fn what_a_transform_sends_two_or_three_times_changes_nothing() {
     company::drop_example(&home);
     home.ingest().await;
     // Rows that newer lines replace, and waiting lines that are healed: what comes again is older than they are.
-    let employees = String::from_utf8(company::example("hired_employees")).unwrap();
+    let employees = company::file("hired_employees");
     let newer: Vec<String> =
         employees.lines().step_by(3).map(|line| line.replacen(',', ",New ", 1) + "\n").collect();
     home.drop("hired_employees-newer.csv", newer.concat());

@@ -79,7 +79,7 @@ async fn the_same_content_under_another_name_is_another_source_with_the_same_rej
     };
     let before = tables().await;
     for table in TABLES {
-        home.drop(&format!("{table}-again.csv"), company::example(table));
+        home.drop(&format!("{table}-again.csv"), company::file(table));
     }
     let summary = home.run("run --until-idle --format json").await.succeeded().json();
     assert_eq!(summary["lines"], 2195);
@@ -106,13 +106,13 @@ async fn more_dead_letters_than_allowed_give_exit_code_3() {
     home.run("run --until-idle --max-dead-letters 0%").await.succeeded();
     home.run("run --until-idle --max-dead-letters 0").await.succeeded();
     for table in TABLES {
-        home.drop(&format!("{table}-again.csv"), company::example(table));
+        home.drop(&format!("{table}-again.csv"), company::file(table));
     }
     home.run("run --until-idle --max-dead-letters 70").await.succeeded();
     // A share is of the lines of this run: 70 of 2195.
     for (share, code) in [("3.1%", 3), ("3.2%", 0)] {
         for table in TABLES {
-            home.drop(&format!("{table}-{code}.csv"), company::example(table));
+            home.drop(&format!("{table}-{code}.csv"), company::file(table));
         }
         home.run(&format!("run --until-idle --max-dead-letters {share}")).await.failed_with(code);
     }
@@ -203,10 +203,11 @@ async fn unprivileged(home: &Home, arguments: &str) -> crate::home::Outcome {
 async fn a_faulty_manifest_gives_exit_code_2_and_all_faults_with_their_places() {
     let home = company::home().await;
     let faulty = company::MANIFEST.replace("landing", "lading").replace("name: text", "name: txt");
-    let faulty = faulty.replace("settle: 10ms", "setle: 10ms").replace("references: jobs", "references: job");
+    let faulty =
+        faulty.replace("stable_for: 10ms", "stabel_for: 10ms").replace("references: jobs", "references: job");
     std::fs::write(home.path("tidegate.yaml"), faulty).unwrap();
     home.run("run --until-idle").await.failed_with(2).saying(&[
-        "tidegate.yaml:2:1: unknown key \"setle\"; did you mean \"settle\"?",
+        "tidegate.yaml:2:1: unknown key \"stabel_for\"; did you mean \"stable_for\"?",
         "tidegate.yaml:14:13: \"txt\" is no type; did you mean \"text\"?",
         "tidegate.yaml:17:43: there is no dataset \"job\" to reference; did you mean \"jobs\"?",
     ]);

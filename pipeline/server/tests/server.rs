@@ -6,30 +6,35 @@ use std::path::PathBuf;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tidegate_connectors::postgres::private::{Options, Server};
+use tidegate_postgres::private::{Server, ServerOptions};
 
 /// A server that keeps its data and its port when it is started again.
 pub(crate) struct OwnServer {
     server: Option<Server>,
-    options: Options,
+    options: ServerOptions,
     _folder: TempDir,
 }
 
 impl OwnServer {
     /// A new server.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A new server with these settings besides.
+    pub(crate) async fn start_with(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The server may run as another user, who must be able to enter.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let settings = [("fsync", "off"), ("full_page_writes", "off")];
-        let options = Options {
+        let settings = [("fsync", "off"), ("full_page_writes", "off")].iter().chain(more);
+        let options = ServerOptions {
             dir: folder.path().join("server"),
-            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            ..Options::default()
+            settings: settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ..ServerOptions::default()
         };
         let server = Server::start(options.clone()).await.unwrap();
         let port = server.url().rsplit(['/', ':']).nth(1).unwrap().parse().unwrap();
-        let options = Options { port: Some(port), ..options };
+        let options = ServerOptions { port: Some(port), ..options };
         Self { server: Some(server), options, _folder: folder }
     }
 

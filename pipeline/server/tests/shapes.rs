@@ -11,7 +11,7 @@ fn manifest(csv: &str, columns: &[&str]) -> String {
     let columns: String = columns.iter().map(|column| format!("      {column}\n")).collect();
     format!(
         "pipeline: c
-settle: 0s
+stable_for: 0s
 datasets:
   p: {{key: id, columns: {{id: integer, name: text}}}}
   k:
@@ -146,7 +146,7 @@ async fn lines_of_several_shapes_and_dialects_heal_together() {
 #[tokio::test]
 async fn lines_of_their_own_dataset_heal_after_its_columns_changed_places() {
     let before = "pipeline: c
-settle: 0s
+stable_for: 0s
 datasets:
   k:
     key: id
@@ -353,7 +353,7 @@ async fn a_header_without_an_optional_column_is_refused_with_the_setting_that_al
     let phones = |more: &str| {
         format!(
             "pipeline: c
-settle: 0s
+stable_for: 0s
 datasets:
   t:
     key: id
@@ -379,7 +379,7 @@ datasets:
 #[tokio::test]
 async fn a_row_that_is_inserted_gets_the_tables_default_where_its_file_has_no_such_column() {
     let manifest = "pipeline: c
-settle: 0s
+stable_for: 0s
 datasets:
   p: {key: id, columns: {id: integer}}
   t:

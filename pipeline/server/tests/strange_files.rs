@@ -6,21 +6,27 @@ use crate::home::Home;
 
 const MANIFEST: &str = "
 pipeline: strange
-settle: 10ms
+stable_for: 10ms
 datasets:
   named: {key: id, csv: {header: true}, columns: {id: integer, name: {type: text, optional: true}}}
   plain: {key: id, columns: {id: text, name: {type: text, optional: true}}}
 ";
 
-#[tokio::test]
-async fn a_file_that_is_no_text_is_left_in_the_landing_folder_and_named() {
-    let utf16: Vec<u8> = "\u{feff}id,name\r\n1,Ann\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for (name, bytes, what) in [
-        ("named.csv", utf16.clone(), "it is UTF-16"),
-        ("plain.csv", utf16, "it is UTF-16"),
-        ("named.csv", b"PK\x03\x04\x14\0\0\0\x08\0t.csv".to_vec(), "it is a zip archive"),
-        ("plain.csv", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), "it is compressed by gzip"),
-    ] {
+mod a_file_that_is_no_text {
+    use super::*;
+
+    tidegate_testing::rows! { is_left_in_the_landing_folder_and_named:
+        utf_16_under_a_header: ("named.csv", &utf16(), "it is UTF-16"),
+        utf_16_without_a_header: ("plain.csv", &utf16(), "it is UTF-16"),
+        a_zip_archive: ("named.csv", b"PK\x03\x04\x14\0\0\0\x08\0t.csv", "it is a zip archive"),
+        gzip: ("plain.csv", b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "it is compressed by gzip"),
+    }
+
+    fn utf16() -> Vec<u8> {
+        "\u{feff}id,name\r\n1,Ann\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    async fn is_left_in_the_landing_folder_and_named(name: &str, bytes: &[u8], what: &str) {
         let home = Home::new(MANIFEST).await;
         home.drop(name, bytes);
         let outcome = home.run("run --until-idle").await;

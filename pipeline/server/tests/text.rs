@@ -6,7 +6,7 @@ use crate::home::Home;
 
 const MANIFEST: &str = "\
 pipeline: texts
-settle: 10ms
+stable_for: 10ms
 datasets:
   notes: {key: id, columns: {id: integer, note: {type: text, optional: true}}}
   headed:

@@ -2,7 +2,9 @@
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tidegate_connectors::postgres::private::{Options, Server};
+use tidegate::cli::trace::place::Place;
+use tidegate_core::position::Position;
+use tidegate_postgres::private::{Server, ServerOptions};
 
 use crate::company;
 use crate::home::{Home, until};
@@ -307,7 +309,7 @@ async fn a_file_seen_twice_is_one_source_and_other_content_another() {
 #[tokio::test]
 async fn headers_and_records_of_several_lines_are_counted_as_they_entered() {
     let home = Home::new(
-        "pipeline: texts\nsettle: 10ms\ndatasets:\n  headed: {key: id, csv: {header: true}, columns: {id: integer, \
+        "pipeline: texts\nstable_for: 10ms\ndatasets:\n  headed: {key: id, csv: {header: true}, columns: {id: integer, \
          a: text, b: {type: text, optional: true}}}\n",
     )
     .await;
@@ -453,11 +455,11 @@ async fn people_read_a_story_and_tables_take_it_as_csv() {
 #[tokio::test]
 async fn the_time_of_a_commit_is_told_where_the_server_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(Options {
+    let server = Server::start(ServerOptions {
         dir: folder.path().join("postgres"),
         settings: vec![("track_commit_timestamp".to_owned(), "on".to_owned())],
         temporary: true,
-        ..Options::default()
+        ..ServerOptions::default()
     })
     .await
     .unwrap();
@@ -476,4 +478,16 @@ async fn the_time_of_a_commit_is_told_where_the_server_keeps_it() {
     let again = story(&home, "1:1").await;
     assert_eq!(event(&again, "accepted")["at"], Value::Null, "{again:#}");
     assert!(event(&again, "held")["at"].as_str() > committed_at.first().map(String::as_str), "{again:#}");
+}
+
+#[test]
+fn a_number_is_a_source_and_anything_else_a_file() {
+    let file = |name: &str, line| Ok(Place::File { name: name.to_owned(), line });
+    assert_eq!("3:117".parse(), Ok(Place::Source(Position::new(3, 117))));
+    assert_eq!("./3:117".parse(), file("3", 117));
+    assert_eq!("landing/done/3-a.csv:1".parse(), file("3-a.csv", 1));
+    assert_eq!("a:b.csv:1".parse(), file("a:b.csv", 1));
+    for wrong in ["", "3", "a.csv", ":1", "a.csv:0", "a.csv:x", "a.csv:-1", "/:1", "99999999999999999999:1"] {
+        assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+    }
 }

@@ -1,8 +1,8 @@
-//! A database and a data directory of the version before go on in this one.
+//! A database and a data directory of an earlier version go on in this one.
 //!
-//! `upgrade/v6` is what a run of the version whose schema ends with migration 6 left behind: files that are complete,
-//! lines that wait, were replayed and discarded, a request and an upload, a view, and a file of which four lines are on
-//! topics, because the run was killed.
+//! Each folder of `upgrade` is named by the last migration of a version. It holds what a run of that version left behind:
+//! files that are complete, lines that wait, were replayed and discarded, a request and an upload, a view, and a file of
+//! which four lines are on topics, because the run was killed.
 
 use std::path::Path;
 
@@ -22,9 +22,9 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// What the version before left, as the home of a command.
-async fn home_of_v6() -> Home {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade/v6");
+/// What the earlier version left, as the home of a command.
+async fn home_of(version: &str) -> Home {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade").join(version);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let home = Home::embedded(&read("tidegate.yaml")).await;
     home.session().await.batch_execute(&read("database.sql")).await.unwrap();
@@ -36,14 +36,18 @@ async fn home_of_v6() -> Home {
 
 const EMPLOYEES: &str = "select id, name, department_id, _source, _line from public.employees order by id";
 
-#[tokio::test]
-async fn a_database_of_the_version_before_goes_on_where_it_was() {
-    let home = home_of_v6().await;
+async fn a_database_goes_on(version: &str) {
+    let home = home_of(version).await;
     let before = home.query("select id, name from public.employees order by id").await;
     assert_eq!(before, ["1|Ann", "2|Bob", "3|Cy, the third", "20|Uma"]);
 
-    home.ingest().await;
+    let ingested = home.ingest().await;
 
+    assert!(!ingested.stderr.contains("not whole"), "the journal is read whole: {}", ingested.stderr);
+    let journal = std::fs::read_to_string(home.path(".tidegate/sources.jsonl")).unwrap();
+    let content = "d51b5c9bbc51d5f75ebb937c01b20fefd9aca276c6e405ac3b7bbe266713c640";
+    assert!(journal.contains("{\"event\":\"registered\",\"source\":1,"), "{journal}");
+    assert!(journal.contains(content), "what it noted is still there: {journal}");
     let after = home.query(EMPLOYEES).await;
     let expected = ["1|Ann|3|3|8", "2|Bob|2|6|4", "3|Cy, the third|1|3|3", "20|Uma|2|5|1", "30|Kim|2|6|1"];
     assert_eq!(after, expected);
@@ -68,9 +72,8 @@ async fn a_database_of_the_version_before_goes_on_where_it_was() {
     home.run("verify --deep").await.succeeded();
 }
 
-#[tokio::test]
-async fn lines_that_waited_in_the_version_before_heal_in_this_one() {
-    let home = home_of_v6().await;
+async fn waiting_lines_heal(version: &str) {
+    let home = home_of(version).await;
     home.ingest().await;
 
     home.drop("departments_2.csv", "7,Seven\n8,Eight\n");
@@ -84,9 +87,8 @@ async fn lines_that_waited_in_the_version_before_heal_in_this_one() {
     home.run("verify --deep").await.succeeded();
 }
 
-#[tokio::test]
-async fn a_file_that_the_version_before_ingested_is_known() {
-    let home = home_of_v6().await;
+async fn an_ingested_file_is_known(version: &str) {
+    let home = home_of(version).await;
     home.ingest().await;
     let (rows, sources) = (home.query(EMPLOYEES).await, home.sources().await.len());
 
@@ -95,4 +97,16 @@ async fn a_file_that_the_version_before_ingested_is_known() {
 
     assert_eq!(home.query(EMPLOYEES).await, rows);
     assert_eq!(home.sources().await.len(), sources);
+}
+
+mod a_database_of_an_earlier_version_goes_on_where_it_was {
+    tidegate_testing::rows! { super::a_database_goes_on: v6: ("v6"), v10: ("v10") }
+}
+
+mod lines_that_waited_in_an_earlier_version_heal_in_this_one {
+    tidegate_testing::rows! { super::waiting_lines_heal: v6: ("v6"), v10: ("v10") }
+}
+
+mod a_file_that_an_earlier_version_ingested_is_known {
+    tidegate_testing::rows! { super::an_ingested_file_is_known: v6: ("v6"), v10: ("v10") }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate_core::manifest::{self, Compression};
 use tidegate_core::record::Batch;
-use tidegate_topics::embedded::Options;
+use tidegate_topics::embedded::EmbeddedOptions;
 use tidegate_topics::{Durability, Embedded, Fluvio, Topics};
 
 const RECORDS: u64 = 1_000_000;
@@ -22,14 +22,14 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
-        let embedded = Embedded::open(directory.path(), Options::default()).unwrap();
+        let embedded = Embedded::open(directory.path(), EmbeddedOptions::default()).unwrap();
         measure("embedded", Arc::new(embedded)).await;
         let Ok(endpoint) = std::env::var("TIDEGATE_TEST_FLUVIO") else {
             println!("SKIPPED fluvio: no cluster is named; set TIDEGATE_TEST_FLUVIO=host:port");
             return;
         };
         for compression in [Compression::None, Compression::Lz4] {
-            let options = manifest::Fluvio {
+            let options = manifest::FluvioOptions {
                 endpoint: Some(endpoint.clone()),
                 profile: None,
                 tls: None,

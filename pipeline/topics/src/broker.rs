@@ -2,66 +2,41 @@
 
 use tidegate_core::record::Batch;
 
-use crate::{Durability, Embedded, Error, Fetched, Fluvio, Offset, Topics};
+use crate::{Durability, Embedded, Fetched, Fluvio, Memory, Offset, TopicError, Topics};
 
-/// The embedded log, or a Fluvio cluster.
+/// The embedded log, a Fluvio cluster, or memory.
 pub enum Broker {
     /// Segment files in the data directory.
     Embedded(Embedded),
     /// Topics of a cluster.
     Fluvio(Fluvio),
+    /// Topics in memory, for tests.
+    Memory(Memory),
 }
 
-/// Asks whichever it is.
-macro_rules! ask {
-    ($broker:expr, $topics:ident => $question:expr) => {
-        match $broker {
-            Broker::Embedded($topics) => $question.await,
-            Broker::Fluvio($topics) => $question.await,
-        }
+/// Defines methods that call the backend which the manifest chose.
+macro_rules! forward {
+    ($($method:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)+) => {
+        $(async fn $method(&self, $($argument: $kind),*) -> Result<$answer, TopicError> {
+            match self {
+                Self::Embedded(topics) => topics.$method($($argument),*).await,
+                Self::Fluvio(topics) => topics.$method($($argument),*).await,
+                Self::Memory(topics) => topics.$method($($argument),*).await,
+            }
+        })+
     };
 }
 
 impl Topics for Broker {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, Error> {
-        ask!(self, topics => topics.create(topic, partition, next))
-    }
-
-    async fn list(&self) -> Result<Vec<String>, Error> {
-        ask!(self, topics => topics.list())
-    }
-
-    async fn append(
-        &self,
-        topic: &str,
-        partition: u32,
-        batch: &Batch,
-        durability: Durability,
-    ) -> Result<Offset, Error> {
-        ask!(self, topics => topics.append(topic, partition, batch, durability))
-    }
-
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, Error> {
-        ask!(self, topics => topics.read(topic, partition, from))
-    }
-
-    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, Error> {
-        ask!(self, topics => topics.wait(topic, partition, beyond))
-    }
-
-    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
-        ask!(self, topics => topics.start(topic, partition))
-    }
-
-    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
-        ask!(self, topics => topics.end(topic, partition))
-    }
-
-    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, Error> {
-        ask!(self, topics => topics.bytes_after(topic, partition, offset))
-    }
-
-    async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
-        ask!(self, topics => topics.trim(topic, partition, before))
+    forward! {
+        create(topic: &str, partition: u32, next: Offset) -> Offset;
+        list() -> Vec<String>;
+        append(topic: &str, partition: u32, batch: &Batch, durability: Durability) -> Offset;
+        read(topic: &str, partition: u32, from: Offset) -> Option<Fetched>;
+        wait(topic: &str, partition: u32, beyond: Offset) -> Offset;
+        start(topic: &str, partition: u32) -> Offset;
+        end(topic: &str, partition: u32) -> Offset;
+        bytes_after(topic: &str, partition: u32, offset: Offset) -> u64;
+        trim(topic: &str, partition: u32, before: Offset) -> ();
     }
 }

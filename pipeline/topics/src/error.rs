@@ -1,44 +1,44 @@
-//! What can go wrong with a topic.
+//! The errors of topics.
 
-use std::error::Error as StdError;
-use std::fmt;
+use std::error::Error;
 use std::io;
 
-use crate::Offset;
+use crate::place::{Offset, place};
 
-/// Why a topic could not do what it was asked.
+/// An error of a topic.
 ///
-/// It prints what happened, to which topic, partition and offset, with the error of the operating system if
-/// there was one, and what to do; [`source`](StdError::source) gives that error.
-#[derive(Debug)]
-pub struct Error {
+/// Its text says what happened, to which topic, partition and offset, and what to do, with the error of the operating
+/// system if there was one. [`source`](Error::source) returns that error.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TopicError {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`Error`].
+/// The kinds of [`TopicError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The topic, or the partition of it, was not created.
+    /// The topic, or this partition of it, was not created.
     UnknownTopic,
-    /// The offset asked for is before the start of the log: what lies between was trimmed or lost.
+    /// The offset is before the start of the log: the records between were trimmed or lost.
     BehindStart {
         /// The first offset that can be read.
         start: Offset,
     },
-    /// The offset asked for is beyond the end: it was given out by a log that has lost its tail.
+    /// The offset is beyond the end: a log that has lost its tail gave it out.
     BeyondEnd {
         /// The offset that the next record gets.
         end: Offset,
     },
-    /// What is stored at the offset does not match its checksum, or is missing.
+    /// The records at the offset do not match their checksum, or are missing.
     Corrupt {
-        /// Where reading may go on. Larger than the offset that was asked for.
+        /// The offset at which reading may continue. It is larger than the offset that was read.
         resume_at: Offset,
     },
-    /// No space is left, or a file has reached the largest size allowed.
+    /// No space is left, or a file has reached the largest allowed size.
     Full,
     /// Another process, or another handle in this one, has the log open.
     InUse,
@@ -46,20 +46,26 @@ pub enum ErrorKind {
     InvalidName,
     /// The batch is larger than [`MAX_BATCH_BYTES`](crate::MAX_BATCH_BYTES).
     TooLarge,
-    /// What is there cannot do what the manifest says: a topic has another number of partitions, or the
-    /// client's configuration names no cluster.
+    /// The setup cannot do what the manifest says: a topic has another number of partitions, or the client's
+    /// configuration names no cluster.
     Unfit,
-    /// The operating system refused, for the reason in the source; or a cluster was not reached.
+    /// The operating system returned the error in the source, or a cluster was not reached.
     Io,
 }
 
-impl Error {
-    /// An error that has no cause below it. `message` is lowercase and says what to do.
+impl TopicError {
+    /// An error without a source. `message` is lowercase and says what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// An error of the operating system; [`ErrorKind::Full`] or [`ErrorKind::Io`].
+    /// The topic, or this partition of it, was not created.
+    pub(crate) fn unknown(topic: &str, partition: u32) -> Self {
+        let message = format!("{} does not exist; create it first", place(topic, partition));
+        Self::new(ErrorKind::UnknownTopic, message)
+    }
+
+    /// An error of the operating system: [`ErrorKind::Full`] or [`ErrorKind::Io`].
     pub fn io(message: impl Into<String>, source: io::Error) -> Self {
         let (kind, advice) = match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -74,28 +80,13 @@ impl Error {
         Self { kind, message, source: Some(Box::new(source)) }
     }
 
-    /// What kind of error it is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether the same call may succeed later, when somebody has made room or repaired the machine.
+    /// Whether the same call may succeed later, once there is room again or the machine is repaired.
     pub fn retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::Full | ErrorKind::Io)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.source {
-            Some(source) => Some(source.as_ref()),
-            None => None,
-        }
     }
 }

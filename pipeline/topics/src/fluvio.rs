@@ -1,21 +1,21 @@
 //! Topics on a Fluvio cluster.
 //!
-//! Of the client library this uses the connections, the requests and the batches, not its producer and its
-//! consumer. Those handle records one by one, keep what failed in queues of their own, and a consumer's
-//! stream may stall for ever before the end. Here an append is a request that is answered when the records
-//! are in the topic, and a read is a request for what follows an offset. So nothing is under way that
-//! nobody waits for, and a request that is not answered in time fails.
+//! This module uses the connections, requests and batches of the client library, not its producer and consumer. Those
+//! handle records one by one and keep failed records in queues of their own, and a consumer's stream may stall for
+//! ever before the end. Here an append is a request that is answered when the records are in the topic, and a read is
+//! a request for the records from an offset on. No work is in flight without a caller that waits for it, and a
+//! request that is not answered in time fails.
 //!
-//! After a failure the connection is dropped, and the next call makes a new one. Every failure that a running
-//! cluster would not give may pass: see [`Error::retryable`].
+//! After a failure the connection is dropped, and the next call opens a new one. A failure that a running cluster
+//! would not cause is retryable: see [`TopicError::retryable`].
 //!
 //! # Layout
 //!
 //! - `cluster`: the controller, which topics there are, and which SPU serves a partition.
-//! - `partition`: appending, reading and waiting.
-//! - `bell`: what wakes a reader at the end.
-//! - `records`: batches to and from the form in which Fluvio stores them.
-//! - `link`: one connection; `connector`: how it is made, encrypted or not.
+//! - `partition`: append, read and wait.
+//! - `append_notifier`: the notification that wakes a reader at the end.
+//! - `records`: batches to and from Fluvio's storage format.
+//! - `link`: one connection; `connector`: how connections are made, encrypted or not.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,13 +26,15 @@ use fluvio::metadata::topic::TopicSpec;
 use tidegate_core::manifest;
 use tidegate_core::record::Batch;
 
-use crate::{Durability, Error, ErrorKind, Fetched, MAX_BATCH_BYTES, Offset, Topics, check_name};
+use crate::contract::check_size;
+use crate::place::place;
+use crate::{Durability, ErrorKind, Fetched, Offset, TopicError, Topics, check_name};
 use cluster::Cluster;
 use partition::{Bounds, Partition};
 
 mod cluster;
 mod partition;
-mod bell;
+mod append_notifier;
 mod records;
 mod link;
 mod connector;
@@ -40,44 +42,44 @@ mod connector;
 /// How long a new partition may take until an SPU serves it.
 const SERVED_LIMIT: Duration = Duration::from_secs(10);
 
-/// A pause before a new partition is asked for again.
+/// The pause before a new partition is asked for again.
 const SERVED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Topics on a Fluvio cluster.
 ///
-/// # What is weaker than in the embedded log
+/// # Weaker than the embedded log
 ///
-/// - Offsets are never left out: [`Topics::create`] cannot move the end, so it gives the end to readers that
-///   would stand beyond it.
+/// - Offsets are never left out: [`Topics::create`] cannot move the end, so it returns the end for a reader that
+///   would be beyond it.
 /// - A batch of more than 4 MiB is appended in several requests, and another process may append between them.
-/// - An append that was given up for want of an answer may still take effect later, behind others.
-/// - [`Topics::trim`] does nothing: the retention of the topic drops what is old.
-/// - Whatever [`Durability`] is asked for: acknowledged is what the SPU, and those of its replicas that must,
-///   have handed to their operating systems. None of them syncs its disk.
+/// - An append that timed out may still be applied later, after other appends.
+/// - [`Topics::trim`] does nothing: the topic's retention drops old records.
+/// - [`Durability`] makes no difference. An append is acknowledged when the SPU and the required replicas have handed
+///   it to their operating systems. None of them syncs its disk.
 pub struct Fluvio {
     cluster: Arc<Cluster>,
     partitions: Mutex<HashMap<(String, u32), Arc<Partition>>>,
 }
 
 impl Fluvio {
-    /// Topics on the cluster that the manifest names; `base` is the manifest's folder. Connects to nothing yet.
+    /// Topics on the cluster that the manifest names. `base` is the manifest's folder. Does not connect yet.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unfit`] where the profile is not there, or certificates cannot be read.
-    pub fn open(options: &manifest::Fluvio, base: &Path) -> Result<Self, Error> {
+    /// [`ErrorKind::Unfit`] if the profile does not exist, or if certificates cannot be read.
+    pub fn open(options: &manifest::FluvioOptions, base: &Path) -> Result<Self, TopicError> {
         Ok(Self { cluster: Arc::new(Cluster::open(options, base)?), partitions: Mutex::default() })
     }
 
-    /// The partition, if it is there.
-    async fn partition(&self, topic: &str, number: u32) -> Result<Arc<Partition>, Error> {
+    /// The partition, if it exists.
+    async fn partition(&self, topic: &str, number: u32) -> Result<Arc<Partition>, TopicError> {
         let key = (topic.to_owned(), number);
         let known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let unknown = |what: String| Err(Error::new(ErrorKind::UnknownTopic, what));
-        let place = format!("fluvio at {}: topic '{topic}', partition {number}", self.cluster);
+        let unknown = |what: String| Err(TopicError::new(ErrorKind::UnknownTopic, what));
+        let place = format!("fluvio at {}: {}", self.cluster, place(topic, number));
         match self.cluster.topic(topic).await? {
             None => unknown(format!("{place}, does not exist; create it first")),
             Some(spec) if number >= spec.partitions() => {
@@ -97,8 +99,9 @@ impl Fluvio {
         Arc::clone(partitions.entry(key).or_insert_with(make))
     }
 
-    /// The bounds of a partition that may be so new that no SPU serves it yet.
-    async fn served(&self, partition: &Partition) -> Result<Bounds, Error> {
+    /// The bounds of a partition. The partition may be so new that no SPU serves it yet: the request is then retried
+    /// for up to [`SERVED_LIMIT`].
+    async fn served(&self, partition: &Partition) -> Result<Bounds, TopicError> {
         let until = Instant::now() + SERVED_LIMIT;
         loop {
             match partition.bounds().await {
@@ -112,19 +115,19 @@ impl Fluvio {
 }
 
 impl Topics for Fluvio {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, Error> {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, TopicError> {
         check_name(topic)?;
         let spec = self.cluster.ensure(topic).await?;
         if partition >= spec.partitions() {
             let message = format!("topic '{topic}' has {} partitions, not {partition}", spec.partitions());
-            return Err(Error::new(ErrorKind::UnknownTopic, message));
+            return Err(TopicError::new(ErrorKind::UnknownTopic, message));
         }
         let partition = self.remember((topic.to_owned(), partition), &spec);
         let Bounds { start, end } = self.served(&partition).await?;
         Ok(next.min(end).max(start))
     }
 
-    async fn list(&self) -> Result<Vec<String>, Error> {
+    async fn list(&self) -> Result<Vec<String>, TopicError> {
         self.cluster.names().await
     }
 
@@ -134,37 +137,34 @@ impl Topics for Fluvio {
         partition: u32,
         batch: &Batch,
         _durability: Durability,
-    ) -> Result<Offset, Error> {
-        if batch.as_bytes().len() > MAX_BATCH_BYTES {
-            let message = format!("topic '{topic}': the batch is larger than {MAX_BATCH_BYTES} bytes");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
+    ) -> Result<Offset, TopicError> {
+        check_size(topic, batch)?;
         self.partition(topic, partition).await?.append(batch).await
     }
 
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, Error> {
+    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, TopicError> {
         self.partition(topic, partition).await?.read(from).await
     }
 
-    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, Error> {
+    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, TopicError> {
         self.partition(topic, partition).await?.wait(beyond).await
     }
 
-    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, TopicError> {
         Ok(self.partition(topic, partition).await?.bounds().await?.start)
     }
 
-    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, TopicError> {
         Ok(self.partition(topic, partition).await?.bounds().await?.end)
     }
 
-    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, Error> {
+    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, TopicError> {
         let partition = self.partition(topic, partition).await?;
         let Bounds { start, end } = partition.bounds().await?;
         Ok(partition.bytes_between(offset.max(start), end))
     }
 
-    async fn trim(&self, topic: &str, partition: u32, _before: Offset) -> Result<(), Error> {
+    async fn trim(&self, topic: &str, partition: u32, _before: Offset) -> Result<(), TopicError> {
         self.partition(topic, partition).await.map(drop)
     }
 }

@@ -1,10 +1,10 @@
 //! Topics in memory, for simulations and tests.
 //!
-//! They hold to the contract of [`Topics`] and survive whoever uses them: clones share one log, so that a
-//! process can end and another go on. The contract leaves some things open, and a [`Style`] says how they are.
+//! They keep the contract of [`Topics`] and outlive the processes that use them: clones share one log, so that one
+//! process can end and another can continue. A [`Style`] decides what the contract leaves open.
 //!
-//! What befalls topics from outside has a method of its own: [`Memory::lose_tail`] takes what a power failure
-//! would, [`Memory::expire`] what retention would, and [`Memory::make_anew`] what a person would.
+//! Outside influences have methods of their own: [`Memory::lose_tail`] stands for a power failure, [`Memory::expire`]
+//! for retention, and [`Memory::make_anew`] for a user who recreates a topic.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,36 +12,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegate_core::record::Batch;
 use tokio::sync::Notify;
 
-use crate::{Durability, Error, ErrorKind, Fetched, MAX_BATCH_BYTES, Offset, Topics, check_name};
+use crate::contract::check_size;
+use crate::place::place;
+use crate::{Durability, ErrorKind, Fetched, Offset, TopicError, Topics, check_name};
 
 /// Topics in memory. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     style: Style,
-    partitions: Arc<Mutex<BTreeMap<(String, u32), Log>>>,
+    partitions: Arc<Mutex<BTreeMap<(String, u32), PartitionLog>>>,
 }
 
-/// How the log does what the contract leaves open.
+/// The behaviors that the contract leaves open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// As a log of its readers' own, like the embedded one: it leaves offsets out that readers have passed, and
-    /// drops what it is allowed to.
+    /// A log of the pipeline's own, like the embedded one: it leaves out offsets that readers have passed, and drops
+    /// what it may drop.
     #[default]
     Log,
-    /// As a topic of a Fluvio cluster: a new one begins at 0 wherever its readers stand, one that lost its tail
-    /// gives offsets out again, and what is dropped the cluster's retention decides alone.
+    /// A topic of a Fluvio cluster. A new one begins at 0 wherever its readers stand. One that lost its tail gives
+    /// offsets out again. Only the cluster's retention drops records.
     Fluvio,
 }
 
 /// One partition.
 #[derive(Debug)]
-struct Log {
+struct PartitionLog {
     start: Offset,
-    /// Batches with the offset of their first record. Between two of them offsets may be left out.
+    /// Batches with the offset of their first record. Offsets may be left out between two batches.
     batches: VecDeque<(Offset, Batch)>,
     /// The offset that the next record gets.
     end: Offset,
-    /// Wakes who waits for the end to move, forth or back, in the order in which they came.
+    /// Wakes tasks that wait for the end to change, in the order in which they came.
     grown: Arc<Notify>,
 }
 
@@ -51,18 +53,18 @@ impl Memory {
         Self { style, ..Self::default() }
     }
 
-    /// The style they were made with.
+    /// The style of these topics.
     pub fn style(&self) -> Style {
         self.style
     }
 
-    /// The topics that were created, each with its partitions, in order.
+    /// The partitions that were created, by topic, in order.
     pub fn partitions(&self) -> Vec<(String, u32)> {
         self.locked().keys().cloned().collect()
     }
 
-    /// Forgets the last `batches` of a partition, as if they had never been brought to disk.
-    pub fn lose_tail(&self, topic: &str, partition: u32, batches: usize) -> Result<(), Error> {
+    /// Drops the last `batches` batches of a partition, as if they had never been synced to disk.
+    pub fn lose_tail(&self, topic: &str, partition: u32, batches: usize) -> Result<(), TopicError> {
         self.with(topic, partition, |log| {
             for _ in 0..batches {
                 let Some((base, _)) = log.batches.pop_back() else { break };
@@ -72,8 +74,8 @@ impl Memory {
         })
     }
 
-    /// Forgets the records before `before`, whether or not anybody has read them, as retention does.
-    pub fn expire(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
+    /// Drops the records before `before`, read or not, as retention does.
+    pub fn expire(&self, topic: &str, partition: u32, before: Offset) -> Result<(), TopicError> {
         self.with(topic, partition, |log| {
             log.trim(before);
             let before = before.min(log.end);
@@ -88,7 +90,7 @@ impl Memory {
     }
 
     /// Deletes a partition and creates it again: it is empty, and its next record gets offset 0.
-    pub fn make_anew(&self, topic: &str, partition: u32) -> Result<(), Error> {
+    pub fn make_anew(&self, topic: &str, partition: u32) -> Result<(), TopicError> {
         self.with(topic, partition, |log| {
             log.batches.clear();
             (log.start, log.end) = (0, 0);
@@ -96,24 +98,24 @@ impl Memory {
         })
     }
 
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Log>> {
-        // Every change is made as a whole, so a panic elsewhere leaves none half done.
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, u32), PartitionLog>> {
+        // Every change is made as a whole, so a panic elsewhere leaves none half-done.
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, topic: &str, partition: u32, work: impl FnOnce(&mut Log) -> T) -> Result<T, Error> {
-        match self.locked().get_mut(&(topic.to_owned(), partition)) {
-            Some(log) => Ok(work(log)),
-            None => {
-                let message =
-                    format!("topic '{topic}', partition {partition}, does not exist; create it first");
-                Err(Error::new(ErrorKind::UnknownTopic, message))
-            }
-        }
+    fn with<T>(
+        &self,
+        topic: &str,
+        partition: u32,
+        work: impl FnOnce(&mut PartitionLog) -> T,
+    ) -> Result<T, TopicError> {
+        let mut partitions = self.locked();
+        let log = partitions.get_mut(&(topic.to_owned(), partition));
+        log.map(work).ok_or_else(|| TopicError::unknown(topic, partition))
     }
 }
 
-impl Log {
+impl PartitionLog {
     fn extend(&mut self, end: Offset) {
         self.end = end;
         self.grown.notify_waiters();
@@ -160,7 +162,7 @@ impl Log {
         }
     }
 
-    /// A batch that the offset cuts counts by the share of its records.
+    /// The bytes stored from an offset on. A batch that the offset divides counts by the share of its records.
     fn bytes_after(&self, offset: Offset) -> u64 {
         let after = |(base, batch): &(Offset, Batch)| {
             let (records, bytes) = (batch.len() as u64, batch.as_bytes().len() as u64);
@@ -172,11 +174,11 @@ impl Log {
 }
 
 impl Topics for Memory {
-    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, Error> {
+    async fn create(&self, topic: &str, partition: u32, next: Offset) -> Result<Offset, TopicError> {
         check_name(topic)?;
         let mut partitions = self.locked();
         let first = if self.style == Style::Log { next } else { 0 };
-        let log = partitions.entry((topic.to_owned(), partition)).or_insert_with(|| Log {
+        let log = partitions.entry((topic.to_owned(), partition)).or_insert_with(|| PartitionLog {
             start: first,
             batches: VecDeque::new(),
             end: first,
@@ -188,7 +190,7 @@ impl Topics for Memory {
         Ok(next.clamp(log.start, log.end))
     }
 
-    async fn list(&self) -> Result<Vec<String>, Error> {
+    async fn list(&self) -> Result<Vec<String>, TopicError> {
         let mut names: Vec<_> = self.locked().keys().map(|(topic, _)| topic.clone()).collect();
         names.dedup();
         Ok(names)
@@ -200,26 +202,24 @@ impl Topics for Memory {
         partition: u32,
         batch: &Batch,
         _durability: Durability,
-    ) -> Result<Offset, Error> {
-        if batch.as_bytes().len() > MAX_BATCH_BYTES {
-            let message = format!("topic '{topic}': the batch is larger than {MAX_BATCH_BYTES} bytes");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
+    ) -> Result<Offset, TopicError> {
+        check_size(topic, batch)?;
         self.with(topic, partition, |log| log.append(batch))
     }
 
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, Error> {
+    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, TopicError> {
         self.with(topic, partition, |log| log.read(from))?.map_err(|(kind, what)| {
-            Error::new(kind, format!("topic '{topic}', partition {partition}: offset {from} {what}"))
+            TopicError::new(kind, format!("{}: offset {from} {what}", place(topic, partition)))
         })
     }
 
-    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, Error> {
+    async fn wait(&self, topic: &str, partition: u32, beyond: Offset) -> Result<Offset, TopicError> {
         let grown = self.with(topic, partition, |log| log.grown.clone())?;
         loop {
             let notified = grown.notified();
             let end = self.end(topic, partition).await?;
-            // Before `beyond` it is where records were lost: there is no use in waiting until as many have come again.
+            // If the end is before `beyond`, records were lost. Waiting until as many have come again would be of no
+            // use.
             if end != beyond {
                 return Ok(end);
             }
@@ -227,19 +227,19 @@ impl Topics for Memory {
         }
     }
 
-    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+    async fn start(&self, topic: &str, partition: u32) -> Result<Offset, TopicError> {
         self.with(topic, partition, |log| log.start)
     }
 
-    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, Error> {
+    async fn end(&self, topic: &str, partition: u32) -> Result<Offset, TopicError> {
         self.with(topic, partition, |log| log.end)
     }
 
-    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, Error> {
+    async fn bytes_after(&self, topic: &str, partition: u32, offset: Offset) -> Result<u64, TopicError> {
         self.with(topic, partition, |log| log.bytes_after(offset))
     }
 
-    async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), Error> {
+    async fn trim(&self, topic: &str, partition: u32, before: Offset) -> Result<(), TopicError> {
         self.with(topic, partition, |log| {
             if self.style == Style::Log {
                 log.trim(before)

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::log::{TOPIC, TempLog, append, open, values};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::record::Batch;
-use tidegate_topics::embedded::Options;
+use tidegate_topics::embedded::EmbeddedOptions;
 use tidegate_topics::{Durability, Embedded, ErrorKind, Topics};
 
 /// Tells the child where the log is. Without it the ignored tests do nothing.
@@ -129,7 +129,7 @@ async fn child_passes_what_fills_the_disk() {
 async fn a_directory_is_open_once() {
     let temp = TempLog::new();
     let log = temp.open();
-    let error = Embedded::open(temp.path(), Options::default()).unwrap_err();
+    let error = Embedded::open(temp.path(), EmbeddedOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
     run("", "child::child_is_refused", &temp);
     let clone = log.clone();
@@ -143,7 +143,7 @@ async fn a_directory_is_open_once() {
 #[ignore = "needs a log that another process has open, as the child of another test"]
 fn child_is_refused() {
     let Some(directory) = directory() else { return };
-    let error = Embedded::open(&directory, Options::default()).unwrap_err();
+    let error = Embedded::open(&directory, EmbeddedOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
     assert!(error.to_string().contains(directory.to_str().unwrap()), "{error}");
 }
@@ -181,22 +181,22 @@ async fn a_log_whose_process_ends_at_any_step_holds_what_was_acknowledged() {
     for point in [Failpoint::BatchHalfWritten, Failpoint::SegmentBegun, Failpoint::SegmentTrimmed] {
         let temp = TempLog::new();
         let output = child("", "child::child_ends_at_a_failpoint", &temp)
-            .env(FAILPOINT, format!("{}=abort@3", point.name()))
+            .env(FAILPOINT, format!("{}=abort@3", point.as_str()))
             .output()
             .unwrap();
-        assert!(output.status.signal().is_some(), "{} is not passed", point.name());
+        assert!(output.status.signal().is_some(), "{} is not passed", point.as_str());
         let acknowledged = std::fs::read_to_string(temp.path().join(ACKNOWLEDGED)).unwrap();
         let (acknowledged, trimmed) = acknowledged.split_once(' ').unwrap();
         let (acknowledged, trimmed): (u64, u64) = (acknowledged.parse().unwrap(), trimmed.parse().unwrap());
         let log = open(temp.path(), SMALL_SEGMENT);
-        assert_eq!(log.end(TOPIC, 0).await.unwrap(), acknowledged, "{}", point.name());
+        assert_eq!(log.end(TOPIC, 0).await.unwrap(), acknowledged, "{}", point.as_str());
         let start = log.start(TOPIC, 0).await.unwrap();
-        assert!(start <= trimmed, "{}: {start}", point.name());
+        assert!(start <= trimmed, "{}: {start}", point.as_str());
         let next =
             log.append(TOPIC, 0, &numbered(acknowledged as usize, 0), Durability::Synced).await.unwrap();
         assert_eq!(next, acknowledged);
         for (number, value) in (start as usize..).zip(values(&log).await) {
-            assert_eq!(value.trim().parse::<usize>().unwrap(), number, "{}", point.name());
+            assert_eq!(value.trim().parse::<usize>().unwrap(), number, "{}", point.as_str());
         }
     }
 }

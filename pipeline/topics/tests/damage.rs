@@ -1,5 +1,6 @@
 //! Bytes change, or files go, under the log.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::log::{TOPIC, TempLog, append, resume_at, values, values_from};
@@ -40,47 +41,71 @@ async fn all_that_is_left(log: &Embedded, file: &Path) -> Vec<String> {
     }
 }
 
-#[tokio::test]
-async fn a_flipped_byte_in_the_last_segment_cuts_it_off_there() {
-    for at in FRAME_BYTES..2 * FRAME_BYTES {
-        let temp = TempLog::new();
-        append(&temp.open(), &BATCHES).await;
-        flip(&temp.segments()[0], at);
-        let log = temp.open();
-        assert_eq!(log.end(TOPIC, 0).await.unwrap(), 2, "byte {at}");
-        assert_eq!(append(&log, &[&["x"]]).await, 2);
-        assert_eq!(values(&log).await, ["a", "b", "x"], "byte {at}");
+/// The parts of the second frame, as ranges of its bytes; see `embedded/frame.rs`.
+macro_rules! for_each_part {
+    ($check:path) => {
+        tidegate_testing::rows! { $check:
+            in_the_magic: (0..4),
+            in_the_checksum: (4..8),
+            in_the_length: (8..12),
+            in_the_count: (12..16),
+            in_the_base: (16..24),
+            in_a_record: (24..FRAME_BYTES),
+        }
+    };
+}
+
+mod a_flipped_byte_in_the_last_segment {
+    use super::*;
+
+    for_each_part!(cuts_it_off_there);
+
+    async fn cuts_it_off_there(part: Range<usize>) {
+        for at in part.map(|at| FRAME_BYTES + at) {
+            let temp = TempLog::new();
+            append(&temp.open(), &BATCHES).await;
+            flip(&temp.segments()[0], at);
+            let log = temp.open();
+            assert_eq!(log.end(TOPIC, 0).await.unwrap(), 2, "byte {at}");
+            assert_eq!(append(&log, &[&["x"]]).await, 2);
+            assert_eq!(values(&log).await, ["a", "b", "x"], "byte {at}");
+        }
     }
 }
 
-#[tokio::test]
-async fn a_flipped_byte_in_an_older_segment_costs_its_batch() {
-    let temp = TempLog::new();
-    two_segments(&temp).await;
-    let path = &temp.segments()[0];
-    let whole = std::fs::read(path).unwrap();
-    for at in FRAME_BYTES..2 * FRAME_BYTES {
-        flip(path, at);
-        let log = temp.open();
-        let (before, error) = values_from(&log, 0).await;
-        assert_eq!(before, ["a", "b"], "byte {at}");
-        resume_at(error, path);
-        let left = all_that_is_left(&log, path).await;
-        // Without its magic or its length, where the next frame begins is unknown.
-        let chain_lost = matches!(at - FRAME_BYTES, 0..4 | 8..12);
-        let expected = if chain_lost { &["a", "b", "g"][..] } else { &["a", "b", "e", "f", "g"] };
-        assert_eq!(left, expected, "byte {at}");
-        // A reader that begins after the damage is spared, and one within it is not.
-        if !chain_lost {
-            assert_eq!(values_from(&log, 5).await.0, ["f", "g"], "byte {at}");
+mod a_flipped_byte_in_an_older_segment {
+    use super::*;
+
+    for_each_part!(costs_its_batch);
+
+    async fn costs_its_batch(part: Range<usize>) {
+        let temp = TempLog::new();
+        two_segments(&temp).await;
+        let path = &temp.segments()[0];
+        let whole = std::fs::read(path).unwrap();
+        for at in part {
+            flip(path, FRAME_BYTES + at);
+            let log = temp.open();
+            let (before, error) = values_from(&log, 0).await;
+            assert_eq!(before, ["a", "b"], "byte {at}");
+            resume_at(error, path);
+            let left = all_that_is_left(&log, path).await;
+            // Without its magic or its length, where the next frame begins is unknown.
+            let chain_lost = matches!(at, 0..4 | 8..12);
+            let expected = if chain_lost { &["a", "b", "g"][..] } else { &["a", "b", "e", "f", "g"] };
+            assert_eq!(left, expected, "byte {at}");
+            // A reader that begins after the damage is spared, and one within it is not.
+            if !chain_lost {
+                assert_eq!(values_from(&log, 5).await.0, ["f", "g"], "byte {at}");
+            }
+            assert!(values_from(&log, 3).await.1.is_some(), "byte {at}");
+            assert_eq!(values_from(&log, 6).await.0, ["g"], "byte {at}");
+            assert_eq!(append(&log, &[]).await, 0);
+            drop(log);
+            std::fs::write(path, &whole).unwrap();
         }
-        assert!(values_from(&log, 3).await.1.is_some(), "byte {at}");
-        assert_eq!(values_from(&log, 6).await.0, ["g"], "byte {at}");
-        assert_eq!(append(&log, &[]).await, 0);
-        drop(log);
-        std::fs::write(path, &whole).unwrap();
+        assert_eq!(values(&temp.open()).await, ["a", "b", "c", "d", "e", "f", "g"]);
     }
-    assert_eq!(values(&temp.open()).await, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
 #[tokio::test]
@@ -97,19 +122,28 @@ async fn damage_under_an_open_log_is_noticed() {
     assert_eq!(all_that_is_left(&log, path).await, ["a", "b", "c", "d", "g"]);
 }
 
-#[tokio::test]
-async fn an_older_segment_that_was_cut_short_is_noticed_wherever_it_was_cut() {
-    let temp = TempLog::new();
-    two_segments(&temp).await;
-    let path = &temp.segments()[0];
-    let whole = std::fs::read(path).unwrap();
-    for len in 0..whole.len() {
-        std::fs::write(path, &whole[..len]).unwrap();
-        let log = temp.open();
-        let mut expected = ["a", "b", "c", "d", "e", "f"][..len / FRAME_BYTES * 2].to_vec();
-        expected.push("g");
-        assert!(values_from(&log, 0).await.1.is_some(), "cut at byte {len}");
-        assert_eq!(all_that_is_left(&log, path).await, expected, "cut at byte {len}");
+mod an_older_segment_that_was_cut_short {
+    use super::*;
+
+    tidegate_testing::rows! { is_noticed:
+        before_its_first_batch_ends: (0..FRAME_BYTES),
+        within_its_second_batch: (FRAME_BYTES..2 * FRAME_BYTES),
+        within_its_last_batch: (2 * FRAME_BYTES..3 * FRAME_BYTES),
+    }
+
+    async fn is_noticed(lengths: Range<usize>) {
+        let temp = TempLog::new();
+        two_segments(&temp).await;
+        let path = &temp.segments()[0];
+        let whole = std::fs::read(path).unwrap();
+        for len in lengths {
+            std::fs::write(path, &whole[..len]).unwrap();
+            let log = temp.open();
+            let mut expected = ["a", "b", "c", "d", "e", "f"][..len / FRAME_BYTES * 2].to_vec();
+            expected.push("g");
+            assert!(values_from(&log, 0).await.1.is_some(), "cut at byte {len}");
+            assert_eq!(all_that_is_left(&log, path).await, expected, "cut at byte {len}");
+        }
     }
 }
 

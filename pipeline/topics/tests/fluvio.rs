@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate_core::manifest::{self, Compression, Tls};
 use tidegate_core::record::Batch;
-use tidegate_topics::conformance::{self, Gaps};
+use tidegate_testing::conformance::topics::{self as conformance, Gaps};
 use tidegate_topics::{Durability, ErrorKind, Fluvio, Offset, Topics};
 
 /// How to reach the cluster for tests, if there is one; otherwise says that `test` is skipped.
-fn cluster(test: &str) -> Option<manifest::Fluvio> {
+fn cluster(test: &str) -> Option<manifest::FluvioOptions> {
     let endpoint = std::env::var("TIDEGATE_TEST_FLUVIO").ok().filter(|endpoint| !endpoint.is_empty());
     if endpoint.is_none() {
         skipped(test, "no cluster is named; set TIDEGATE_TEST_FLUVIO=host:port");
@@ -25,8 +25,8 @@ fn skipped(test: &str, why: &str) {
     let _ = std::io::stderr().write_all(format!("\nSKIPPED {test}: {why}\n").as_bytes());
 }
 
-fn options(endpoint: &str) -> manifest::Fluvio {
-    manifest::Fluvio {
+fn options(endpoint: &str) -> manifest::FluvioOptions {
+    manifest::FluvioOptions {
         endpoint: Some(endpoint.to_owned()),
         profile: None,
         tls: None,
@@ -38,7 +38,7 @@ fn options(endpoint: &str) -> manifest::Fluvio {
     }
 }
 
-fn open(options: &manifest::Fluvio) -> Fluvio {
+fn open(options: &manifest::FluvioOptions) -> Fluvio {
     Fluvio::open(options, Path::new("")).unwrap()
 }
 

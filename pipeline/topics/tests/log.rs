@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tidegate_core::record::Batch;
-use tidegate_topics::embedded::Options;
-use tidegate_topics::{Durability, Embedded, Error, ErrorKind, Offset, Topics};
+use tidegate_topics::embedded::EmbeddedOptions;
+use tidegate_topics::{Durability, Embedded, ErrorKind, Offset, TopicError, Topics};
 
 /// The one topic of most tests.
 pub(crate) const TOPIC: &str = "company-raw-jobs";
@@ -26,7 +26,7 @@ impl TempLog {
 
     /// Opens the log with segments of the default size.
     pub(crate) fn open(&self) -> Embedded {
-        open(self.path(), Options::default().segment_bytes)
+        open(self.path(), EmbeddedOptions::default().segment_bytes)
     }
 
     /// Opens the log so that each batch is followed by a new segment.
@@ -44,7 +44,7 @@ impl TempLog {
 }
 
 pub(crate) fn open(directory: &Path, segment_bytes: u64) -> Embedded {
-    Embedded::open(directory, Options { segment_bytes }).unwrap()
+    Embedded::open(directory, EmbeddedOptions { segment_bytes }).unwrap()
 }
 
 pub(crate) fn batch(values: &[&str]) -> Batch {
@@ -66,7 +66,7 @@ pub(crate) async fn append(log: &Embedded, batches: &[&[&str]]) -> Offset {
 }
 
 /// All values from the offset on, up to the end or an error.
-pub(crate) async fn values_from(log: &Embedded, mut from: Offset) -> (Vec<String>, Option<Error>) {
+pub(crate) async fn values_from(log: &Embedded, mut from: Offset) -> (Vec<String>, Option<TopicError>) {
     let mut values = Vec::new();
     loop {
         match log.read(TOPIC, 0, from).await {
@@ -90,7 +90,7 @@ pub(crate) async fn values(log: &Embedded) -> Vec<String> {
 }
 
 /// Where reading may go on, after an error that names `file`.
-pub(crate) fn resume_at(error: Option<Error>, file: &Path) -> Offset {
+pub(crate) fn resume_at(error: Option<TopicError>, file: &Path) -> Offset {
     let error = error.expect("the damage is noticed");
     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     assert!(error.to_string().contains(TOPIC), "{error}");

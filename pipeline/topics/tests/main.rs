@@ -13,8 +13,8 @@ mod speed;
 use std::cell::Cell;
 
 use log::{TempLog, open};
-use tidegate_topics::conformance::Gaps;
-use tidegate_topics::{Memory, conformance};
+use tidegate_testing::conformance::topics::{self as conformance, Gaps};
+use tidegate_topics::Memory;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_log_conforms() {

@@ -4,14 +4,21 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::log::{TOPIC, TempLog, append, batch, values, values_from};
-use tidegate_topics::embedded::Options;
+use tidegate_topics::embedded::EmbeddedOptions;
 use tidegate_topics::{Durability, Embedded, ErrorKind, Topics};
 
-#[tokio::test]
-async fn everything_is_there_after_reopening_and_offsets_go_on() {
-    for segment_bytes in [1, 100, 1 << 20] {
+mod everything_is_there_after_reopening {
+    use super::*;
+
+    tidegate_testing::rows! { and_offsets_go_on:
+        with_a_segment_a_batch: (1),
+        with_small_segments: (100),
+        with_one_segment: (1 << 20),
+    }
+
+    async fn and_offsets_go_on(segment_bytes: u64) {
         let temp = TempLog::new();
-        let options = Options { segment_bytes };
+        let options = EmbeddedOptions { segment_bytes };
         for round in 0..4u64 {
             let log = Embedded::open(temp.path(), options.clone()).unwrap();
             if round > 0 {
@@ -178,7 +185,7 @@ async fn readers_wake_at_the_end_across_segments() {
 async fn what_is_written_is_for_this_user_alone() {
     let temp = TempLog::new();
     let root = temp.path().join("data").join("topics");
-    let log = Embedded::open(&root, Options::default()).unwrap();
+    let log = Embedded::open(&root, EmbeddedOptions::default()).unwrap();
     append(&log, &[&["a"]]).await;
     let partition = root.join(TOPIC).join("0");
     let segment = partition.join(format!("{:020}.log", 0));

@@ -1,4 +1,4 @@
-//! Accept and reject, for one dataset.
+//! The functions accept and reject of one dataset.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -9,11 +9,11 @@ use tidegate_core::record::Line;
 use tidegate_core::validate::{Row, Scratch, Validator};
 
 thread_local! {
-    /// Arroyo calls from several threads, each with a batch at a time.
+    /// Arroyo calls from several threads. Each thread handles one batch at a time.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The two functions of a dataset. Making them compiles the dataset's rules; calling them does not.
+/// The two functions of a dataset. Creating them compiles the dataset's rules; calling them does not.
 #[derive(Debug)]
 pub struct Functions {
     dataset: String,
@@ -26,12 +26,12 @@ impl Functions {
         Self { dataset: dataset.name.clone(), validator: Validator::new(dataset) }
     }
 
-    /// The functions of the dataset of that name, from the text that [`manifest::minimal`] wrote.
+    /// The functions of the dataset of this name, from the text that [`manifest::minimal`] wrote.
     ///
     /// # Panics
     ///
-    /// If the text is no manifest of this version of the crate, or has no such dataset. Arroyo has no
-    /// other way to be told, and a job that stops beats one that lets everything pass.
+    /// If the text is not a manifest of this version of the crate, or has no such dataset. A panic is the only way to
+    /// tell Arroyo, and a job that stops is better than one that accepts every line.
     ///
     /// [`manifest::minimal`]: crate::manifest::minimal
     pub fn from_text(manifest: &str, dataset: &str) -> Self {
@@ -44,43 +44,50 @@ impl Functions {
         }
     }
 
-    /// The canonical record of a raw record whose line breaks no rule, for the accepted topic.
+    /// The canonical record, for the accepted topic, of a raw record whose line breaks no rule.
     pub fn accept(&self, value: &str) -> Option<String> {
         self.check(value, |line, checked| {
             let row = checked.ok()?;
-            // Numbers may have been written longer than they are.
+            // The raw record's numbers may have leading zeros.
             let mut out = Vec::with_capacity(value.len().max(row.canonical.len()) + 64);
             Line { text: row.canonical, ..*line }.write(&mut out);
             Some(text(out))
         })
     }
 
-    /// The dead letter, made now, of a raw record whose line breaks a rule.
+    /// The dead letter of a raw record whose line breaks a rule, dated now.
     pub fn reject(&self, value: &str) -> Option<String> {
         self.reject_at(value, SystemTime::now)
     }
 
-    /// As [`Functions::reject`], with another clock. It is asked only if there is a dead letter to date.
+    /// As [`Functions::reject`], with another clock. `now` is called only if there is a dead letter.
     pub fn reject_at(&self, value: &str, now: impl FnOnce() -> SystemTime) -> Option<String> {
         self.check(value, |line, checked| {
             let reasons = checked.err()?;
-            let made = (Event::Rejected, Stage::Transform);
-            let mut letter = DeadLetter::new(made, line.position, &self.dataset, line.text, reasons, now());
-            letter.form = line.form;
+            let mut letter = DeadLetter::new(
+                Event::Rejected,
+                Stage::Transform,
+                line.position,
+                &self.dataset,
+                line.text,
+                reasons,
+                now(),
+            );
+            letter.fingerprint = line.fingerprint;
             let mut out = Vec::with_capacity(2 * value.len() + 256);
             letter.write(&mut out);
             Some(text(out))
         })
     }
 
-    /// What `give` makes of the line of a raw record and of what is wrong with it; `None` if the record is
-    /// not of Tidegate's form, or its line in columns that the dataset does not have here.
+    /// Calls `give` with the line of a raw record and the result of its check. `None` if the record is not in
+    /// Tidegate's format, or its fingerprint is not the dataset's.
     fn check<T>(
         &self,
         value: &str,
         give: impl FnOnce(&Line<'_>, Result<Row<'_>, Vec<Reason>>) -> Option<T>,
     ) -> Option<T> {
-        let line = Line::parse(value.as_bytes()).filter(|line| self.validator.reads(line.form))?;
+        let line = Line::parse(value.as_bytes()).filter(|line| self.validator.reads(line.fingerprint))?;
         SCRATCH.with_borrow_mut(|scratch| give(&line, self.validator.check(line.text, scratch)))
     }
 }

@@ -1,18 +1,19 @@
-//! As much of a manifest as the functions of one dataset need.
+//! The part of a manifest that the functions of one dataset need.
 //!
-//! What Arroyo compiles holds a manifest as text, in the manifest's own grammar, so that it is read by
-//! the one reader there is. Variables are filled in when it is written, and nothing is written that
-//! validation does not ask for: no folder, no database, no cluster. So a secret of the environment can get
-//! in only if it is made part of a rule.
+//! The text that Arroyo compiles holds a manifest in the manifest's own grammar, so that the only reader of manifests
+//! reads it too. The environment's variables are replaced when it is written. Only what validation needs is written:
+//! no folder, no database, no cluster. A secret of the environment can therefore be in the text only if it is part of
+//! a rule.
 
 use std::fmt::Write;
 
 use tidegate_core::manifest::{Bound, Column, Csv, Dataset, Manifest, Rules};
+use tidegate_core::printable::in_quotes;
 
-/// The manifest of a dataset alone: its columns, rules and dialect. What it references is there with its
-/// key and nothing else.
+/// The manifest of one dataset: its columns, rules and dialect. A dataset that it references is included with its key
+/// and nothing else.
 ///
-/// All that is not ASCII is escaped, and so are the ends of lines: the text can stand in any source file.
+/// Line ends and characters that are not ASCII are escaped, so that the text can be part of any source file.
 pub fn minimal(manifest: &Manifest, dataset: &Dataset) -> String {
     let mut out = format!("pipeline: {}\ndatasets:\n", quoted(&manifest.pipeline));
     let mut parents: Vec<usize> = dataset.columns.iter().filter_map(|column| column.references).collect();
@@ -23,7 +24,7 @@ pub fn minimal(manifest: &Manifest, dataset: &Dataset) -> String {
             let key = parent.key_column();
             begin(&mut out, parent);
             out.push_str("    columns:\n");
-            // Its rules and its own references are no matter of the line that names it.
+            // A line that references the key does not depend on the key's rules and references.
             let key = Column { references: None, rules: Rules::default(), ..key.clone() };
             self::column(&mut out, manifest, &key);
         }
@@ -41,7 +42,7 @@ fn begin(out: &mut String, dataset: &Dataset) {
     push(out, format_args!("  {}:\n    key: {}\n", name(&dataset.name), quoted(&dataset.key_column().name)));
 }
 
-/// How lines are read on a raw topic: whether a file has a header no longer matters there.
+/// The dialect of lines on a raw topic. Whether a file has a header does not matter there.
 fn csv(out: &mut String, csv: &Csv) {
     let standard = Csv::default();
     if (csv.delimiter, csv.quote, &csv.null) == (standard.delimiter, standard.quote, &standard.null) {
@@ -84,7 +85,7 @@ fn column(out: &mut String, manifest: &Manifest, column: &Column) {
     out.push_str("}\n");
 }
 
-/// Of a float the shortest text that reads the same, which may have an exponent.
+/// A bound as text. A float is the shortest text that reads as the same float, and may have an exponent.
 fn bound(bound: &Bound) -> String {
     match bound {
         Bound::Float(limit) => format!("{limit:?}"),
@@ -92,24 +93,14 @@ fn bound(bound: &Bound) -> String {
     }
 }
 
-/// A text as a scalar of YAML. In a text `${` begins a variable, and `$${` is the text itself.
+/// A text as a YAML scalar. In a text `${` begins a variable, and `$${` stands for `${`.
 fn quoted(text: &str) -> String {
     name(&text.replace("${", "$${"))
 }
 
-/// A key as a scalar of YAML. In a key `${` is the text itself.
+/// A key as a YAML scalar. In a key `${` stands for itself.
 fn name(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            ' '..='~' => out.push(character),
-            _ => push(&mut out, format_args!("\\U{:08X}", u32::from(character))),
-        }
-    }
-    out.push('"');
-    out
+    in_quotes(text, |c| !matches!(c, ' '..='~'))
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -1,26 +1,28 @@
 //! The text that Arroyo compiles.
 //!
-//! Arroyo takes one function from a file, so there is a file for each: a comment with the dependencies, as
-//! TOML, the function, and the manifest. Arroyo adds its own plugin to the dependencies.
+//! Arroyo compiles one function from a file, so each function has a file of its own: a comment with the dependencies
+//! in TOML, the function, and the manifest. Arroyo adds its own plugin to the dependencies.
 
 use std::fmt;
 
 use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::printable::in_quotes;
 
-/// Which of the two functions of a dataset.
+/// One of the two functions of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
-    /// The canonical record, or null.
+    /// Returns the canonical record, or null.
     Accept,
-    /// The dead letter, or null.
+    /// Returns the dead letter, or null.
     Reject,
 }
 
 impl Function {
-    /// Both.
+    /// Both functions.
     pub const ALL: [Self; 2] = [Self::Accept, Self::Reject];
 
-    /// The first part of its name, and the method of [`Functions`](crate::Functions) behind it.
+    /// The first part of the function's name, which is also the name of the method of [`Functions`](crate::Functions)
+    /// that it calls.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -28,12 +30,13 @@ impl Function {
         }
     }
 
-    /// Its name in SQL: `accept_departments`.
+    /// The function's name in SQL: `accept_departments`.
     pub fn of(self, dataset: &Dataset) -> String {
         format!("{}_{}", self.as_str(), dataset.name)
     }
 
     fn gives(self) -> &'static str {
+        // A part of the deployed source: a change of this text deploys every job anew.
         match self {
             Self::Accept => {
                 "the canonical record, `form,source,line,canonical`, of a line that breaks no rule"
@@ -52,13 +55,13 @@ impl fmt::Display for Function {
 /// Where Arroyo's compiler finds this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In its registry, in exactly this version.
+    /// In Arroyo's registry, in exactly this version.
     Version(String),
-    /// In a repository.
+    /// In a Git repository.
     Git {
-        /// Where the repository is.
+        /// The URL of the repository.
         url: String,
-        /// The tag that is meant.
+        /// The tag in the repository.
         tag: String,
     },
     /// In a folder of the machine that compiles.
@@ -66,7 +69,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// As the value of a dependency in TOML.
+    /// The origin as the value of a dependency in TOML.
     fn toml(&self) -> String {
         match self {
             Self::Version(version) => toml_text(&format!("={version}")),
@@ -76,7 +79,7 @@ impl Origin {
     }
 }
 
-/// The file of one function of a dataset.
+/// The source file of one function of a dataset.
 pub fn of(manifest: &Manifest, dataset: &Dataset, function: Function, origin: &Origin) -> String {
     let (name, dataset_name, pipeline) = (function.of(dataset), &dataset.name, &manifest.pipeline);
     let text = crate::manifest::minimal(manifest, dataset);
@@ -112,25 +115,19 @@ const MANIFEST: &str = r{fence}\"
     )
 }
 
-/// As many `#` as make a raw string of the text.
+/// As many `#` as a raw string of the text needs.
 fn fence(text: &str) -> String {
     let runs = text.split('"').skip(1).map(|rest| rest.len() - rest.trim_start_matches('#').len());
     "#".repeat(runs.max().unwrap_or(0) + 1)
 }
 
-/// A text as a basic string of TOML, which cannot end the comment that it stands in.
+/// A text as a basic TOML string that cannot end the comment around it.
 fn toml_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '/' if out.ends_with('*') => out.push_str("\\u002F"),
-            ' '..='~' => out.push(character),
-            _ => out.push_str(&format!("\\U{:08X}", u32::from(character))),
-        }
-    }
-    out.push('"');
-    out
+    let mut before = ' ';
+    in_quotes(text, |c| {
+        let ends_comment = std::mem::replace(&mut before, c) == '*' && c == '/';
+        ends_comment || !matches!(c, ' '..='~')
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tidegate_core::manifest::{Column, Kind, Manifest};
 use tidegate_core::record::Batch;
-use tidegate_core::shape::form;
+use tidegate_core::shape::fingerprint;
 use tidegate_core::transform::Transform;
 use tidegate_udf::Functions;
 use tidegate_udf::manifest::minimal;
@@ -65,7 +65,7 @@ impl Case {
             batch.iter().next().map(|record| String::from_utf8(record.value.to_vec()).unwrap())
         });
         assert_eq!(
-            sent.iter().flatten().count() as u64 + outcome.foreign + outcome.other_form,
+            sent.iter().flatten().count() as u64 + outcome.foreign + outcome.other_columns,
             1,
             "a record has one fate"
         );
@@ -150,7 +150,7 @@ fn value() -> impl Strategy<Value = (usize, String)> {
     (0..CASES.len(), head).prop_flat_map(|(index, head)| {
         let dataset = &CASES[index].manifest.datasets[CASES[index].dataset];
         let by = char::from(dataset.csv.delimiter).to_string();
-        let head = head.replace("own", &form(dataset).to_string());
+        let head = head.replace("own", &fingerprint(dataset).to_string());
         let fields: Vec<_> = dataset.columns.iter().map(|column| field(column).boxed()).collect();
         let fields = prop_oneof![9 => fields, 1 => proptest::collection::vec(any_field(), 0..14)];
         fields.prop_map(move |fields| (index, format!("{head}{}", fields.join(&by))))
@@ -191,9 +191,10 @@ fn a_line_is_accepted_or_refused_and_its_references_are_not_asked_for() {
     let [accepted, rejected] = case.called("0,3,117,7,\"Ada\",2021-07-27T16:02:08Z,999,999");
     assert_eq!(accepted.as_deref(), Some("0,3,117,7,Ada,2021-07-27T16:02:08Z,999,999"));
     assert_eq!(rejected, None);
-    let form = form(&case.manifest.datasets[case.dataset]);
-    let [accepted, rejected] = case.called(&format!("{form},3,117,7,Ada,2021-07-27T16:02:08Z,999,999"));
-    assert_eq!(accepted, Some(format!("{form},3,117,7,Ada,2021-07-27T16:02:08Z,999,999")));
+    let fingerprint = fingerprint(&case.manifest.datasets[case.dataset]);
+    let [accepted, rejected] =
+        case.called(&format!("{fingerprint},3,117,7,Ada,2021-07-27T16:02:08Z,999,999"));
+    assert_eq!(accepted, Some(format!("{fingerprint},3,117,7,Ada,2021-07-27T16:02:08Z,999,999")));
     assert_eq!(rejected, None);
     let [accepted, rejected] = case.called("0,3,117,7,,soon,1,1");
     assert_eq!(accepted, None);

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::limits::IDENTIFIER_BYTES_MAX;
-
 /// One fault: where it is, what is wrong, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -17,23 +15,23 @@ pub struct Fault {
     pub hint: Option<String>,
 }
 
-/// All faults of a manifest, sorted by place; never none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All faults of a manifest, sorted by place. There is at least one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Sorts them by place; `None` where there is no fault.
+    /// Sorts the faults by place. `None` if there are none.
     pub(super) fn from_unsorted(mut faults: Vec<Fault>) -> Option<Self> {
         faults.sort_by_key(|fault| (fault.line, fault.column));
         (!faults.is_empty()).then_some(Self(faults))
     }
 
-    /// The faults, sorted by place; at least one.
+    /// The faults, sorted by place. There is at least one.
     pub fn as_slice(&self) -> &[Fault] {
         &self.0
     }
 
-    /// A line each, behind the name of the file: `tidegate.yaml:3:5: message; hint`.
+    /// One line for each fault, after the name of the file: `tidegate.yaml:3:5: message; hint`.
     pub fn render(&self, file_name: &str) -> String {
         let lines: Vec<String> = self.0.iter().map(|fault| format!("{file_name}:{fault}")).collect();
         lines.join("\n")
@@ -49,25 +47,7 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
-            let end = if index == 0 { "" } else { "\n" };
-            write!(f, "{end}{fault}")?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
-}
-
-impl std::error::Error for Faults {}
-
-/// The known name that was probably meant: at most a third of its letters may differ.
-///
-/// What is longer than any name may be is none: to compare two texts costs time and memory by the product of
-/// their lengths.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let is_name = |name: &str| name.len() <= IDENTIFIER_BYTES_MAX;
-    let known = known.into_iter().filter(|other| is_name(name) && is_name(other));
-    let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
-    let (distance, other) = distances.min_by_key(|(distance, _)| *distance)?;
-    let allowed = (name.chars().count().max(other.chars().count()) / 3).max(1);
-    (distance <= allowed).then_some(other)
 }

@@ -1,25 +1,24 @@
-//! Topics on a Fluvio cluster, where the manifest chooses them.
+//! Topics on a Fluvio cluster, if the manifest chooses one.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// More partitions than these no topic has.
+/// The most partitions that a topic may have.
 pub const PARTITIONS_MAX: u32 = 1024;
 
 /// Which cluster holds the topics, and how they are created there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fluvio {
-    /// The cluster's controller, as `host:port`; where neither it nor `profile` is set, the client's own
-    /// current profile decides.
+pub struct FluvioOptions {
+    /// The cluster's controller, as `host:port`. If neither it nor `profile` is set, the client's current profile
+    /// decides.
     pub endpoint: Option<String>,
     /// The name of a profile in the client's configuration. Never set together with `endpoint`.
     pub profile: Option<String>,
-    /// How to encrypt, where `endpoint` is set; a profile says it itself.
+    /// How to encrypt connections to `endpoint`. A profile has its own settings.
     pub tls: Option<Tls>,
     /// How many partitions each topic has, from 1.
     pub partitions: u32,
-    /// How many copies of each partition there are, from 1.
+    /// How many replicas each partition has, from 1.
     pub replication: u32,
     /// How batches are compressed.
     pub compression: Compression,
@@ -34,71 +33,40 @@ pub struct Fluvio {
 pub struct Tls {
     /// The domain that the cluster's certificate is for.
     pub domain: String,
-    /// The certificate of the authority that signed it, as PEM.
+    /// The certificate of the authority that signed the cluster's certificate, as PEM.
     pub ca: PathBuf,
-    /// Our certificate, as PEM.
+    /// The client certificate, as PEM.
     pub cert: PathBuf,
-    /// Its private key, as PEM.
+    /// The private key of the client certificate, as PEM.
     pub key: PathBuf,
 }
 
-/// What runs the transform.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// `tidegate transform`, or `run`. It keeps its offsets in Postgres.
-    #[default]
-    Tidegate,
-    /// A job of Arroyo, which tells nobody how far it is.
-    Arroyo,
-}
-
-impl Engine {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Tidegate, Self::Arroyo];
-
-    /// The word in the manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tidegate => "tidegate",
-            Self::Arroyo => "arroyo",
-        }
+words! {
+    /// What runs the transform.
+    #[derive(Default)]
+    pub enum Engine {
+        /// `tidegate transform` or `tidegate run`, which store the transform's offsets in Postgres.
+        #[default]
+        Tidegate = "tidegate",
+        /// A job of Arroyo, which keeps its offsets to itself.
+        Arroyo = "arroyo",
     }
 }
 
-/// How batches are compressed on the way and in the topics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip: small, and slow.
-    Gzip,
-    /// Snappy.
-    Snappy,
-    /// LZ4: fast.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
-
-    /// The word in the manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+words! {
+    /// How batches are compressed in transit and in the topics.
+    #[derive(Default)]
+    pub enum Compression {
+        /// Not at all.
+        #[default]
+        None = "none",
+        /// gzip: small, and slow.
+        Gzip = "gzip",
+        /// Snappy.
+        Snappy = "snappy",
+        /// LZ4: fast.
+        Lz4 = "lz4",
+        /// Zstandard.
+        Zstd = "zstd",
     }
 }

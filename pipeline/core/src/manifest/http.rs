@@ -1,27 +1,27 @@
-//! The service over HTTP, where the manifest asks for it.
+//! The HTTP server, if the manifest asks for it.
 
 use std::path::PathBuf;
 
-/// Where HTTP is served, and how much of it.
+/// Where HTTP is served, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// What to listen on, as `host:port`. With port 0 the system chooses one.
+    /// The address to listen on, as `host:port`. With port 0 the system chooses a port.
     pub listen: String,
     /// How to encrypt; `None` serves plain HTTP.
     pub tls: Option<HttpTls>,
-    /// The longest body that is held in memory: JSON and NDJSON.
+    /// The longest body that is held in memory, as of JSON and NDJSON, in bytes.
     pub max_body_bytes: usize,
-    /// The longest upload, after it was decompressed; it goes to disk.
+    /// The longest upload after decompression, in bytes. Uploads go to disk.
     pub max_upload_bytes: u64,
-    /// How many connections are served at once.
+    /// How many connections are served at the same time.
     pub max_connections: u32,
 }
 
-/// Encryption of what clients send and get. Paths are as written: relative to the manifest.
+/// Encryption of connections from clients. Paths are as written: relative to the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpTls {
-    /// Our certificate, with those that lead to its authority, as PEM.
+    /// The server's certificate with its chain, as PEM.
     pub cert: PathBuf,
-    /// Its private key, as PEM.
+    /// The private key of the certificate, as PEM.
     pub key: PathBuf,
 }

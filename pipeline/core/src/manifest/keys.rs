@@ -1,12 +1,13 @@
-//! Every key of the grammar, once: the parser refuses others, and the published JSON Schema is held
-//! equal to them by a test.
+//! Every key of the grammar, once. The parser refuses other keys, and a test holds the published JSON Schema to
+//! these.
 
-/// At the top of the manifest.
-pub const MANIFEST: [&str; 12] = [
+/// The keys at the top of the manifest.
+pub const MANIFEST: [&str; 13] = [
     "pipeline",
     "landing",
     "views",
     "schema",
+    "stable_for",
     "settle",
     "lease",
     "max_lag_bytes",
@@ -17,32 +18,32 @@ pub const MANIFEST: [&str; 12] = [
     "datasets",
 ];
 
-/// Of `topics`, where it is written as a mapping.
+/// The keys of `topics`, if it is written as a mapping.
 pub const TOPICS: [&str; 1] = ["fluvio"];
 
-/// Of `fluvio`, in `topics`.
+/// The keys of `fluvio`, in `topics`.
 pub const FLUVIO: [&str; 8] =
     ["endpoint", "profile", "tls", "partitions", "replication", "compression", "retention", "transform"];
 
-/// Of `tls`, in `fluvio`.
+/// The keys of `tls`, in `fluvio`.
 pub const TLS: [&str; 4] = ["domain", "ca", "cert", "key"];
 
-/// Of `http`, where it is written as a mapping.
+/// The keys of `http`, if it is written as a mapping.
 pub const HTTP: [&str; 5] = ["listen", "tls", "max_body_bytes", "max_upload_bytes", "max_connections"];
 
-/// Of `tls`, in `http`.
+/// The keys of `tls`, in `http`.
 pub const HTTP_TLS: [&str; 2] = ["cert", "key"];
 
-/// Of `backup`.
+/// The keys of `backup`.
 pub const BACKUP: [&str; 4] = ["every", "keep", "to", "codec"];
 
-/// Of one dataset.
+/// The keys of a dataset.
 pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
 
-/// Of `csv`, in a dataset.
+/// The keys of `csv`, in a dataset.
 pub const CSV: [&str; 5] = ["delimiter", "quote", "header", "null", "columns_absent"];
 
-/// Of one column, where it is written as a mapping.
+/// The keys of a column, if it is written as a mapping.
 pub const COLUMN: [&str; 10] = [
     "type",
     "optional",
@@ -56,5 +57,5 @@ pub const COLUMN: [&str; 10] = [
     "one_of",
 ];
 
-/// Of `generated`, in a column, where it is written as a mapping.
+/// The keys of `generated`, in a column, if it is written as a mapping.
 pub const GENERATED: [&str; 1] = ["start"];

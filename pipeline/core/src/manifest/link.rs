@@ -1,18 +1,18 @@
-//! Drafts to datasets: keys and references become indices, and datasets stand behind all they reference.
+//! Drafts to datasets: keys and references become indices, and a dataset comes after all that it references.
 
 use std::collections::HashMap;
 
-use super::fault::nearest;
 use super::limits::TOPIC_BYTES_MAX;
-use super::read::{ColumnDraft, DatasetDraft, Draft};
-use super::yaml::{Place, Reader, Text};
+use super::read::{ColumnDraft, DatasetDraft, ManifestDraft};
+use super::yaml::{Location, NodeReader, Text};
 use super::{Column, Dataset, Kind, Manifest, Table, topic_part};
+use crate::suggestion::did_you_mean;
 
-/// The references of a dataset: for each that leads to another dataset, the target's index and the place.
-type Edges = Vec<(usize, Place)>;
+/// The references of a dataset to other datasets: for each, the index of its target and the place.
+type Edges = Vec<(usize, Location)>;
 
-/// Links a draft. `None`, and faults, where something does not fit.
-pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest> {
+/// Links a draft. Returns `None`, with faults, if something does not fit.
+pub(super) fn manifest(reader: &mut NodeReader<'_>, draft: ManifestDraft) -> Option<Manifest> {
     clashes(reader, &draft);
     let keys: Vec<_> = draft.datasets.iter().map(|dataset| key_of(reader, dataset)).collect();
     let edges: Vec<_> =
@@ -22,50 +22,37 @@ pub(super) fn manifest(reader: &mut Reader<'_>, draft: Draft) -> Option<Manifest
     if !reader.faults.is_empty() {
         return None;
     }
-    let names: Vec<String> = draft.datasets.iter().map(|dataset| dataset.name.clone()).collect();
+    let ManifestDraft { mut manifest, datasets } = draft;
     let depths: Vec<usize> = depths.into_iter().collect::<Option<_>>()?;
-    let mut order: Vec<usize> = (0..names.len()).collect();
+    let mut order: Vec<usize> = (0..datasets.len()).collect();
     order.sort_by_key(|index| depths[*index]);
-    let index_of: HashMap<&str, usize> =
-        order.iter().enumerate().map(|(to, from)| (names[*from].as_str(), to)).collect();
-    let mut datasets = Vec::with_capacity(names.len());
-    for ((dataset, key), depth) in draft.datasets.into_iter().zip(keys).zip(&depths) {
-        datasets.push(finish(dataset, draft.schema.as_deref(), key?, *depth, &index_of)?);
+    let index_of: HashMap<String, usize> =
+        order.iter().enumerate().map(|(to, from)| (datasets[*from].name.clone(), to)).collect();
+    for ((dataset, key), depth) in datasets.into_iter().zip(keys).zip(depths) {
+        let dataset = finish(dataset, &manifest, key?, depth, &index_of)?;
+        manifest.datasets.push(dataset);
     }
-    datasets.sort_by_key(|dataset| dataset.depth);
-    Some(Manifest {
-        pipeline: draft.pipeline,
-        landing: draft.landing,
-        views: draft.views,
-        is_schema_said: draft.schema.is_some(),
-        schema: draft.schema.unwrap_or_else(|| Manifest::SCHEMA.to_owned()),
-        settle: draft.settle,
-        lease: draft.lease,
-        fluvio: draft.fluvio,
-        http: draft.http,
-        backup: draft.backup,
-        max_lag_bytes: draft.max_lag_bytes,
-        max_record_bytes: draft.max_record_bytes,
-        datasets,
-    })
+    manifest.datasets.sort_by_key(|dataset| dataset.depth);
+    Some(manifest)
 }
 
-/// What two datasets must not share, and names that become too long.
-fn clashes(reader: &mut Reader<'_>, draft: &Draft) {
+/// Checks what two datasets must not share, and names that become too long.
+fn clashes(reader: &mut NodeReader<'_>, draft: &ManifestDraft) {
     let mut tables = HashMap::new();
     let mut globs = HashMap::new();
     for dataset in &draft.datasets {
-        let schema = dataset.table.schema.as_deref().or(draft.schema.as_deref()).unwrap_or(Manifest::SCHEMA);
+        let schema = dataset.table.schema.as_ref().unwrap_or(&draft.manifest.schema);
         let table = (schema, dataset.table.name.as_str());
         if let Some(other) = tables.insert(table, &dataset.name) {
             let message = format!("{} and {other} have the same table, \"{}\"", dataset.name, table.1);
             reader.fault(dataset.table_place, message, "give each dataset a table of its own");
         }
-        if let Some(other) = globs.insert(dataset.files.as_str(), &dataset.name) {
-            let message = format!("{} and {other} have the same files, \"{}\"", dataset.name, dataset.files);
-            reader.fault(dataset.files_place, message, "give each dataset a glob of its own");
+        if let Some(other) = globs.insert(dataset.files.value.as_str(), &dataset.name) {
+            let message =
+                format!("{} and {other} have the same files, \"{}\"", dataset.name, dataset.files.value);
+            reader.fault(dataset.files.place, message, "give each dataset a glob of its own");
         }
-        let topic = format!("{}-accepted-{}", draft.pipeline, topic_part(&dataset.name));
+        let topic = format!("{}-accepted-{}", draft.manifest.pipeline, topic_part(&dataset.name));
         if topic.len() > TOPIC_BYTES_MAX {
             let message = format!("the topic \"{topic}\" would be longer than {TOPIC_BYTES_MAX} characters");
             reader.fault(dataset.place, message, "shorten the name of the dataset or the pipeline");
@@ -73,15 +60,16 @@ fn clashes(reader: &mut Reader<'_>, draft: &Draft) {
     }
 }
 
-fn key_of(reader: &mut Reader<'_>, dataset: &DatasetDraft) -> Option<usize> {
+fn key_of(reader: &mut NodeReader<'_>, dataset: &DatasetDraft) -> Option<usize> {
     let Text { value, place } = dataset.key.as_ref()?;
     if dataset.columns.is_empty() {
-        return None; // a fault already, and no name could be right
+        return None; // already a fault, and no name could be right
     }
     let Some(index) = dataset.columns.iter().position(|column| column.name == *value) else {
         let known: Vec<&str> = dataset.columns.iter().map(|column| column.name.as_str()).collect();
         let message = format!("the key \"{value}\" is no column of {}", dataset.name);
-        reader.fault(*place, message, one_of(value, &known, "columns"));
+        let hint = did_you_mean(value, &known, || format!("columns are {}", known.join(", ")));
+        reader.fault(*place, message, hint);
         return None;
     };
     for column in dataset.columns.iter().filter(|column| column.name != *value) {
@@ -102,15 +90,16 @@ fn key_of(reader: &mut Reader<'_>, dataset: &DatasetDraft) -> Option<usize> {
     Some(index)
 }
 
-/// The references of a dataset to others; unknown ones and those of another type are faults.
-fn edges_of(reader: &mut Reader<'_>, all: &[DatasetDraft], keys: &[Option<usize>], of: usize) -> Edges {
+/// The references of a dataset to others. A reference to an unknown dataset or to a key of another type is a fault.
+fn edges_of(reader: &mut NodeReader<'_>, all: &[DatasetDraft], keys: &[Option<usize>], of: usize) -> Edges {
     let mut edges = Edges::new();
     for column in &all[of].columns {
         let Some(Text { value, place }) = &column.references else { continue };
         let Some(target) = all.iter().position(|dataset| dataset.name == *value) else {
             let known: Vec<&str> = all.iter().map(|dataset| dataset.name.as_str()).collect();
             let message = format!("there is no dataset \"{value}\" to reference");
-            reader.fault(*place, message, one_of(value, &known, "datasets"));
+            let hint = did_you_mean(value, &known, || format!("datasets are {}", known.join(", ")));
+            reader.fault(*place, message, hint);
             continue;
         };
         if let Some(key) = keys[target].map(|key| &all[target].columns[key]) {
@@ -123,7 +112,13 @@ fn edges_of(reader: &mut Reader<'_>, all: &[DatasetDraft], keys: &[Option<usize>
     edges
 }
 
-fn check_types(reader: &mut Reader<'_>, column: &ColumnDraft, key: &ColumnDraft, dataset: &str, at: Place) {
+fn check_types(
+    reader: &mut NodeReader<'_>,
+    column: &ColumnDraft,
+    key: &ColumnDraft,
+    dataset: &str,
+    at: Location,
+) {
     let (Some(kind), Some(key_kind)) = (column.kind, key.kind) else { return };
     if kind.sql() != key_kind.sql() {
         let message = format!(
@@ -134,7 +129,7 @@ fn check_types(reader: &mut Reader<'_>, column: &ColumnDraft, key: &ColumnDraft,
     }
 }
 
-/// The length of the longest chain of references from each; `None` where one leads into a cycle.
+/// The length of the longest chain of references from each dataset. `None` if a chain leads into a cycle.
 fn depths_of(edges: &[Edges]) -> Vec<Option<usize>> {
     let mut depths: Vec<_> = edges.iter().map(|targets| targets.is_empty().then_some(0)).collect();
     loop {
@@ -153,11 +148,11 @@ fn depths_of(edges: &[Edges]) -> Vec<Option<usize>> {
     }
 }
 
-/// Follows the references of what has no depth until a dataset comes again, and names that cycle once.
-fn cycles(reader: &mut Reader<'_>, all: &[DatasetDraft], edges: &[Edges], depths: &[Option<usize>]) {
+/// Follows the references of datasets without a depth until a dataset comes again, and reports each cycle once.
+fn cycles(reader: &mut NodeReader<'_>, all: &[DatasetDraft], edges: &[Edges], depths: &[Option<usize>]) {
     let mut seen = vec![false; all.len()];
     for start in 0..all.len() {
-        let mut path: Vec<(usize, Place)> = Vec::new();
+        let mut path: Vec<(usize, Location)> = Vec::new();
         let mut at = start;
         while depths[at].is_none() && !seen[at] {
             seen[at] = true;
@@ -176,10 +171,10 @@ fn cycles(reader: &mut Reader<'_>, all: &[DatasetDraft], edges: &[Edges], depths
 
 fn finish(
     draft: DatasetDraft,
-    schema: Option<&str>,
+    manifest: &Manifest,
     key: usize,
     depth: usize,
-    index_of: &HashMap<&str, usize>,
+    index_of: &HashMap<String, usize>,
 ) -> Option<Dataset> {
     let mut columns = Vec::with_capacity(draft.columns.len());
     for column in draft.columns {
@@ -188,27 +183,19 @@ fn finish(
         let generated = generated.map(|(generated, _)| generated);
         columns.push(Column { name, kind: kind?, optional, references, generated, rules });
     }
-    let said = draft.table.schema.as_deref().or(schema);
     let table = Table {
-        schema: said.unwrap_or(Manifest::SCHEMA).to_owned(),
+        is_placed: draft.table.schema.is_some() || manifest.is_schema_said,
+        schema: draft.table.schema.unwrap_or_else(|| manifest.schema.clone()),
         name: draft.table.name,
-        is_placed: said.is_some(),
     };
     Some(Dataset {
         name: draft.name,
         table,
-        files: draft.files,
+        files: draft.files.value,
         csv: draft.csv,
         columns,
         key,
         depth,
         matcher: draft.matcher?,
     })
-}
-
-fn one_of(name: &str, known: &[&str], what: &str) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("{what} are {}", known.join(", ")),
-    }
 }

@@ -1,4 +1,4 @@
-//! Nodes to drafts: everything about a manifest that can be read without looking at other datasets.
+//! Nodes to drafts: everything about a manifest that can be read without other datasets.
 
 mod backup;
 mod column;
@@ -7,6 +7,7 @@ mod http;
 mod scalar;
 mod topics;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,48 +15,38 @@ use globset::{Glob, GlobMatcher};
 use marked_yaml::Node;
 
 use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
-use super::yaml::{Entry, Fields, Place, Reader, Text};
-use super::{Backup, Csv, Faults, Fluvio, Generated, Http, Kind, Manifest, Rules, keys, link};
+use super::yaml::{KeyValue, KeyValues, Location, NodeReader, Text};
+use super::{Csv, Faults, Generated, Kind, Manifest, Rules, keys, link};
 
-const SETTLE_DEFAULT: Duration = Duration::from_secs(1);
-const SETTLE_MAX: Duration = Duration::from_secs(3600);
+const STABLE_FOR_DEFAULT: Duration = Duration::from_secs(1);
+const STABLE_FOR_MAX: Duration = Duration::from_secs(3600);
 const LEASE_DEFAULT: Duration = Duration::from_secs(10);
-const LEASE_MIN: Duration = Duration::from_secs(1);
-const LEASE_MAX: Duration = Duration::from_secs(3600);
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const LAG_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+const RECORD_BYTES: RangeInclusive<u64> = 1024..=16 * 1024 * 1024;
 const RECORD_BYTES_DEFAULT: u64 = 1024 * 1024;
 
 /// A manifest whose references are still names.
-pub(super) struct Draft {
-    pub(super) pipeline: String,
-    pub(super) landing: PathBuf,
-    pub(super) views: PathBuf,
-    pub(super) schema: Option<String>,
-    pub(super) settle: Duration,
-    pub(super) lease: Duration,
-    pub(super) max_lag_bytes: u64,
-    pub(super) max_record_bytes: usize,
-    pub(super) fluvio: Option<Fluvio>,
-    pub(super) http: Option<Http>,
-    pub(super) backup: Option<Backup>,
+pub(super) struct ManifestDraft {
+    /// The manifest, without its datasets.
+    pub(super) manifest: Manifest,
     pub(super) datasets: Vec<DatasetDraft>,
 }
 
-/// A dataset whose key and references are still names. What is faulty is `None` or its default.
+/// A dataset whose key and references are still names. A part that is faulty is `None` or its default.
 pub(super) struct DatasetDraft {
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) table: TableDraft,
-    pub(super) table_place: Place,
-    pub(super) files: String,
-    pub(super) files_place: Place,
+    pub(super) table_place: Location,
+    pub(super) files: Text,
     pub(super) matcher: Option<GlobMatcher>,
     pub(super) csv: Csv,
     pub(super) key: Option<Text>,
     pub(super) columns: Vec<ColumnDraft>,
 }
 
-/// A table whose schema, if none is written, the manifest says.
+/// A table. If it has no schema, the manifest's applies.
 pub(super) struct TableDraft {
     pub(super) schema: Option<String>,
     pub(super) name: String,
@@ -67,13 +58,13 @@ pub(super) struct ColumnDraft {
     pub(super) kind: Option<Kind>,
     pub(super) optional: bool,
     pub(super) references: Option<Text>,
-    pub(super) generated: Option<(Generated, Place)>,
+    pub(super) generated: Option<(Generated, Location)>,
     pub(super) rules: Rules,
 }
 
-/// Reads a manifest: its text to nodes, these to drafts, and these to datasets.
+/// Reads a manifest: text to nodes, nodes to drafts, drafts to datasets.
 pub(super) fn manifest(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Manifest, Faults> {
-    let mut reader = Reader::new(env);
+    let mut reader = NodeReader::new(env);
     let root = reader.load(text);
     let draft = root.and_then(|root| reader.draft(&root));
     let manifest = draft.and_then(|draft| link::manifest(&mut reader, draft));
@@ -83,23 +74,23 @@ pub(super) fn manifest(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Resu
     }
 }
 
-impl Reader<'_> {
-    fn draft(&mut self, root: &Node) -> Option<Draft> {
+impl NodeReader<'_> {
+    fn draft(&mut self, root: &Node) -> Option<ManifestDraft> {
         let fields = self.fields(root, "the manifest's keys", &keys::MANIFEST)?;
         let pipeline = self.pipeline(&fields);
         let landing = self.folder(&fields, "landing", "landing");
         let views = self.folder(&fields, "views", "sql/views");
         let schema = fields.get("schema").and_then(|node| self.schema(node));
-        let settle =
-            fields.get("settle").and_then(|node| self.duration(node, "settle", Duration::ZERO..=SETTLE_MAX));
-        let lease = fields.get("lease").and_then(|node| self.duration(node, "lease", LEASE_MIN..=LEASE_MAX));
+        let stable_for = self.stable_for(&fields);
+        let deprecated =
+            fields.get("settle").map(|_| "'settle' is deprecated: write 'stable_for'".to_owned());
+        let lease = fields.get("lease").and_then(|node| self.duration(node, "lease", LEASE));
         let lag = fields.get("max_lag_bytes").and_then(|node| {
-            self.bytes(node, "max_lag_bytes", 1, i64::MAX as u64, "a size of at least 1 byte")
+            self.bytes(node, "max_lag_bytes", 1..=i64::MAX as u64, "a size of at least 1 byte")
         });
-        let record = fields.get("max_record_bytes").and_then(|node| {
-            let range = "a size from 1KiB to 16MiB";
-            self.bytes(node, "max_record_bytes", 1024, 16 * 1024 * 1024, range)
-        });
+        let record = fields
+            .get("max_record_bytes")
+            .and_then(|node| self.bytes(node, "max_record_bytes", RECORD_BYTES, "a size from 1KiB to 16MiB"));
         let fluvio = self.topics(&fields).flatten();
         if fluvio.is_some() {
             self.record_fits_fluvio(&fields, record);
@@ -107,24 +98,42 @@ impl Reader<'_> {
         let http = fields.entry("http").and_then(|entry| self.http(entry));
         let backup = fields.entry("backup").and_then(|entry| self.backup(entry));
         let datasets = self.datasets(&fields);
-        Some(Draft {
+        let manifest = Manifest {
             pipeline: pipeline.unwrap_or_default(),
             landing: landing.unwrap_or_default(),
             views: views.unwrap_or_default(),
-            schema,
-            settle: settle.unwrap_or(SETTLE_DEFAULT),
+            is_schema_said: schema.is_some(),
+            schema: schema.unwrap_or_else(|| Manifest::SCHEMA.to_owned()),
+            stable_for: stable_for.unwrap_or(STABLE_FOR_DEFAULT),
+            deprecated: deprecated.into_iter().collect(),
             lease: lease.unwrap_or(LEASE_DEFAULT),
             max_lag_bytes: lag.unwrap_or(LAG_BYTES_DEFAULT),
             max_record_bytes: record.unwrap_or(RECORD_BYTES_DEFAULT) as usize,
             fluvio,
             http,
             backup,
-            datasets: datasets.unwrap_or_default(),
-        })
+            datasets: Vec::new(),
+        };
+        Some(ManifestDraft { manifest, datasets: datasets.unwrap_or_default() })
     }
 
-    fn pipeline(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let node = self.required(fields, "pipeline", Place::START, "name it: \"pipeline: company\"")?;
+    /// `stable_for`, or its former name.
+    fn stable_for(&mut self, fields: &KeyValues<'_>) -> Option<Duration> {
+        let (key, node) = match (fields.get("stable_for"), fields.get("settle")) {
+            (Some(_), Some(former)) => {
+                let place = Location::of(former.span());
+                let message = "settle is the former name of stable_for, which is given too";
+                self.fault(place, message, "remove one");
+                return None;
+            }
+            (None, Some(former)) => ("settle", former),
+            (given, None) => ("stable_for", given?),
+        };
+        self.duration(node, key, Duration::ZERO..=STABLE_FOR_MAX)
+    }
+
+    fn pipeline(&mut self, fields: &KeyValues<'_>) -> Option<String> {
+        let node = self.required(fields, "pipeline", Location::START, "name it: \"pipeline: company\"")?;
         let Text { value, place } = self.text(node, "the pipeline's name")?;
         let letters = value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         let begins = value.starts_with(|c: char| c.is_ascii_lowercase());
@@ -136,35 +145,40 @@ impl Reader<'_> {
         Some(value)
     }
 
-    fn folder(&mut self, fields: &Fields<'_>, key: &str, default: &str) -> Option<PathBuf> {
-        let Some(node) = fields.get(key) else { return Some(default.into()) };
+    fn folder(&mut self, fields: &KeyValues<'_>, key: &str, default: &str) -> Option<PathBuf> {
+        match fields.get(key) {
+            Some(node) => self.path(node, key, "write one relative to the manifest"),
+            None => Some(default.into()),
+        }
+    }
+
+    fn path(&mut self, node: &Node, key: &str, hint: &str) -> Option<PathBuf> {
         let Text { value, place } = self.text(node, "a path")?;
         if value.is_empty() || value.contains('\0') {
-            self.fault(place, format!("{key} must be a path"), "write one relative to the manifest");
+            self.fault(place, format!("{key} must be a path"), hint);
         }
         Some(value.into())
     }
 
-    fn datasets(&mut self, fields: &Fields<'_>) -> Option<Vec<DatasetDraft>> {
+    fn datasets(&mut self, fields: &KeyValues<'_>) -> Option<Vec<DatasetDraft>> {
         let hint = "give at least one: \"datasets: {jobs: {key: id, columns: {id: integer}}}\"";
-        let node = self.required(fields, "datasets", Place::START, hint)?;
+        let node = self.required(fields, "datasets", Location::START, hint)?;
         let entries = self.entries(node, "datasets")?;
         if entries.is_empty() {
-            self.fault(Place::of(node.span()), "there is no dataset", hint);
+            self.fault(Location::of(node.span()), "there is no dataset", hint);
         }
         Some(entries.iter().map(|entry| self.dataset(entry)).collect())
     }
 
-    fn dataset(&mut self, entry: &Entry<'_>) -> DatasetDraft {
-        let Entry { name, place, node } = *entry;
+    fn dataset(&mut self, entry: &KeyValue<'_>) -> DatasetDraft {
+        let KeyValue { name, place, node } = *entry;
         self.dataset_name(name, place);
         let mut draft = DatasetDraft {
             name: name.to_owned(),
             place,
             table: TableDraft { schema: None, name: name.to_owned() },
             table_place: place,
-            files: format!("{name}*.csv"),
-            files_place: place,
+            files: Text { value: format!("{name}*.csv"), place },
             matcher: None,
             csv: Csv::default(),
             key: None,
@@ -176,9 +190,9 @@ impl Reader<'_> {
             draft.table_place = fields.place("table").unwrap_or(place);
         }
         if let Some(files) = fields.get("files").and_then(|node| self.text(node, "a glob")) {
-            (draft.files, draft.files_place) = (files.value, files.place);
+            draft.files = files;
         }
-        draft.matcher = self.matcher(&draft.files, draft.files_place);
+        draft.matcher = self.matcher(&draft.files);
         draft.csv = fields.get("csv").and_then(|node| self.csv(node)).unwrap_or_default();
         let hint = "name the column that identifies a row: \"key: id\"";
         let key = self.required(&fields, "key", place, hint);
@@ -187,7 +201,7 @@ impl Reader<'_> {
         draft
     }
 
-    fn dataset_name(&mut self, name: &str, place: Place) {
+    fn dataset_name(&mut self, name: &str, place: Location) {
         let letters = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         if !(begins && letters && name.len() <= DATASET_CHARS_MAX) {
@@ -222,14 +236,15 @@ impl Reader<'_> {
         Some(TableDraft { schema: schema.map(str::to_owned), name: name.to_owned() })
     }
 
-    /// The schema of Tidegate's own tables is not for others.
-    fn schema_is_free(&mut self, schema: &str, place: Place) {
+    /// Refuses the schema of Tidegate's own tables.
+    fn schema_is_free(&mut self, schema: &str, place: Location) {
         if schema == "tidegate" {
             self.fault(place, "the schema \"tidegate\" is taken", "put the table into another schema");
         }
     }
 
-    fn matcher(&mut self, files: &str, place: Place) -> Option<GlobMatcher> {
+    fn matcher(&mut self, files: &Text) -> Option<GlobMatcher> {
+        let (files, place) = (files.value.as_str(), files.place);
         if files.contains('/') || files.is_empty() {
             let hint = "write a glob like \"jobs*.csv\", without folders; \"landing\" names the folder";
             self.fault(place, format!("\"{files}\" matches no file name"), hint);
@@ -252,31 +267,35 @@ impl Reader<'_> {
 
     fn csv(&mut self, node: &Node) -> Option<Csv> {
         let fields = self.fields(node, "csv settings", &keys::CSV)?;
-        let mut csv = Csv::default();
-        if let Some(byte) = fields.get("delimiter").and_then(|node| self.character(node, "delimiter")) {
-            csv.delimiter = byte;
-        }
-        if let Some(byte) = fields.get("quote").and_then(|node| self.character(node, "quote")) {
-            csv.quote = byte;
-        }
-        if let Some(header) = fields.get("header").and_then(|node| self.boolean(node, "header")) {
-            csv.header = header;
-        }
+        let standard = Csv::default();
+        let delimiter = fields.get("delimiter").and_then(|node| self.character(node, "delimiter"));
+        let quote = fields.get("quote").and_then(|node| self.character(node, "quote"));
+        let header = fields.get("header").and_then(|node| self.boolean(node, "header"));
         let null = fields.get("null").and_then(|node| self.text(node, "the text that means missing"));
-        csv.null = null.map(|text| text.value).filter(|text| !text.is_empty());
-        if let Some(absent) = fields.get("columns_absent").and_then(|node| self.columns_absent(node)) {
-            csv.columns_absent = absent;
-        }
+        let columns_absent = fields.get("columns_absent").and_then(|node| self.columns_absent(node));
+        let csv = Csv {
+            delimiter: delimiter.unwrap_or(standard.delimiter),
+            quote: quote.unwrap_or(standard.quote),
+            header: header.unwrap_or_default(),
+            null: null.map(|text| text.value).filter(|text| !text.is_empty()),
+            columns_absent: columns_absent.unwrap_or_default(),
+        };
         if csv.delimiter == csv.quote {
             let place = fields.place("quote").or(fields.place("delimiter"));
-            let place = place.unwrap_or(Place::of(node.span()));
+            let place = place.unwrap_or(Location::of(node.span()));
             self.fault(place, "delimiter and quote are the same", "choose another for one of them");
         }
         Some(csv)
     }
 
-    /// The node behind a key that must be there; otherwise a fault at `place`.
-    fn required<'n>(&mut self, fields: &Fields<'n>, key: &str, place: Place, hint: &str) -> Option<&'n Node> {
+    /// The node of a key that is required. If it is missing, there is a fault at `place`.
+    fn required<'n>(
+        &mut self,
+        fields: &KeyValues<'n>,
+        key: &str,
+        place: Location,
+        hint: &str,
+    ) -> Option<&'n Node> {
         let node = fields.get(key);
         if node.is_none() {
             self.fault(place, format!("\"{key}\" is missing"), hint);
@@ -285,7 +304,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a text is a name in SQL that needs no escapes inside quotes, and no dot.
+/// Whether a text is an SQL identifier that needs no escapes inside quotes and has no dot.
 fn is_identifier(text: &str) -> bool {
     !text.is_empty() && text.len() <= IDENTIFIER_BYTES_MAX && !text.contains(['.', '"', '\0'])
 }

@@ -1,29 +1,30 @@
-//! Text to YAML nodes, and nodes to what the grammar expects of them. Each fault knows its place.
+//! Text to YAML nodes, and nodes to the parts of the grammar. Each fault has its place.
 
-use marked_yaml::types::{MarkedMappingNode, MarkedScalarNode};
+use marked_yaml::types::MarkedScalarNode;
 use marked_yaml::{LoadError, LoaderOptions, Marker, Node, Span, parse_yaml_with_options};
 
 use super::Fault;
-use super::fault::nearest;
+use crate::printable::printable_line;
+use crate::suggestion::did_you_mean;
 
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 const NESTING_MAX: usize = 64;
 
-/// How many keys that are given twice are found before the reader gives up on the rest.
+/// How many duplicate keys are reported before the reader gives up on the rest.
 const DUPLICATES_MAX: u32 = 100;
 
-/// Keys that begin with one of these private characters are second ones, already reported.
+/// A key that begins with one of these private characters is a duplicate that was reported.
 const MASK: u32 = 0xE000;
 
-/// Where something stands, both from 1.
+/// A place in the text; line and column count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-impl Place {
-    /// Where a manifest begins.
+impl Location {
+    /// The beginning of a manifest.
     pub(super) const START: Self = Self { line: 1, column: 1 };
 
     pub(super) fn of(span: &Span) -> Self {
@@ -35,39 +36,40 @@ impl Place {
     }
 }
 
-/// A text of the manifest, its variables filled in.
+/// A text of the manifest, with its variables replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) value: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
-/// A key of a mapping and what stands behind it.
+/// A key of a mapping and its value.
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'n> {
+pub(super) struct KeyValue<'n> {
     pub(super) name: &'n str,
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) node: &'n Node,
 }
 
-/// Reads nodes, and collects what is wrong with them.
-pub(super) struct Reader<'e> {
+/// Reads nodes, and collects their faults.
+pub(super) struct NodeReader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     pub(super) faults: Vec<Fault>,
 }
 
-impl<'e> Reader<'e> {
+impl<'e> NodeReader<'e> {
     pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
         Self { env, faults: Vec::new() }
     }
 
-    /// Notes what is wrong at a place, and what to do.
-    pub(super) fn fault(&mut self, at: Place, message: impl Into<String>, hint: impl Into<String>) {
-        let (message, hint) = (in_one_line(&message.into()), in_one_line(&hint.into()));
-        self.faults.push(Fault { line: at.line, column: at.column, message, hint: Some(hint) });
+    /// Adds a fault: what is wrong at a place, and what to do.
+    pub(super) fn fault(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
+        let (message, hint) = (message.into(), hint.into());
+        let (message, hint) = (printable_line(&message).into(), Some(printable_line(&hint).into()));
+        self.faults.push(Fault { line: at.line, column: at.column, message, hint });
     }
 
-    /// The top mapping of the text; `None` where it is no YAML.
+    /// The top mapping of the text. `None` if the text is not YAML.
     pub(super) fn load(&mut self, text: &str) -> Option<Node> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if let Some((at, message, hint)) = limits(text) {
@@ -83,10 +85,10 @@ impl<'e> Reader<'e> {
                     return Some(node);
                 }
                 Err(LoadError::DuplicateKey(keys)) => {
-                    let first = Place::of(keys.prev_key.span());
+                    let first = Location::of(keys.prev_key.span());
                     let message = format!("\"{}\" is given twice", keys.key.as_str());
                     let hint = format!("the first is in line {}; remove one of them", first.line);
-                    self.fault(Place::of(keys.key.span()), message, hint);
+                    self.fault(Location::of(keys.key.span()), message, hint);
                     masked = mask(&masked, keys.key.span(), attempt)?;
                 }
                 Err(LoadError::ScanError(..)) if attempt > 0 => return None,
@@ -101,54 +103,53 @@ impl<'e> Reader<'e> {
 
     fn load_fault(&mut self, error: &LoadError) {
         let plainly = "write the value itself out where it is needed";
-        match error {
+        let (at, message, hint) = match error {
             LoadError::TopLevelMustBeMapping(at) | LoadError::TopLevelMustBeSequence(at) => {
                 let message = "expected a mapping at the top of the manifest";
-                self.fault(Place::at(at), message, "begin with \"pipeline: <name>\"");
+                (at, message.to_owned(), "begin with \"pipeline: <name>\"")
             }
-            LoadError::UnexpectedAnchor(at) => {
-                self.fault(Place::at(at), "anchors are not part of the grammar", plainly);
-            }
-            LoadError::UnexpectedTag(at) => {
-                self.fault(Place::at(at), "tags are not part of the grammar", plainly);
-            }
+            LoadError::UnexpectedAnchor(at) => (at, "anchors are not part of the grammar".into(), plainly),
+            LoadError::UnexpectedTag(at) => (at, "tags are not part of the grammar".into(), plainly),
             LoadError::MappingKeyMustBeScalar(at) => {
-                self.fault(Place::at(at), "a key must be a text", "write \"name: value\"");
+                (at, "a key must be a text".into(), "write \"name: value\"")
             }
             LoadError::ScanError(at, error) => {
-                let message = format!("this is no YAML: {}", error.info());
-                self.fault(Place::at(at), message, "check indentation and quotes, here and just above");
+                let hint = "check indentation and quotes, here and just above";
+                (at, format!("this is no YAML: {}", error.info()), hint)
             }
-            LoadError::DuplicateKey(_) => {} // reported with both places where it is found
-        }
+            LoadError::DuplicateKey(_) => return, // reported with both places where it is found
+        };
+        self.fault(Location::at(at), message, hint);
     }
 
     /// The entries of a mapping; `what` completes "expected a mapping of …".
-    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Entry<'n>>> {
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<KeyValue<'n>>> {
         let Some(mapping) = node.as_mapping() else {
             let message = format!("expected a mapping of {what}, found {}", found(node));
-            self.fault(Place::of(node.span()), message, "write \"name: value\", a line each, indented");
+            self.fault(Location::of(node.span()), message, "write \"name: value\", a line each, indented");
             return None;
         };
-        Some(entries_of(mapping))
+        let entries = mapping.iter().map(|(key, node)| KeyValue {
+            name: key.as_str(),
+            place: Location::of(key.span()),
+            node,
+        });
+        Some(entries.filter(|entry| !is_masked(entry.name)).collect())
     }
 
-    /// The entries of a mapping whose keys are known; others are faults.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+    /// The entries of a mapping whose keys are known. Unknown keys are faults.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<KeyValues<'n>> {
         let entries = self.entries(node, what)?;
         for entry in entries.iter().filter(|entry| !known.contains(&entry.name)) {
-            let hint = match nearest(entry.name, known.iter().copied()) {
-                Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => format!("known here are {}", known.join(", ")),
-            };
+            let hint = did_you_mean(entry.name, known, || format!("known here are {}", known.join(", ")));
             self.fault(entry.place, format!("unknown key \"{}\"", entry.name), hint);
         }
-        Some(Fields(entries))
+        Some(KeyValues(entries))
     }
 
-    /// A text, its variables filled in; `what` completes "expected …".
+    /// A text, with its variables replaced. `what` completes "expected …".
     pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<Text> {
-        let place = Place::of(node.span());
+        let place = Location::of(node.span());
         let Some(scalar) = node.as_scalar().filter(|scalar| !is_nothing(scalar)) else {
             let message = format!("expected {what}, found {}", found(node));
             let quote = "quote it where the text itself is meant";
@@ -159,8 +160,8 @@ impl<'e> Reader<'e> {
         self.fill_in(scalar.as_str(), place).map(|value| Text { value, place })
     }
 
-    /// Replaces each `${VAR}` from the environment, and each `$${` by `${`.
-    fn fill_in(&mut self, text: &str, place: Place) -> Option<String> {
+    /// Replaces each `${VAR}` by its value in the environment, and each `$${` by `${`.
+    fn fill_in(&mut self, text: &str, place: Location) -> Option<String> {
         let (mut filled, mut rest, mut complete) = (String::with_capacity(text.len()), text, true);
         while let Some(at) = rest.find("${") {
             if let Some(before) = rest[..at].strip_suffix('$') {
@@ -192,25 +193,25 @@ impl<'e> Reader<'e> {
 }
 
 /// The entries of a mapping, by key.
-pub(super) struct Fields<'n>(Vec<Entry<'n>>);
+pub(super) struct KeyValues<'n>(Vec<KeyValue<'n>>);
 
-impl<'n> Fields<'n> {
+impl<'n> KeyValues<'n> {
     pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
         self.entry(key).map(|entry| entry.node)
     }
 
-    /// Where a key itself stands.
-    pub(super) fn place(&self, key: &str) -> Option<Place> {
+    /// The place of a key.
+    pub(super) fn place(&self, key: &str) -> Option<Location> {
         self.entry(key).map(|entry| entry.place)
     }
 
-    /// A key with its place, and what stands behind it.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry<'n>> {
+    /// A key with its place and its value.
+    pub(super) fn entry(&self, key: &str) -> Option<&KeyValue<'n>> {
         self.0.iter().find(|entry| entry.name == key)
     }
 }
 
-/// What a node is, in a message.
+/// The name of a node's kind, for messages.
 pub(super) fn found(node: &Node) -> &'static str {
     match node {
         Node::Scalar(scalar) if is_nothing(scalar) => "nothing",
@@ -220,18 +221,12 @@ pub(super) fn found(node: &Node) -> &'static str {
     }
 }
 
-fn entries_of(mapping: &MarkedMappingNode) -> Vec<Entry<'_>> {
-    let entries =
-        mapping.iter().map(|(key, node)| Entry { name: key.as_str(), place: Place::of(key.span()), node });
-    entries.filter(|entry| !is_masked(entry.name)).collect()
-}
-
-/// Whether a scalar is YAML's null, which only an unquoted one can be.
+/// Whether a scalar is YAML's null. Only an unquoted scalar can be.
 fn is_nothing(scalar: &MarkedScalarNode) -> bool {
     scalar.may_coerce() && matches!(scalar.as_str(), "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// The parser places a value that is not there at what comes next; its key is where a reader looks.
+/// The parser gives a missing value the place of what follows it. The place of its key is more useful to a user.
 fn place_nothings(node: &mut Node) {
     match node {
         Node::Scalar(_) => {}
@@ -245,30 +240,17 @@ fn place_nothings(node: &mut Node) {
     }
 }
 
-/// The text with line ends and the like escaped, because a fault is one line.
-fn in_one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
-
 fn is_variable(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The loader stops at the first key that is given twice. To go on, and find all faults at once, the
-/// second key's first character is overwritten, which moves nothing else.
+/// Overwrites the first character of a duplicate key, which moves nothing else. The loader stops at the first
+/// duplicate key, and continues after the mask, so that all faults are found at once.
 fn mask(text: &str, key: &Span, nth: u32) -> Option<String> {
     let mut characters: Vec<char> = text.chars().collect();
-    let mut at = index_of(&characters, Place::at(key.start()?))?;
+    let mut at = index_of(&characters, Location::at(key.start()?))?;
     if matches!(characters.get(at)?, '"' | '\'') {
         at += 1;
     }
@@ -276,9 +258,9 @@ fn mask(text: &str, key: &Span, nth: u32) -> Option<String> {
     Some(characters.into_iter().collect())
 }
 
-/// Where a place is among the characters of the text. The parser knows that too, but counts bytes where a
-/// block of text is not ASCII.
-fn index_of(characters: &[char], place: Place) -> Option<usize> {
+/// The index of a place among the characters of the text. The parser's own index is not usable: it counts bytes where
+/// a block of text is not ASCII.
+fn index_of(characters: &[char], place: Location) -> Option<usize> {
     let mut start = 0;
     for _ in 1..place.line {
         start += characters.get(start..)?.iter().position(|character| matches!(character, '\n' | '\r'))?;
@@ -292,18 +274,22 @@ fn is_masked(key: &str) -> bool {
     key.chars().next().is_some_and(|first| masks.contains(&u32::from(first)))
 }
 
-/// What the YAML parser would not survive, or pass over in silence.
-fn limits(text: &str) -> Option<(Place, &'static str, &'static str)> {
+/// What the YAML parser would not survive, or would pass over in silence.
+fn limits(text: &str) -> Option<(Location, &'static str, &'static str)> {
     if text.len() > TEXT_BYTES_MAX {
-        return Some((Place::START, "the manifest is longer than 1 MiB", "split it into several pipelines"));
+        return Some((
+            Location::START,
+            "the manifest is longer than 1 MiB",
+            "split it into several pipelines",
+        ));
     }
     let mut begun = false;
     let text = text.replace("\r\n", "\n");
-    // A lone CR ends a line too in YAML.
+    // In YAML a lone CR ends a line too.
     for (index, line) in text.split(['\n', '\r']).enumerate() {
-        let at = Place { line: index + 1, column: 1 };
+        let at = Location { line: index + 1, column: 1 };
         if let Some((before, _)) = line.split_once('\0') {
-            let at = Place { column: before.chars().count() + 1, ..at };
+            let at = Location { column: before.chars().count() + 1, ..at };
             return Some((at, "this is no text: it holds a NUL", "remove the NUL, and what else is no text"));
         }
         let deep = line.split_ascii_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();

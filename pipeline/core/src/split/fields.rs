@@ -4,13 +4,13 @@ use memchr::{memchr, memchr3};
 
 use super::{Dialect, quoted_field_end};
 
-/// The quotes of a field are not as RFC 4180 has them.
+/// The quotes of a field do not follow RFC 4180.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the quote that opens field {field} {fault}; write the field in quotes with each quote inside doubled"
 )]
 pub struct QuoteError {
-    /// The field, from 1.
+    /// The number of the field, from 1.
     pub field: usize,
     fault: &'static str,
 }
@@ -21,47 +21,48 @@ impl QuoteError {
     const PADDED: &'static str = "stands behind a blank, which makes it a part of the value";
 }
 
-/// The fields of one record; a buffer to use again for the next.
+/// The fields of one record. The buffer is reused for the next record.
 #[derive(Debug, Default)]
 pub struct Fields {
     ranges: Vec<(u32, u32)>,
-    /// The fields without their quotes; used only if the record has a quoted field.
+    /// The fields without their quotes. Used only if the record has a quoted field.
     unquoted: Vec<u8>,
-    /// For a record with quotes: which fields were quoted.
+    /// Which fields were quoted. Used only if the record has a quoted field.
     quoted: Vec<bool>,
-    seen: Seen,
+    special: SpecialBytes,
 }
 
-/// What bytes a record holds, besides its delimiters.
+/// Which kinds of bytes a record holds, besides its delimiters.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct SpecialBytes {
     quote: bool,
     carriage_return: bool,
-    /// NUL, or what is not ASCII.
+    /// NUL, or bytes that are not ASCII.
     unusual: bool,
 }
 
 impl Fields {
-    /// Divides `text` into its fields, which [`Fields::get`] then gives.
+    /// Divides `text` into its fields. [`Fields::get`] then returns them.
     ///
     /// # Errors
     ///
-    /// The field whose quote does not close where the field ends.
+    /// If a field's quote does not close where the field ends, or blanks stand before the quote that opens it.
     pub fn split(&mut self, text: &[u8], dialect: Dialect) -> Result<(), QuoteError> {
         self.ranges.clear();
         self.split_plain(text, dialect);
-        if !self.seen.quote {
+        if !self.special.quote {
             return Ok(());
         }
         self.ranges.clear();
         self.split_quoted(text, dialect)
     }
 
-    /// Divides at every delimiter and notes what else there is: one pass, eight bytes at a time.
+    /// Divides at every delimiter and notes which other kinds of bytes there are, in one pass of eight bytes at a
+    /// time.
     fn split_plain(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) {
         let (mut quotes, mut returns, mut unusual, mut start) = (0, 0, 0, 0);
         let (words, rest) = text.as_chunks::<8>();
-        let mut last = [b'\n'; 8]; // which no dialect uses, and which is not noted
+        let mut last = [b'\n'; 8]; // a byte that no dialect uses, and that is not noted
         last[..rest.len()].copy_from_slice(rest);
         for (i, word) in words.iter().chain([&last]).enumerate() {
             let word = u64::from_le_bytes(*word);
@@ -77,7 +78,8 @@ impl Fields {
             }
         }
         self.ranges.push((start, text.len() as u32));
-        self.seen = Seen { quote: quotes != 0, carriage_return: returns != 0, unusual: unusual != 0 };
+        self.special =
+            SpecialBytes { quote: quotes != 0, carriage_return: returns != 0, unusual: unusual != 0 };
     }
 
     fn split_quoted(&mut self, text: &[u8], Dialect { delimiter, quote }: Dialect) -> Result<(), QuoteError> {
@@ -102,7 +104,7 @@ impl Fields {
                 }
             }
             let end = memchr(delimiter, &text[at..]).map_or(text.len(), |i| at + i);
-            // Whoever writes `1, "Ann, Jr"` means neither the blank nor the quotes, nor two fields.
+            // In `1, "Ann, Jr"` neither the blank nor the quotes are meant as data, nor are two fields.
             if !is_quoted && is_padded(&text[at..end], quote) {
                 return Err(QuoteError { field: self.ranges.len() + 1, fault: QuoteError::PADDED });
             }
@@ -126,22 +128,22 @@ impl Fields {
         self.ranges.is_empty()
     }
 
-    /// Whether no field is quoted, so that each stands in the text as it is.
+    /// Whether no field is quoted, so that each field is a part of the text unchanged.
     pub fn is_plain(&self) -> bool {
-        !self.seen.quote
+        !self.special.quote
     }
 
     /// Whether the record is free of carriage returns.
     pub(crate) fn is_without_carriage_return(&self) -> bool {
-        !self.seen.carriage_return
+        !self.special.carriage_return
     }
 
     /// Whether the record is ASCII without NUL.
     pub(crate) fn is_plain_ascii(&self) -> bool {
-        !self.seen.unusual
+        !self.special.unusual
     }
 
-    /// Field `i`, from 0, of the `text` that was split last; without its quotes.
+    /// Field `i`, from 0, of the `text` that was split last, without its quotes.
     pub fn get<'a>(&'a self, i: usize, text: &'a [u8]) -> &'a [u8] {
         let (start, end) = self.ranges[i];
         let bytes = if self.is_plain() { text } else { &self.unquoted };
@@ -157,7 +159,7 @@ impl Fields {
 const EACH: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
 
-/// The high bit of each byte of `word` that is `byte`; after Hacker's Delight, 6-1.
+/// The high bit of each byte of `word` that equals `byte`, after Hacker's Delight, 6-1.
 fn bytes_equal(word: u64, byte: u8) -> u64 {
     let zero_where_equal = word ^ (EACH * u64::from(byte));
     !(((zero_where_equal & !HIGH) + !HIGH) | zero_where_equal | !HIGH)
@@ -178,7 +180,7 @@ pub fn write_field(field: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether blanks and then a quote begin a field.
+/// Whether a field begins with blanks followed by a quote.
 fn is_padded(field: &[u8], quote: u8) -> bool {
     let blanks = field.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     blanks > 0 && field.get(blanks) == Some(&quote)

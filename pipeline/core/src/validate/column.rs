@@ -1,28 +1,25 @@
-//! What is asked of the values of one column.
+//! The checks of the values of one column.
 
 use std::cmp::Ordering;
 
-use super::{Fault, literal};
+use super::{Violation, literal};
 use crate::dead_letter::{Code, Reason};
 use crate::manifest::{Bound, Column, Kind, Rules};
 
 /// Checks the values of one column.
 #[derive(Debug)]
-pub(super) struct Check {
+pub(super) struct ColumnCheck {
     pub(super) column: Column,
-    /// The most characters, by the rules and by the type.
+    /// The most characters that the rules and the type allow.
     length_max: Option<usize>,
-    /// Whether any text will do.
+    /// Whether any text is valid.
     is_free: bool,
 }
 
-impl Check {
+impl ColumnCheck {
     pub(super) fn new(column: &Column) -> Self {
         let rules = &column.rules;
-        let length_max = match column.kind {
-            Kind::Varchar(length) => Some(rules.max_length.map_or(length, |max| max.min(length))),
-            _ => rules.max_length,
-        };
+        let length_max = rules.length_max(column.kind);
         let has_rules = rules.min_length.is_some()
             || length_max.is_some()
             || rules.pattern.is_some()
@@ -34,14 +31,14 @@ impl Check {
         }
     }
 
-    /// What is wrong with a required column that holds `field`, which means missing.
+    /// The reason against a required column whose `field` means missing.
     #[cold]
     pub(super) fn missing(&self, field: &[u8]) -> Reason {
         let name = &self.column.name;
         Reason::new(Code::MissingValue, Some(name), format!("{name} is required"), field)
     }
 
-    /// Adds all that is wrong with a value that is there.
+    /// Adds all violations of a value that is present.
     #[inline]
     pub(super) fn value(&self, value: &[u8], reasons: &mut Vec<Reason>) {
         if self.is_free {
@@ -51,9 +48,9 @@ impl Check {
             return self.text(value, reasons);
         }
         let typed = self.typed(value);
-        let is_readable = typed.as_ref().err().is_none_or(|fault| fault.code == Code::OutOfRange);
-        if let Err(fault) = typed {
-            self.refuse(value, fault, reasons);
+        let is_readable = typed.as_ref().err().is_none_or(|violation| violation.code == Code::OutOfRange);
+        if let Err(violation) = typed {
+            self.refuse(value, violation, reasons);
         }
         if let Some(allowed) = self.column.rules.one_of.as_ref().filter(|_| is_readable) {
             let is = |number: i64| allowed.iter().any(|allowed| allowed.parse() == Ok(number));
@@ -71,11 +68,11 @@ impl Check {
         };
         if let Some(min) = rules.min_length.filter(|min| length < *min as usize) {
             let message = format!("has {length} characters, at least {min} are required");
-            self.refuse(value, Fault::new(Code::TooShort, message), reasons);
+            self.refuse(value, Violation::new(Code::TooShort, message), reasons);
         }
         if let Some(max) = self.length_max.filter(|max| length > *max) {
             let message = format!("has {length} characters, at most {max} are allowed");
-            self.refuse(value, Fault::new(Code::TooLong, message), reasons);
+            self.refuse(value, Violation::new(Code::TooLong, message), reasons);
         }
         if rules.pattern.is_none() && rules.one_of.is_none() {
             return;
@@ -86,23 +83,21 @@ impl Check {
         }
         if let Some(pattern) = rules.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
             let message = format!("does not match '{pattern}'");
-            self.refuse(value, Fault::new(Code::PatternMismatch, message), reasons);
+            self.refuse(value, Violation::new(Code::PatternMismatch, message), reasons);
         }
     }
 
     #[cold]
-    fn refuse(&self, value: &[u8], fault: Fault, reasons: &mut Vec<Reason>) {
+    fn refuse(&self, value: &[u8], violation: Violation, reasons: &mut Vec<Reason>) {
         let name = &self.column.name;
-        reasons.push(Reason::new(fault.code, Some(name), format!("{name} {}", fault.message), value));
+        reasons.push(Reason::new(violation.code, Some(name), format!("{name} {}", violation.message), value));
     }
 
-    /// Reads a value that is no text, and holds it against the bounds.
-    fn typed(&self, value: &[u8]) -> Result<(), Fault> {
+    /// Reads a value that is not text, and checks it against the bounds.
+    fn typed(&self, value: &[u8]) -> Result<(), Violation> {
         let kind = self.column.kind;
         match kind {
-            Kind::SmallInt => self.integer(value, i64::from(i16::MIN), i64::from(i16::MAX)),
-            Kind::Integer => self.integer(value, i64::from(i32::MIN), i64::from(i32::MAX)),
-            Kind::BigInt => self.integer(value, i64::MIN, i64::MAX),
+            Kind::SmallInt | Kind::Integer | Kind::BigInt => self.integer(value),
             Kind::Numeric { precision, scale } => {
                 let number = literal::numeric(value, precision, scale)?;
                 self.within(|bound| match bound {
@@ -128,10 +123,10 @@ impl Check {
         }
     }
 
-    fn integer(&self, value: &[u8], min: i64, max: i64) -> Result<(), Fault> {
+    fn integer(&self, value: &[u8]) -> Result<(), Violation> {
         let number = literal::integer(value)?;
-        if number < min || number > max {
-            return Err(Fault::out_of_range_of(self.column.kind));
+        if !self.column.kind.integers().is_some_and(|all| all.contains(&number)) {
+            return Err(Violation::out_of_range_of(self.column.kind));
         }
         self.within(|bound| match bound {
             Bound::Integer(limit) => number.cmp(limit),
@@ -140,7 +135,7 @@ impl Check {
     }
 
     #[inline]
-    fn instant(&self, value: &[u8], kind: Kind) -> Result<(), Fault> {
+    fn instant(&self, value: &[u8], kind: Kind) -> Result<(), Violation> {
         let instant = literal::instant(value, kind)?;
         self.within(|bound| match bound {
             Bound::Instant(limit, _) => instant.cmp(limit),
@@ -148,26 +143,26 @@ impl Check {
         })
     }
 
-    /// Holds a value against the bounds; `order` tells how it stands to one. The manifest gives a
-    /// column only bounds of its own type.
+    /// Checks a value against the bounds. `order` compares the value with a bound. The manifest gives a column only
+    /// bounds of its own type.
     #[inline]
-    fn within(&self, order: impl Fn(&Bound) -> Ordering) -> Result<(), Fault> {
+    fn within(&self, order: impl Fn(&Bound) -> Ordering) -> Result<(), Violation> {
         let Rules { min, max, .. } = &self.column.rules;
         if let Some(min) = min.as_ref().filter(|min| order(min).is_lt()) {
-            return Err(Fault::new(Code::OutOfRange, format!("is below {min}")));
+            return Err(Violation::new(Code::OutOfRange, format!("is below {min}")));
         }
         if let Some(max) = max.as_ref().filter(|max| order(max).is_gt()) {
-            return Err(Fault::new(Code::OutOfRange, format!("is above {max}")));
+            return Err(Violation::new(Code::OutOfRange, format!("is above {max}")));
         }
         Ok(())
     }
 }
 
-/// How many characters a text in UTF-8 has: the bytes that do not continue one.
+/// How many characters a UTF-8 text has: the bytes that do not continue a character.
 fn characters(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
-fn not_among(allowed: &[String]) -> Fault {
-    Fault::new(Code::NotAllowed, format!("is not one of {}", allowed.join(", ")))
+fn not_among(allowed: &[String]) -> Violation {
+    Violation::new(Code::NotAllowed, format!("is not one of {}", allowed.join(", ")))
 }

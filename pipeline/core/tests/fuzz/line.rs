@@ -110,9 +110,16 @@ fn line() {
                 reasons
             }
         };
-        let made = (Event::Rejected, Stage::Transform);
         let position = Position::new(3, 117);
-        let letter = DeadLetter::new(made, position, &dataset.name, &text, reasons, SystemTime::UNIX_EPOCH);
+        let letter = DeadLetter::new(
+            Event::Rejected,
+            Stage::Transform,
+            position,
+            &dataset.name,
+            &text,
+            reasons,
+            SystemTime::UNIX_EPOCH,
+        );
         let mut json = Vec::new();
         letter.write(&mut json);
         assert_eq!(DeadLetter::parse(&json).expect("it was written"), letter);

@@ -17,7 +17,7 @@ const WORDS: [&str; 94] = [
     "pipeline: p\n", "datasets:\n", "  d:\n", "    key: id\n", "    columns: {id: integer}\n", "    columns:\n",
     "      id: integer\n", "      v: text\n", "key", "id", "d", "p", "columns", "table: ", "files: ", "csv: ",
     "delimiter: ", "quote: ", "header: ", "null: ", "type: ", "optional: ", "references: ", "min: ", "max: ",
-    "min_length: ", "max_length: ", "pattern: ", "one_of: ", "landing: ", "views: ", "settle: ",
+    "min_length: ", "max_length: ", "pattern: ", "one_of: ", "landing: ", "views: ", "stable_for: ",
     "max_lag_bytes: ", "max_record_bytes: ", "smallint", "bigint", "numeric(12,2)", "double", "boolean",
     "varchar(9)", "date", "timestamptz", "uuid", "jsonb", "2021-07-27T16:02:08Z", "-1e9", "99999999999", "1KiB",
     "500ms", "(a+){9}", "*.csv", "0",

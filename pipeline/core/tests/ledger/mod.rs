@@ -1,5 +1,7 @@
 //! The ledger against plain sets.
 
+mod chunk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

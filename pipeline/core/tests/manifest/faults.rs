@@ -21,7 +21,7 @@ fn assert_dataset_faults(dataset: &str, expected: &[&str]) {
 fn all_faults_are_reported_at_once_each_with_its_place() {
     let text = r#"pipeline: Company
 landnig: in
-settle: soon
+stable_for: soon
 datasets:
   jobs:
     key: ide
@@ -37,7 +37,7 @@ datasets:
         [
             "tidegate.yaml:1:11: \"Company\" cannot name a pipeline; use a-z, 0-9 and \"-\", a letter first, at most 32 characters",
             "tidegate.yaml:2:1: unknown key \"landnig\"; did you mean \"landing\"?",
-            "tidegate.yaml:3:9: settle must be a duration, not \"soon\"; write a number with its unit, like 500ms or 2s, at most 3600 s",
+            "tidegate.yaml:3:13: stable_for must be a duration, not \"soon\"; write a number with its unit, like 500ms or 2s, at most 3600 s",
             "tidegate.yaml:6:10: the key \"ide\" is no column of jobs; did you mean \"id\"?",
             "tidegate.yaml:7:5: unknown key \"colums\"; did you mean \"columns\"?",
             "tidegate.yaml:9:11: \"int\" is no type; did you mean \"integer\"?",
@@ -176,10 +176,10 @@ fn names_keep_to_what_topics_and_postgres_allow() {
 #[test]
 fn settings_out_of_range_are_faults() {
     assert_faults(
-        "pipeline: p\nlanding: ''\nsettle: 2h\nmax_lag_bytes: 0\nmax_record_bytes: 17MiB\ndatasets: {}\nlease: 500ms\n",
+        "pipeline: p\nlanding: ''\nstable_for: 2h\nmax_lag_bytes: 0\nmax_record_bytes: 17MiB\ndatasets: {}\nlease: 500ms\n",
         &[
             "2:10: landing must be a path; write one relative to the manifest",
-            "3:9: settle must be a duration, not \"2h\"; write a number with its unit, like 500ms or 2s, at most 3600 s",
+            "3:13: stable_for must be a duration, not \"2h\"; write a number with its unit, like 500ms or 2s, at most 3600 s",
             "4:16: max_lag_bytes must be a size of at least 1 byte, not \"0\"; write a number of bytes, or one with KiB, MiB or GiB",
             "5:19: max_record_bytes must be a size from 1KiB to 16MiB, not \"17MiB\"; write a number of bytes, or one with KiB, MiB or GiB",
             "6:11: there is no dataset; give at least one: \"datasets: {jobs: {key: id, columns: {id: integer}}}\"",

@@ -58,7 +58,7 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
     let manifest = valid(COMPANY);
     assert_eq!(manifest.landing.to_str(), Some("landing"));
     assert_eq!(manifest.views.to_str(), Some("sql/views"));
-    assert_eq!((manifest.settle, manifest.lease), (Duration::from_secs(1), Duration::from_secs(10)));
+    assert_eq!((manifest.stable_for, manifest.lease), (Duration::from_secs(1), Duration::from_secs(10)));
     assert_eq!(manifest.max_lag_bytes, 256 << 20);
     assert_eq!(manifest.max_record_bytes, 1 << 20);
     assert_eq!((&manifest.fluvio, manifest.partitions()), (&None, 1));
@@ -76,12 +76,12 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
 #[test]
 fn what_a_manifest_says_is_what_it_means() {
     let manifest = valid(
-        "pipeline: p-1\nlanding: /in\nviews: v\nsettle: 250ms\nlease: 2s\nmax_lag_bytes: 1 GiB\nmax_record_bytes: 1024\n\
+        "pipeline: p-1\nlanding: /in\nviews: v\nstable_for: 250ms\nlease: 2s\nmax_lag_bytes: 1 GiB\nmax_record_bytes: 1024\n\
          datasets: {a: {key: x, columns: {x: uuid}}}",
     );
     assert_eq!(manifest.pipeline, "p-1");
     assert_eq!((manifest.landing.to_str(), manifest.views.to_str()), (Some("/in"), Some("v")));
-    assert_eq!((manifest.settle, manifest.lease), (Duration::from_millis(250), Duration::from_secs(2)));
+    assert_eq!((manifest.stable_for, manifest.lease), (Duration::from_millis(250), Duration::from_secs(2)));
     assert_eq!((manifest.max_lag_bytes, manifest.max_record_bytes), (1 << 30, 1024));
     let company = valid(COMPANY);
     let (_, jobs) = company.dataset("jobs").unwrap();
@@ -243,4 +243,20 @@ datasets:
     assert_eq!((columns[7].rules.min_length, columns[7].rules.max_length), (Some(2), Some(8)));
     assert!(columns[7].rules.pattern.as_ref().unwrap().is_match("ab"));
     assert_eq!(columns[7].rules.one_of, Some(vec!["yes".into(), "no".into()]));
+}
+
+#[test]
+fn the_former_name_of_a_key_still_works_and_is_told() {
+    let text =
+        |key: &str| format!("pipeline: p\n{key}\ndatasets: {{a: {{key: id, columns: {{id: integer}}}}}}\n");
+    let former = Manifest::parse(&text("settle: 3s"), &|_| None).unwrap();
+    assert_eq!(former.stable_for, Duration::from_secs(3));
+    assert_eq!(former.deprecated, ["'settle' is deprecated: write 'stable_for'"]);
+    let now = Manifest::parse(&text("stable_for: 3s"), &|_| None).unwrap();
+    assert_eq!((now.stable_for, &now.deprecated[..]), (Duration::from_secs(3), &[][..]));
+    let both = Manifest::parse(&text("settle: 3s\nstable_for: 3s"), &|_| None).unwrap_err();
+    assert!(
+        both.render("m.yaml").contains("m.yaml:2:9: settle is the former name of stable_for"),
+        "{both:?}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::manifest::{Backup, Codec, Http, HttpTls};
+use tidegate_core::manifest::{BackupSchedule, Codec, Http, HttpTls};
 
 use super::faults::assert_faults;
 use super::valid;
@@ -97,11 +97,16 @@ fn settings_of_http_are_checked() {
 #[test]
 fn what_is_said_of_backups_is_what_it_means() {
     let backup = |settings: &str| valid(&with(&format!("backup: {{{settings}}}"))).backup;
-    let expected =
-        Backup { every: Duration::from_secs(180), keep: 20, to: "backups".into(), codec: Codec::Deflate };
+    let expected = BackupSchedule {
+        every: Duration::from_secs(180),
+        keep: 20,
+        to: "backups".into(),
+        codec: Codec::Deflate,
+    };
     assert_eq!(backup("every: 3m"), Some(expected));
     for codec in Codec::ALL {
-        let expected = Backup { every: Duration::from_secs(1), keep: 100_000, to: "/b".into(), codec };
+        let expected =
+            BackupSchedule { every: Duration::from_secs(1), keep: 100_000, to: "/b".into(), codec };
         assert_eq!(backup(&format!("every: 1s, keep: 100000, to: /b, codec: {codec}")), Some(expected));
     }
 }

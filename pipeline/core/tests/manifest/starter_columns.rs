@@ -1,7 +1,7 @@
 //! What the values of a column are, and that nothing is loaded as something else than it is meant.
 
 use tidegate_core::manifest::Kind;
-use tidegate_core::manifest::starter::{Meant, Sample, write};
+use tidegate_core::manifest::starter::{Meaning, Sample, write};
 
 use super::starter::{kind_of, sample_of};
 use super::valid;
@@ -9,12 +9,12 @@ use super::valid;
 const NUMERIC: Kind = Kind::Numeric { precision: None, scale: None };
 
 /// What a column of these values is meant as, which is then text.
-fn meant(values: &[&str], delimiter: u8) -> Option<Meant> {
+fn meant(values: &[&str], delimiter: u8) -> Option<Meaning> {
     let mut rows = vec!["v"];
     rows.extend(values);
     let column = sample_of("a.csv", &rows, '\u{0}', delimiter).columns[0].clone();
-    assert!(column.meant.is_none() || column.kind == Kind::Text, "{column:?}");
-    column.meant
+    assert!(column.meaning.is_none() || column.kind == Kind::Text, "{column:?}");
+    column.meaning
 }
 
 fn read(values: &[&str], delimiter: u8) -> (Kind, String, bool) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::manifest::{Compression, Engine, Fluvio, Tls};
+use tidegate_core::manifest::{Compression, Engine, FluvioOptions, Tls};
 
 use super::faults::assert_faults;
 use super::valid;
@@ -13,7 +13,7 @@ fn with_topics(topics: &str) -> String {
 }
 
 /// What a manifest says of Fluvio, where `settings` are all it says.
-fn fluvio(settings: &str) -> Fluvio {
+fn fluvio(settings: &str) -> FluvioOptions {
     valid(&with_topics(&format!("{{fluvio: {{{settings}}}}}"))).fluvio.expect("a cluster is named")
 }
 
@@ -25,7 +25,7 @@ fn topics_are_embedded_unless_a_cluster_is_named() {
 
 #[test]
 fn what_is_left_out_of_fluvio_has_the_documented_default() {
-    let expected = Fluvio {
+    let expected = FluvioOptions {
         endpoint: None,
         profile: None,
         tls: None,
@@ -36,7 +36,7 @@ fn what_is_left_out_of_fluvio_has_the_documented_default() {
         transform: Engine::Tidegate,
     };
     assert_eq!(fluvio(""), expected);
-    let local = Fluvio { profile: Some("local".to_owned()), ..expected };
+    let local = FluvioOptions { profile: Some("local".to_owned()), ..expected };
     assert_eq!(fluvio("profile: local"), local);
 }
 

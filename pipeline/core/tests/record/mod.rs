@@ -1,5 +1,7 @@
 //! Records and lines come back as they went in.
 
+mod examples;
+
 use proptest::prelude::*;
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
@@ -56,19 +58,19 @@ proptest! {
 
     #[test]
     fn a_line_is_read_as_it_was_written(
-        form in any::<u32>(),
+        fingerprint in any::<u32>(),
         source in 0..=i64::MAX as u64,
         line in 1..=i64::MAX as u64,
         text in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let written = Line { form, position: Position::new(source, line), text: &text };
+        let written = Line { fingerprint, position: Position::new(source, line), text: &text };
         let mut value = Vec::new();
         written.write(&mut value);
         prop_assert_eq!(Line::parse(&value), Some(written));
 
         let mut row = Vec::new();
-        written.write_without_form(&mut row);
+        written.write_without_fingerprint(&mut row);
         prop_assert!(value.ends_with(&row));
-        prop_assert_eq!(value.len() - row.len(), form.to_string().len() + 1);
+        prop_assert_eq!(value.len() - row.len(), fingerprint.to_string().len() + 1);
     }
 }

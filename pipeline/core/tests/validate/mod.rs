@@ -1,6 +1,7 @@
 //! Validation: every reason, and the canonical line.
 
 mod canonical;
+mod literals;
 mod reasons;
 
 use tidegate_core::manifest::Manifest;

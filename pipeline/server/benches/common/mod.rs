@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
-use tidegate::generate::{self, Options};
-use tidegate_connectors::postgres::private::{self, Server};
+use tidegate::generate::Company;
+use tidegate_postgres::private::{self, Server};
 use tokio::runtime::Runtime;
 
 pub(crate) type Anything<T> = Result<T, Box<dyn std::error::Error>>;
@@ -27,8 +27,11 @@ impl Bench {
     pub(crate) fn start() -> Anything<Self> {
         let folder = tempfile::tempdir()?;
         let runtime = Runtime::new()?;
-        let options =
-            private::Options { dir: folder.path().join("postgres"), temporary: true, ..Default::default() };
+        let options = private::ServerOptions {
+            dir: folder.path().join("postgres"),
+            temporary: true,
+            ..Default::default()
+        };
         let server = runtime.block_on(Server::start(options))?;
         Ok(Self { runtime, server, folder })
     }
@@ -41,7 +44,7 @@ impl Bench {
     pub(crate) fn generate(&self, name: &str, employees: u64, rejects_percent: f64) -> Anything<PathBuf> {
         let files = self.folder.path().join(name);
         std::fs::create_dir_all(&files)?;
-        generate::company(&files, &Options { employees, rejects_percent, ..Options::default() })?;
+        Company { employees, rejects_percent, ..Company::default() }.write(&files)?;
         Ok(files)
     }
 

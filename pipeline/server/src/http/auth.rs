@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Callers of the API, their tokens and roles.
 
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
@@ -9,61 +9,64 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use subtle::ConstantTimeEq;
-use tidegate_connectors::postgres::{Postgres, Role, Token};
+use tidegate_postgres::listener::Notifications;
+use tidegate_store::{Store, Token, TokenRole, tokens};
 use tracing::{debug, warn};
 
 use super::{App, Problem};
 
-/// How old what is known of tokens may be.
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
-/// How soon Postgres is asked again while nothing is known.
+/// The pause before Postgres is queried again while no tokens are known.
 const FIRST_AFTER: Duration = Duration::from_millis(50);
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const HEADER: &str = "x-api-key";
 
-/// The tokens that Postgres knew a moment ago.
-#[derive(Default)]
-pub(crate) struct Tokens {
-    /// `None` before Postgres was asked.
+/// The tokens as Postgres last returned them.
+pub(super) struct Tokens {
+    /// `None` before the first answer of Postgres.
     known: RwLock<Option<Vec<Token>>>,
-    /// Whether whoever asks is let in while there is no token: nobody else can reach the server.
-    open: std::sync::atomic::AtomicBool,
+    /// Whether callers are let in without a token while there is none, because only this machine can reach the server.
+    is_open: bool,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    /// The name of the token; `anonymous` while there is none.
-    pub(crate) name: String,
+pub(super) struct Caller {
+    /// The name of the token; `anonymous` while there is no token.
+    pub(super) name: String,
 }
 
 impl Tokens {
-    /// Lets everybody in as long as there is no token.
-    pub(super) fn open_while_none(&self) {
-        self.open.store(true, std::sync::atomic::Ordering::Relaxed);
+    /// Lets every caller in while there is no token, if `is_open`.
+    pub(super) fn new(is_open: bool) -> Self {
+        Self { known: RwLock::default(), is_open }
     }
 
-    /// Keeps up with Postgres.
-    pub(super) async fn follow(&self, postgres: &Postgres) {
+    /// Follows the changes of tokens in Postgres.
+    pub(super) async fn follow(&self, store: &Store, mut notifications: Notifications) {
         let mut warned = false;
         loop {
-            match postgres.tokens().await {
+            let mut is_current = false;
+            match tokens::list(store).await {
                 Ok(tokens) => {
-                    warned |= self.say(&tokens, warned);
+                    if tokens.is_empty() && !warned {
+                        warned = true;
+                        self.warn();
+                    }
                     *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+                    is_current = true;
                 }
                 Err(error) => debug!("tokens cannot be asked for: {error}"),
             }
             let is_known = self.known.read().unwrap_or_else(PoisonError::into_inner).is_some();
-            tokio::time::sleep(if is_known { REFRESH_EVERY } else { FIRST_AFTER }).await;
+            // A token may have been deleted, so a failed query is repeated soon.
+            let again = if is_known { AGAIN_AFTER } else { FIRST_AFTER };
+            notifications.next((!is_current).then_some(again)).await;
         }
     }
 
-    /// Says once, if there is no token, what that means.
-    fn say(&self, tokens: &[Token], said: bool) -> bool {
-        if said || !tokens.is_empty() {
-            return false;
-        }
-        if self.open.load(std::sync::atomic::Ordering::Relaxed) {
+    /// Warns that there is no token.
+    fn warn(&self) {
+        if self.is_open {
             warn!(
                 "HTTP asks for no token: there is none, and only this machine can reach it; make one with 'tidegate \
                  token create'"
@@ -71,63 +74,56 @@ impl Tokens {
         } else {
             warn!("HTTP refuses everything: there is no token; make one with 'tidegate token create'");
         }
-        true
     }
 
-    /// Who shows these headers, if they may do what `role` may.
-    fn check(&self, parts: &Parts, role: Option<Role>) -> Result<Caller, Problem> {
-        let headers = &parts.headers;
+    /// Returns the caller, if its token has a role that includes `role`.
+    fn check(&self, parts: &Parts, role: Option<TokenRole>) -> Result<Caller, Problem> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = known.as_ref() else {
             return Err(Problem::unavailable("the pipeline is starting; send it again"));
         };
-        if known.is_empty() && self.open.load(std::sync::atomic::Ordering::Relaxed) {
+        if known.is_empty() && self.is_open {
             return match is_of_this_machine(parts) {
                 true => Ok(Caller { name: "anonymous".to_owned() }),
                 false => Err(forbidden(
                     "while there is no token, only programs of this machine are let in, by its own name, and no page of \
-                     another site: make one with 'tidegate token create', and show it"
-                        .to_owned(),
+                     another site: make one with 'tidegate token create', and show it",
                 )),
             };
         }
-        let Some(shown) = shown(headers) else {
+        let Some(shown) = token_in(&parts.headers) else {
             return Err(unauthorized("show a token: 'Authorization: Bearer TOKEN' or 'x-api-key: TOKEN'"));
         };
         let hash = Token::hash_of(shown);
-        // All of them are compared, each in the same time.
-        let mut found = None;
-        for token in known {
-            if bool::from(token.hash.ct_eq(&hash)) {
-                found = Some(token);
-            }
-        }
-        let expired = |token: &&Token| token.expires_at.is_none_or(|at| SystemTime::now() < at);
-        let Some(token) = found.filter(expired) else {
+        // All tokens are compared, each in constant time.
+        let found = known
+            .iter()
+            .fold(None, |found, token| if token.hash.ct_eq(&hash).into() { Some(token) } else { found });
+        let is_valid = |token: &&Token| token.expires_at.is_none_or(|at| SystemTime::now() < at);
+        let Some(Token { name, role: its, .. }) = found.filter(is_valid) else {
             return Err(unauthorized("the token is not known, or has expired"));
         };
-        if role.is_some_and(|role| !token.role.may(role)) {
-            let detail = format!(
-                "the token '{}' has the role {}, which may not do that",
-                token.name,
-                token.role.as_str()
-            );
-            return Err(forbidden(detail));
+        match role {
+            Some(role) if !its.may(role) => {
+                let its = its.as_str();
+                Err(forbidden(format!("the token '{name}' has the role {its}, which may not do that")))
+            }
+            _ => Ok(Caller { name: name.clone() }),
         }
-        Ok(Caller { name: token.name.clone() })
     }
 }
 
 fn unauthorized(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who asks is not known", detail)
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the caller is not known", detail)
 }
 
-fn forbidden(detail: String) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", "who asks may not do that", detail)
+fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "the caller may not do that", detail)
 }
 
-/// Whether it was meant for this machine and comes from no page of another site: what a browser is made to send
-/// names that page as its origin, or the server by a name of the page's choice.
+/// Whether a request is addressed to this machine and comes from no page of another site. If such a page makes a
+/// browser send a request, the request names the page as its origin, or addresses the server by a host name of the
+/// page's choice.
 fn is_of_this_machine(parts: &Parts) -> bool {
     let text = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let authority = parts.uri.authority().map(Authority::as_str).or_else(|| text(header::HOST));
@@ -143,7 +139,7 @@ fn is_of_this_machine(parts: &Parts) -> bool {
 }
 
 /// The token in the headers.
-fn shown(headers: &HeaderMap) -> Option<&str> {
+fn token_in(headers: &HeaderMap) -> Option<&str> {
     if let Some(key) = headers.get(HEADER) {
         return key.to_str().ok();
     }
@@ -155,17 +151,17 @@ macro_rules! extractors {
     ($($(#[doc = $doc:literal])+ $name:ident, $role:expr;)+) => {
         $(
             $(#[doc = $doc])+
-            #[derive(Clone, Debug)]
-            pub(crate) struct $name(
-                #[allow(dead_code)] // not every handler keeps who asked
-                pub(crate) Caller,
+            pub(super) struct $name(
+                pub(super) App,
+                #[allow(dead_code)] // not every handler uses the caller
+                pub(super) Caller,
             );
 
             impl FromRequestParts<App> for $name {
                 type Rejection = Problem;
 
                 async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-                    app.tokens.check(parts, $role).map(Self)
+                    Ok(Self(app.clone(), app.tokens.check(parts, $role)?))
                 }
             }
         )+
@@ -173,12 +169,12 @@ macro_rules! extractors {
 }
 
 extractors! {
-    /// Somebody who may send rows.
-    Ingest, Some(Role::Ingest);
-    /// Somebody who may look.
-    Read, Some(Role::Read);
-    /// Somebody who may move dead letters, back up and restore.
-    Operate, Some(Role::Operate);
-    /// Somebody who is known at all.
+    /// The state, for a caller who may send rows.
+    Ingest, Some(TokenRole::Ingest);
+    /// The state, for a caller who may read.
+    Read, Some(TokenRole::Read);
+    /// The state, for a caller who may move dead letters, back up and restore.
+    Operate, Some(TokenRole::Operate);
+    /// The state, for a caller with any valid token.
     Anybody, None;
 }

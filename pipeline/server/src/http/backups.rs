@@ -1,42 +1,52 @@
-//! Backups. Clients name those of the pipeline's own folder, and never a path.
+//! Backups. Clients name backups in the pipeline's own folder, and never a path.
 
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Request as HttpRequest, State};
+use axum::extract::Request as HttpRequest;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use tidegate_connectors::avro::{self, Options, Written};
+use tidegate_avro::{AvroError, BackupOptions, TableFile};
 use tidegate_core::contract;
 use tidegate_core::manifest::Codec;
-use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
+use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::auth::{Caller, Operate, Read};
-use super::idempotency::{self, IdempotencyKey, told};
-use super::taking::Attempt;
-use super::{App, Asked, Named, Problem, page_limit};
-use crate::backups;
+use super::idempotency::{self, IdempotencyHeader, keyed_json};
+use super::pending_backups::PendingBackup;
+use super::{App, JsonResult, PathParams, Problem, QueryParams, page_limit};
 
-/// How long whoever asks for a backup waits until it is there; it goes on after that.
+/// How long a request for a backup waits until it is complete. The backup goes on after that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const PIECE_BYTES: usize = 64 * 1024;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, take)).routes(routes!(show)).routes(routes!(download))
+/// How blocks are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum CodecName {
+    Deflate,
+    Snappy,
+    Zstandard,
+}
+
+impl From<CodecName> for Codec {
+    fn from(name: CodecName) -> Self {
+        match name {
+            CodecName::Deflate => Self::Deflate,
+            CodecName::Snappy => Self::Snappy,
+            CodecName::Zstandard => Self::Zstandard,
+        }
+    }
 }
 
 /// All tables, or some, as they were at one moment.
 #[derive(Debug, Serialize, ToSchema)]
-struct Backup {
+#[schema(as = Backup)]
+pub(super) struct BackupBody {
     /// Its name: the time, and a number behind it if there are several of one second.
     id: String,
     /// `running`, while it is being taken; `done`, when it is there; `failed`, when it will not be.
@@ -56,7 +66,7 @@ struct Backup {
 
 /// The rows of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
-struct BackupFile {
+pub(super) struct BackupFile {
     dataset: String,
     rows: u64,
     bytes: u64,
@@ -66,9 +76,9 @@ struct BackupFile {
     href: String,
 }
 
-impl From<avro::Backup> for Backup {
-    fn from(backup: avro::Backup) -> Self {
-        let file = |Written { name, rows, bytes, blake3, .. }: Written| BackupFile {
+impl From<tidegate_avro::Backup> for BackupBody {
+    fn from(backup: tidegate_avro::Backup) -> Self {
+        let file = |TableFile { name, rows, bytes, blake3, .. }: TableFile| BackupFile {
             href: format!("/v1/backups/{}/{name}.avro", backup.id),
             dataset: name,
             rows,
@@ -88,8 +98,8 @@ impl From<avro::Backup> for Backup {
     }
 }
 
-impl From<Attempt> for Backup {
-    fn from(attempt: Attempt) -> Self {
+impl From<PendingBackup> for BackupBody {
+    fn from(attempt: PendingBackup) -> Self {
         Self {
             id: attempt.id,
             state: if attempt.error.is_some() { "failed" } else { "running" },
@@ -105,8 +115,8 @@ impl From<Attempt> for Backup {
 
 /// Backups, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
-struct Backups {
-    backups: Vec<Backup>,
+pub(super) struct Backups {
+    backups: Vec<BackupBody>,
     /// What to give as `before` to get the next ones; null at the end.
     next: Option<String>,
 }
@@ -114,7 +124,7 @@ struct Backups {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Page {
+pub(super) struct BackupsPage {
     /// Only those that are listed behind this one.
     before: Option<String>,
     /// How many, at most: 100 if it is not given.
@@ -125,28 +135,23 @@ struct Page {
 /// What is to be backed up.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct BackupRequest {
+pub(super) struct BackupRequest {
     /// The datasets; all if none is given.
     datasets: Vec<String>,
     /// `deflate`, `snappy` or `zstandard`; the manifest's if it is not given.
     codec: Option<CodecName>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum CodecName {
-    Deflate,
-    Snappy,
-    Zstandard,
-}
-
 /// List backups, the newest first
-#[utoipa::path(get, path = "/v1/backups", tag = "backups", params(Page), responses(
+#[utoipa::path(get, path = "/v1/backups", tag = "backups", params(BackupsPage), responses(
     (status = 200, body = Backups),
 ))]
-async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Result<Json<Backups>, Problem> {
+pub(super) async fn list(
+    Read(app, _): Read,
+    QueryParams(page): QueryParams<BackupsPage>,
+) -> JsonResult<Backups> {
     let limit = page_limit(page.limit)?;
-    let folder = backups::folder(&app.settings);
+    let folder = tidegate_node::backups::folder(&app.settings);
     let backups = in_thread(move || {
         let names = folder.names()?;
         let start = match &page.before {
@@ -154,9 +159,9 @@ async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Resu
             None => 0,
         };
         let page = names[start..].iter().take(limit as usize);
-        // One may be pruned at this moment.
-        let backups: Vec<Backup> =
-            page.filter_map(|name| folder.backup(name).ok()).map(Backup::from).collect();
+        // A backup may be pruned at this moment.
+        let backups: Vec<BackupBody> =
+            page.filter_map(|name| folder.backup(name).ok()).map(BackupBody::from).collect();
         let is_end = names.len() <= start + limit as usize;
         let next = backups.last().filter(|_| !is_end).map(|backup| backup.id.clone());
         Ok(Backups { backups, next })
@@ -168,45 +173,36 @@ async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Resu
 ///
 /// All tables are read at one moment, while rows go on coming in. It is there, under its name, when all of it is on disk:
 /// the answer is 201 then. If that takes longer than 10 s it is 202, and `Location` tells how far it is.
-#[utoipa::path(post, path = "/v1/backups", tag = "backups", params(IdempotencyKey),
+#[utoipa::path(post, path = "/v1/backups", tag = "backups", params(IdempotencyHeader),
     request_body(content = Option<BackupRequest>, description = "what is backed up; everything if there is no body"),
     responses(
-    (status = 201, body = Backup, description = "it is there", headers(("Location" = String, description = "where it is"))),
-    (status = 202, body = Backup, description = "it takes longer; `state` at Location says how far it is",
+    (status = 201, body = BackupBody, description = "it is there", headers(("Location" = String, description = "where it is"))),
+    (status = 202, body = BackupBody, description = "it takes longer; `state` at Location says how far it is",
         headers(("Location" = String, description = "where to follow it"))),
-    (status = 404, body = Problem, content_type = "application/problem+json", description = "there is no such dataset"),
-    (status = 409, body = Problem, content_type = "application/problem+json", description = "another one is being written"),
+    (status = 404, description = "there is no such dataset"),
+    (status = 409, description = "another one is being written"),
 ))]
-async fn take(
-    State(app): State<App>,
-    Operate(caller): Operate,
-    request: HttpRequest,
-) -> Result<Response, Problem> {
-    let (wanted, keyed) = told::<BackupRequest>(&app, &caller, request).await?;
+pub(super) async fn take(Operate(app, caller): Operate, request: HttpRequest) -> Result<Response, Problem> {
+    let (wanted, idempotency_key) = keyed_json::<BackupRequest>(&app, &caller, request).await?;
     let wanted = wanted.unwrap_or_default();
-    let codec = match wanted.codec {
-        None => backups::codec(&app.settings),
-        Some(CodecName::Deflate) => Codec::Deflate,
-        Some(CodecName::Snappy) => Codec::Snappy,
-        Some(CodecName::Zstandard) => Codec::Zstandard,
-    };
-    if let Some(keyed) = &keyed
-        && let Some(attempt) = app.taking.of_request(&keyed.identity)
+    let codec = wanted.codec.map_or_else(|| tidegate_node::backups::codec(&app.settings), Into::into);
+    if let Some(idempotency_key) = &idempotency_key
+        && let Some(attempt) = app.pending_backups.of_request(&idempotency_key.identity)
     {
-        let is_same = attempt.keyed == Some(*keyed);
+        let is_same = attempt.idempotency_key == Some(*idempotency_key);
         return if is_same { Ok(answer(attempt.into())) } else { Err(idempotency::reused()) };
     }
-    let options = Options { datasets: wanted.datasets, codec, keyed };
+    let options = BackupOptions { datasets: wanted.datasets, codec, idempotency_key };
     let (tell, mut named) = oneshot::channel();
-    // It goes on if the client goes away.
-    let mut taking = tokio::spawn(taken(app.clone(), caller, options, tell));
+    // The backup goes on if the client is gone.
+    let mut taking = tokio::spawn(take_and_track(app.clone(), caller, options, tell));
     let soon = tokio::time::timeout(ANSWER_WITHIN, &mut taking).await;
     let taken = match soon {
         Ok(taken) => taken,
-        // One without a name is none yet: Postgres was not reached.
+        // A backup without a name has not begun: Postgres was not reached.
         Err(_) => tokio::select! {
             taken = &mut taking => taken,
-            Ok(id) = &mut named => match app.taking.of(&id) {
+            Ok(id) = &mut named => match app.pending_backups.of(&id) {
                 Some(attempt) => return Ok(answer(attempt.into())),
                 None => taking.await,
             },
@@ -215,41 +211,42 @@ async fn take(
     Ok(answer(taken.map_err(Problem::internal)??.into()))
 }
 
-/// Takes a backup, and keeps account of it. Tells its name.
-async fn taken(
+/// Takes a backup and keeps track of it. Sends its name over `tell`.
+async fn take_and_track(
     app: App,
     Caller { name: by }: Caller,
-    options: Options,
+    options: BackupOptions,
     tell: oneshot::Sender<String>,
-) -> Result<avro::Backup, Problem> {
-    let (codec, keyed) = (options.codec.as_str(), options.keyed);
-    let name = Arc::new(OnceLock::new());
+) -> Result<tidegate_avro::Backup, Problem> {
+    let (codec, idempotency_key) = (options.codec.as_str(), options.idempotency_key);
+    let mut name = None;
     let named = |id: &str| {
-        let id = id.to_owned();
-        let _ = name.set(id.clone());
-        app.taking.begin(Attempt { id: id.clone(), codec, keyed, begun_at: SystemTime::now(), error: None });
-        let _ = tell.send(id); // who asked may have gone
+        let id = name.insert(id.to_owned()).clone();
+        let begun_at = SystemTime::now();
+        let pending = PendingBackup { id: id.clone(), codec, idempotency_key, begun_at, error: None };
+        app.pending_backups.begin(pending);
+        let _ = tell.send(id); // the caller may have gone
     };
-    let taken = avro::backup_named(&app.postgres, &backups::folder(&app.settings), &options, named).await;
-    match taken {
+    let folder = tidegate_node::backups::folder(&app.settings);
+    match tidegate_avro::backup_named(&app.store, &folder, &options, named).await {
         Ok(backup) => {
             tracing::info!(backup = backup.id, by, "backed up");
-            app.taking.taken(&backup.id);
+            app.pending_backups.taken(&backup.id);
             Ok(backup)
         }
         Err(error) => {
             tracing::warn!(by, "no backup was made: {error}");
             let problem = problem(error);
-            if let Some(id) = name.get() {
-                app.taking.failed(id, problem.detail().to_owned());
+            if let Some(id) = name {
+                app.pending_backups.failed(&id, problem.detail.clone());
             }
             Err(problem)
         }
     }
 }
 
-/// A backup that was asked for: it is there, or it is being taken.
-fn answer(backup: Backup) -> Response {
+/// The answer for a backup that is complete or being taken.
+fn answer(backup: BackupBody) -> Response {
     let status = if backup.state == "done" { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     let location = format!("/v1/backups/{}", backup.id);
     (status, [(header::LOCATION, location)], Json(backup)).into_response()
@@ -260,11 +257,11 @@ fn answer(backup: Backup) -> Response {
 /// One that was not there when its process ended is not known any more.
 #[utoipa::path(get, path = "/v1/backups/{id}", tag = "backups",
     params(("id" = String, Path, description = "the name of the backup")), responses(
-    (status = 200, body = Backup),
+    (status = 200, body = BackupBody),
 ))]
-async fn show(State(app): State<App>, _: Read, Named(id): Named<String>) -> Result<Json<Backup>, Problem> {
-    let folder = backups::folder(&app.settings);
-    let attempt = app.taking.of(&id);
+pub(super) async fn show(Read(app, _): Read, PathParams(id): PathParams<String>) -> JsonResult<BackupBody> {
+    let folder = tidegate_node::backups::folder(&app.settings);
+    let attempt = app.pending_backups.of(&id);
     match (in_thread(move || folder.backup(&id)).await, attempt) {
         (Err(_), Some(attempt)) => Ok(Json(attempt.into())),
         (found, _) => Ok(Json(found?.into())),
@@ -277,29 +274,21 @@ async fn show(State(app): State<App>, _: Read, Named(id): Named<String>) -> Resu
         ("file" = String, Path, description = "the dataset, and `.avro`")), responses(
     (status = 200, body = Vec<u8>, content_type = "application/vnd.apache.avro"),
 ))]
-async fn download(
-    State(app): State<App>,
-    _: Read,
-    Named((id, file)): Named<(String, String)>,
+pub(super) async fn download(
+    Read(app, _): Read,
+    PathParams((id, file)): PathParams<(String, String)>,
 ) -> Result<Response, Problem> {
-    let folder = backups::folder(&app.settings);
+    let folder = tidegate_node::backups::folder(&app.settings);
     let dataset = file.strip_suffix(".avro").map(str::to_owned);
     let dataset =
         dataset.ok_or_else(|| Problem::not_found("the files of a backup are called like DATASET.avro"))?;
     let (file, written) = in_thread(move || folder.open(&id, &dataset)).await?;
-    let pieces = stream::unfold(tokio::fs::File::from_std(file), async |mut file| {
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
-        match file.read_buf(&mut piece).await {
-            Ok(0) => None,
-            Ok(_) => Some((Ok(Bytes::from(piece)), file)),
-            Err(error) => Some((Err(error), file)),
-        }
-    });
+    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE_BYTES);
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apache.avro"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(written.bytes));
-    // Names of datasets are letters, digits and underlines.
+    // Names of datasets consist of letters, digits and underscores.
     let name = format!("attachment; filename=\"{}.avro\"", written.name);
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&name).map_err(Problem::internal)?);
     let tag = format!("\"{}\"", written.blake3);
@@ -307,24 +296,31 @@ async fn download(
     Ok(response)
 }
 
-/// Does what blocks beside the runtime.
+/// Runs blocking work on a thread of its own.
 pub(super) async fn in_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, avro::Error> + Send + 'static,
+    work: impl FnOnce() -> Result<T, AvroError> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?.map_err(problem)
 }
 
-pub(super) fn problem(error: avro::Error) -> Problem {
+pub(super) fn problem(error: AvroError) -> Problem {
     match error {
-        avro::Error::Unknown(detail) => Problem::not_found(detail),
-        avro::Error::Busy(detail) => Problem::conflict(detail),
-        avro::Error::KeyReused => idempotency::reused(),
-        avro::Error::Refused(detail) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unfit-backup",
-            "a file is damaged, or its rows do not fit",
-            detail,
-        ),
+        AvroError::Unknown(detail) => Problem::not_found(detail),
+        AvroError::Busy(detail) => Problem::conflict(detail),
+        AvroError::KeyReused => idempotency::reused(),
+        AvroError::Refused(detail) => {
+            let (status, word) = (StatusCode::UNPROCESSABLE_ENTITY, "unfit-backup");
+            Problem::new(status, word, "a file is damaged, or its rows do not fit", detail)
+        }
+        error @ AvroError::Io(..) => {
+            let error = contract::Error::from(error);
+            if !error.retry {
+                return error.into();
+            }
+            tracing::warn!("a request was sent away: {error}");
+            // The paths of the server go to the log only.
+            Problem::unavailable("the folder of backups cannot be used at the moment; send it again")
+        }
         error => contract::Error::from(error).into(),
     }
 }

@@ -1,7 +1,6 @@
-//! What clients send: what it is, how much of it there may be, and how long it may take.
+//! Bodies of requests: their types, and the limits of their size and duration.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -9,38 +8,37 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::room::{Place, Room};
-use super::{Problem, Service, documents, encoding};
+use super::{Problem, Service, encoding};
 
-/// How long nothing may come of a body before its client is given up.
+/// How long a body may stall before the request is refused.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// How slowly a body may come, on the average of each minute.
+/// The lowest rate of a body, in bytes a second, as an average over `PACE_OVER`.
 const BYTES_PER_SECOND_MIN: u64 = 256;
 const PACE_OVER: Duration = Duration::from_secs(60);
-/// How long a body may take that is held in memory.
+/// How long a body that is held in memory may take to arrive.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
-/// How many bytes of bodies may be in memory.
+/// How many bytes of bodies may be in memory at once.
 pub(super) const ROOM_BYTES: usize = 128 << 20;
 
 /// The forms in which rows can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(super) enum MediaType {
     Json,
     Ndjson,
     Csv,
     Multipart,
 }
 
-impl Sent {
-    /// The form that the headers name.
+impl MediaType {
+    /// The form that the `Content-Type` names.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let given =
-            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = essence(headers);
         match essence.as_str() {
             "application/json" => Ok(Self::Json),
             "application/x-ndjson"
@@ -57,30 +55,24 @@ impl Sent {
     }
 }
 
-pub(super) fn unsupported(detail: String) -> Problem {
+/// The `Content-Type` without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+pub(super) fn unsupported(detail: impl Into<String>) -> Problem {
     let (status, word) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
-    Problem::new(status, word, "the server does not understand that form", detail)
+    Problem::new(status, word, "the media type is not supported", detail)
 }
 
-/// A body in memory, with its place there.
-pub(super) struct Held {
+/// A body in memory, with the room that it takes up.
+pub(super) struct BufferedBody {
     bytes: BytesMut,
-    place: Place,
+    room: OwnedSemaphorePermit,
 }
 
-impl Held {
-    fn extend(&mut self, chunk: &[u8]) -> Result<(), Problem> {
-        if !self.place.grow(chunk.len()) {
-            return Err(Problem::unavailable(
-                "more is being sent at once than fits here; send it again in a moment",
-            ));
-        }
-        self.bytes.extend_from_slice(chunk);
-        Ok(())
-    }
-}
-
-impl Deref for Held {
+impl Deref for BufferedBody {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -88,50 +80,65 @@ impl Deref for Held {
     }
 }
 
-/// Reads a body of at most so many bytes.
-pub(super) async fn read(room: &Arc<Room>, body: Body, bytes_max: usize) -> Result<Held, Problem> {
-    let reading = tokio::time::timeout(HELD_WITHIN, read_whole(room, body, bytes_max));
-    reading.await.unwrap_or_else(|_| Err(timeout()))
-}
-
-async fn read_whole(room: &Arc<Room>, body: Body, bytes_max: usize) -> Result<Held, Problem> {
-    let mut chunks = Chunks::new(body);
-    let mut whole = Held { bytes: BytesMut::new(), place: room.place() };
-    while let Some(chunk) = chunks.next().await? {
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(Problem::too_large(format!(
-                "the body is longer than {bytes_max} bytes; send less at once, or a file as text/csv"
-            )));
+/// Reads a body of at most `http.max_body_bytes`, for which there must be room.
+pub(super) async fn read(app: &Service, body: Body) -> Result<BufferedBody, Problem> {
+    let bytes_max = app.http.max_body_bytes;
+    let take = |bytes: usize| {
+        app.room.clone().try_acquire_many_owned(bytes as u32).map_err(|_| {
+            Problem::unavailable("more is being sent at once than fits here; send it again in a moment")
+        })
+    };
+    let mut chunks = BodyChunks::new(body);
+    let reading = async {
+        let mut whole = BufferedBody { bytes: BytesMut::new(), room: take(0)? };
+        while let Some(chunk) = chunks.next().await? {
+            if whole.len() + chunk.len() > bytes_max {
+                return Err(Problem::too_large(format!(
+                    "the body is longer than {bytes_max} bytes; send less at once, or a file as text/csv"
+                )));
+            }
+            whole.room.merge(take(chunk.len())?);
+            whole.bytes.extend_from_slice(&chunk);
         }
-        whole.extend(&chunk)?;
-    }
-    Ok(whole)
+        Ok(whole)
+    };
+    tokio::time::timeout(HELD_WITHIN, reading).await.unwrap_or_else(|_| Err(timeout()))
 }
 
-/// Reads a body of JSON, which may be empty.
-pub(super) async fn read_json(app: &Service, request: Request) -> Result<Held, Problem> {
-    let kind = request.headers().get(header::CONTENT_TYPE).cloned();
-    let body = read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
-    let essence = kind.as_ref().and_then(|kind| kind.to_str().ok()?.split(';').next());
-    let is_json = essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
+/// Reads a JSON body, which may be empty.
+pub(super) async fn read_json(app: &Service, request: Request) -> Result<BufferedBody, Problem> {
+    let is_json = essence(request.headers()) == "application/json";
+    let body = read(app, request.into_body()).await?;
     if is_json || is_blank(&body) {
         return Ok(body);
     }
-    Err(unsupported("this comes as application/json: set Content-Type".to_owned()))
+    Err(unsupported("this comes as application/json: set Content-Type"))
 }
 
-/// What a body of JSON says; `None` if there is none, or `null`.
+/// Parses a JSON body; `None` if it is empty or `null`.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
     if is_blank(body) {
         return Ok(None);
     }
     let faulty =
         |error: serde_json::Error| Problem::bad_request(format!("the body is not as it must be: {error}"));
-    aside(|| documents::read(body)).map_err(faulty)
+    blocking(|| serde_json::from_slice(body)).map_err(faulty)
 }
 
-/// Makes something of a body, which may take its time: others go on meanwhile.
-pub(super) fn aside<T>(read: impl FnOnce() -> T) -> T {
+/// Above this, a number of JSON does not represent every whole number exactly.
+const EXACT_MAX: f64 = 9e15;
+
+/// Deserializes a whole number. JSON has one kind of numbers, so `5.0` is 5.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let is_whole = |float: &f64| float.fract() == 0.0 && (0.0..EXACT_MAX).contains(float);
+    let whole = number.as_u64().or_else(|| number.as_f64().filter(is_whole).map(|float| float as u64));
+    let unexpected = || D::Error::custom(format!("{number} is no whole number, or one that is too large"));
+    whole.map(Some).ok_or_else(unexpected)
+}
+
+/// Parses a body, which may take long, without holding up other tasks of the runtime.
+pub(super) fn blocking<T>(read: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(read)
 }
 
@@ -139,22 +146,18 @@ fn is_blank(body: &[u8]) -> bool {
     body.iter().all(u8::is_ascii_whitespace)
 }
 
-/// A body piece by piece.
-pub(super) struct Chunks {
+/// A body, read piece by piece.
+pub(super) struct BodyChunks {
     stream: BodyDataStream,
-    pace: Pace,
+    pace: ReceiveRate,
 }
 
-impl Chunks {
+impl BodyChunks {
     pub(super) fn new(body: Body) -> Self {
-        Self { stream: body.into_data_stream(), pace: Pace::begin() }
+        Self { stream: body.into_data_stream(), pace: ReceiveRate::begin() }
     }
 
-    /// The next piece. `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// If the client has gone, stalls, or sends what cannot be decoded.
+    /// Returns the next piece; `None` at the end. Fails if the client is gone or stalls, or the body cannot be decoded.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         match tokio::time::timeout(IDLE_MAX, self.stream.next()).await {
             Ok(None) => Ok(None),
@@ -168,20 +171,20 @@ impl Chunks {
     }
 }
 
-/// How fast a client sends: one that holds its connection with a byte now and then is given up.
-struct Pace {
-    /// When it was judged last.
+/// The rate of a client. A client that holds its connection with a byte from time to time is refused.
+struct ReceiveRate {
+    /// When the rate was checked last.
     judged: Instant,
-    /// How much has come since.
+    /// How many bytes have come since.
     bytes: u64,
 }
 
-impl Pace {
+impl ReceiveRate {
     fn begin() -> Self {
         Self { judged: Instant::now(), bytes: 0 }
     }
 
-    /// Notes that so many bytes have come.
+    /// Counts bytes that have come; fails if they come too slowly.
     fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes as u64;
         let over = self.judged.elapsed();
@@ -210,9 +213,40 @@ fn timeout() -> Problem {
 mod tests {
     use super::*;
 
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields, default)]
+    struct Limits {
+        #[serde(deserialize_with = "whole_number")]
+        a: Option<u64>,
+        b: Option<Box<Limits>>,
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_fraction_of_zero_and_no_member_is_there_twice() {
+        let read = |text: &str| serde_json::from_slice::<Limits>(text.as_bytes());
+        for (text, a) in [
+            ("{}", None),
+            (r#"{"a": null}"#, None),
+            (r#"{"a": 5}"#, Some(5)),
+            (r#"{"a": 5.0}"#, Some(5)),
+            (r#"{"a": 2e1}"#, Some(20)),
+            (r#"{"a": 18446744073709551615}"#, Some(u64::MAX)),
+        ] {
+            assert_eq!(read(text).unwrap(), Limits { a, b: None }, "{text}");
+        }
+        for wrong in [r#"{"a": 0.5}"#, r#"{"a": -2e1}"#, r#"{"a": 1e300}"#, r#"{"a": "5"}"#, r#"{"c": 1}"#] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for twice in [r#"{"a": 1, "a": 1}"#, r#"{"b": {"a": 1, "\u0061": 1}}"#] {
+            let said = read(twice).unwrap_err().to_string();
+            assert!(said.contains("duplicate field `a`"), "{said}");
+        }
+        assert!(read(&"[".repeat(100_000)).is_err());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_sends_a_byte_now_and_then_is_given_up_however_much_came_before() {
-        let mut pace = Pace::begin();
+        let mut pace = ReceiveRate::begin();
         pace.keep(8 << 20).unwrap();
         let mut minutes = 0;
         while pace.keep(1).is_ok() {
@@ -220,7 +254,7 @@ mod tests {
             minutes += 1;
             assert!(minutes < 6, "it is not given up");
         }
-        let mut slow = Pace::begin();
+        let mut slow = ReceiveRate::begin();
         for _ in 0..600 {
             tokio::time::advance(Duration::from_secs(1)).await;
             slow.keep(BYTES_PER_SECOND_MIN as usize).unwrap();

@@ -1,16 +1,15 @@
-//! The connections that are open, and who has to go when there are too many.
+//! The open connections, and which of them is closed when there are too many.
 //!
-//! **Whoever does nothing makes room.** A connection without a request in hand costs its client nothing, so it is no
-//! reason to send another client away: when there are as many connections as may be, the one that has been idle for
-//! longest is closed for the next. Where all of them are busy, a few more are let in, which may only ask whether the
-//! service lives, whether it is ready, and for its metrics.
+//! **An idle connection makes room.** A connection without a request in hand costs its client nothing to lose, so it is
+//! no reason to refuse another client. When the limit of connections is reached, the one that has been idle for longest
+//! is closed for the next. If all of them are busy, a few more are let in, which may only ask for liveness, readiness
+//! and metrics.
 //!
-//! **What is being sent has a limit**, however slowly it is taken: an answer beyond it is 503. It leaves in pieces, each
-//! when the client has room, and counts until its last one has left.
+//! **The answers in memory have a limit**, however slowly clients read them: an answer beyond the limit is replaced by
+//! 503. An answer is sent in pieces, each when the client has room, and counts until its last piece is sent.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,102 +17,105 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use hyper::body::{Body as _, Frame, SizeHint};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::room::{Place, Room};
-
-/// How many connections beyond the limit are let in for whoever watches.
+/// How many connections beyond the limit are let in for monitoring.
 pub(super) const RESERVE: usize = 32;
-/// How many may be about to close beside them.
+/// How many more connections may be about to close.
 const CLOSING_MAX: usize = 64;
-/// How long nothing may be taken of an answer before its connection counts as one that does nothing, if room is needed.
+/// How long a client may read nothing of an answer before its connection counts as idle, if room is needed.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// How many bytes of answers may be on their way, and how many more for whoever watches.
+/// How many bytes of answers may be in memory, and how many more for monitoring.
 const ANSWERS_BYTES: usize = 256 << 20;
 const WATCHED_BYTES: usize = 16 << 20;
-/// Answers up to this size are not counted.
+/// Answers up to this size, in bytes, are not counted.
 const SMALL_BYTES: u64 = 4 << 10;
-/// How much of an answer is handed over at once.
+/// The size of the pieces of an answer, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Where answers are that are on their way.
+/// The memory for answers that are being sent, a permit for each byte.
 struct Answers {
-    all: Arc<Room>,
-    watched: Arc<Room>,
+    all: Arc<Semaphore>,
+    watched: Arc<Semaphore>,
 }
 
 impl Answers {
-    /// A place for an answer; an error if there is none. What is small has none, and what is of unknown size neither: it
-    /// is made while it is taken, piece by piece.
-    fn place(&self, body: &Body, is_watched: bool) -> Result<Option<Place>, Full> {
+    /// Takes room for an answer; fails if there is none. A small answer takes none. An answer of unknown size takes none
+    /// either, because it is made piece by piece while it is sent.
+    fn room(&self, body: &Body, is_watched: bool) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
         let bytes = body.size_hint().exact().unwrap_or_default();
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
-        let place = self.all.take(bytes as usize);
-        let place = if is_watched { place.or_else(|| self.watched.take(bytes as usize)) } else { place };
-        place.map(Some).ok_or(Full)
+        let take = |room: &Arc<Semaphore>, bytes_max: usize| {
+            room.clone().try_acquire_many_owned(bytes.min(bytes_max as u64) as u32)
+        };
+        match take(&self.all, ANSWERS_BYTES) {
+            Err(_) if is_watched => take(&self.watched, WATCHED_BYTES).map(Some),
+            taken => taken.map(Some),
+        }
     }
 }
 
-/// There is no room for an answer.
-struct Full;
-
-/// All that are open.
-pub(super) struct Connections {
-    open: Mutex<BTreeMap<u64, Arc<Connection>>>,
+/// All open connections.
+pub(super) struct ClientConnections {
+    open: Mutex<BTreeMap<u64, Arc<ClientConnection>>>,
     max: usize,
     answers: Arc<Answers>,
-    next: AtomicU64,
-    /// Rings when one has ended.
+    /// Notified when a connection has ended.
     ended: Notify,
 }
 
-/// What is known of one.
-pub(super) struct Connection {
+/// The state of a connection.
+pub(super) struct ClientConnection {
     number: u64,
-    /// Whether it may only ask for what is served to whoever watches.
+    /// Whether the connection may only ask for what is served to monitoring.
     pub(super) is_reserved: bool,
-    /// When it is told to end: what has begun may end as well.
+    /// Cancelled when the connection is told to end. A request in hand may end first.
     pub(super) leave: CancellationToken,
     answers: Arc<Answers>,
-    opened: Instant,
-    /// How many requests are with their handlers.
-    handling: AtomicUsize,
-    /// How many answers are being sent.
-    answering: AtomicUsize,
-    /// When a request came or was answered last, and when something of an answer was taken last, in milliseconds since
-    /// it was opened.
-    asked_ms: AtomicU64,
-    moved_ms: AtomicU64,
-    /// Whether what is to be written is not taken.
-    stuck: AtomicBool,
-    stuck_ms: AtomicU64,
+    activity: Mutex<Activity>,
 }
 
-impl Connections {
-    /// For at most `max` of them.
+/// What a connection does at the moment.
+pub(super) struct Activity {
+    /// How many requests are being handled.
+    handling: usize,
+    /// How many answers are being sent.
+    answering: usize,
+    /// When a request last came or was answered.
+    asked: Instant,
+    /// When the client last read a piece of an answer.
+    moved: Instant,
+    /// Since when a write is pending because the client does not read.
+    stuck: Option<Instant>,
+}
+
+impl ClientConnections {
+    /// Allows at most `max` connections.
     pub(super) fn new(max: usize) -> Self {
         Self {
             open: Mutex::default(),
             max,
-            answers: Arc::new(Answers { all: Room::of(ANSWERS_BYTES), watched: Room::of(WATCHED_BYTES) }),
-            next: AtomicU64::new(0),
+            answers: Arc::new(Answers {
+                all: Arc::new(Semaphore::new(ANSWERS_BYTES)),
+                watched: Arc::new(Semaphore::new(WATCHED_BYTES)),
+            }),
             ended: Notify::new(),
         }
     }
 
-    /// Takes one in, for which another may have to go. It ends when `stop` does.
+    /// Admits a connection, for which another may have to be closed. It ends when `stop` is cancelled.
     pub(super) async fn admit(self: &Arc<Self>, stop: &CancellationToken) -> Admitted {
         loop {
             let ended = self.ended.notified();
             if let Some(connection) = self.try_admit(stop) {
                 return Admitted { connection, connections: self.clone() };
             }
-            // Those that are told to end do so in a moment.
+            // Connections that are told to end do so in a moment.
             tokio::select! {
                 () = ended => {}
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
@@ -121,36 +123,38 @@ impl Connections {
         }
     }
 
-    fn try_admit(&self, stop: &CancellationToken) -> Option<Arc<Connection>> {
+    fn try_admit(&self, stop: &CancellationToken) -> Option<Arc<ClientConnection>> {
         let mut open = self.open();
         if open.len() >= self.max + RESERVE + CLOSING_MAX {
             return None;
         }
-        let count = |open: &BTreeMap<u64, Arc<Connection>>, is_reserved| {
-            let staying = open.values().filter(|connection| !connection.leave.is_cancelled());
-            staying.filter(|connection| connection.is_reserved == is_reserved).count()
-        };
         let mut is_reserved = false;
-        if count(&open, false) >= self.max && !let_go_of_one(&open, false) {
+        if staying(&open, false).count() >= self.max && !close_idle(&open, false) {
             is_reserved = true;
-            if count(&open, true) >= RESERVE && !let_go_of_one(&open, true) {
+            if staying(&open, true).count() >= RESERVE && !close_idle(&open, true) {
                 return None;
             }
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection =
-            Arc::new(Connection::new(number, is_reserved, stop.child_token(), self.answers.clone()));
+        let number = open.last_key_value().map_or(0, |(last, _)| last + 1);
+        let now = Instant::now();
+        let connection = Arc::new(ClientConnection {
+            number,
+            is_reserved,
+            leave: stop.child_token(),
+            answers: self.answers.clone(),
+            activity: Mutex::new(Activity { handling: 0, answering: 0, asked: now, moved: now, stuck: None }),
+        });
         open.insert(number, connection.clone());
         Some(connection)
     }
 
-    /// Closes one that does nothing: the system has no room for more.
+    /// Closes an idle connection, because the system has no room for more.
     pub(super) fn make_room(&self) {
         let open = self.open();
-        let _ = let_go_of_one(&open, true) || let_go_of_one(&open, false);
+        let _ = close_idle(&open, true) || close_idle(&open, false);
     }
 
-    /// Resolves when none is open.
+    /// Resolves when no connection is open.
     pub(super) async fn all_ended(&self) {
         loop {
             let ended = self.ended.notified();
@@ -161,24 +165,32 @@ impl Connections {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Connection>>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ClientConnection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells the one to end that has been doing nothing for longest; `false` if all are busy.
-fn let_go_of_one(open: &BTreeMap<u64, Arc<Connection>>, is_reserved: bool) -> bool {
-    let staying = open.values().filter(|connection| !connection.leave.is_cancelled());
-    let of_kind = staying.filter(|connection| connection.is_reserved == is_reserved);
-    let idle = of_kind.filter_map(|connection| Some((connection.idle_since()?, connection)));
+/// The connections, reserved ones or others, that are not told to end.
+fn staying(
+    open: &BTreeMap<u64, Arc<ClientConnection>>,
+    is_reserved: bool,
+) -> impl Iterator<Item = &Arc<ClientConnection>> {
+    open.values()
+        .filter(move |connection| connection.is_reserved == is_reserved && !connection.leave.is_cancelled())
+}
+
+/// Tells the connection that has been idle for longest to end; returns `false` if all are busy.
+fn close_idle(open: &BTreeMap<u64, Arc<ClientConnection>>, is_reserved: bool) -> bool {
+    let idle = staying(open, is_reserved)
+        .filter_map(|connection| Some((connection.activity().idle_since()?, connection)));
     let longest = idle.min_by_key(|(since, _)| *since);
     longest.map(|(_, connection)| connection.leave.cancel()).is_some()
 }
 
 /// A connection while it is open.
 pub(super) struct Admitted {
-    pub(super) connection: Arc<Connection>,
-    connections: Arc<Connections>,
+    pub(super) connection: Arc<ClientConnection>,
+    connections: Arc<ClientConnections>,
 }
 
 impl Drop for Admitted {
@@ -188,120 +200,100 @@ impl Drop for Admitted {
     }
 }
 
-impl Connection {
-    fn new(number: u64, is_reserved: bool, leave: CancellationToken, answers: Arc<Answers>) -> Self {
-        Self {
-            number,
-            is_reserved,
-            leave,
-            answers,
-            opened: Instant::now(),
-            handling: AtomicUsize::new(0),
-            answering: AtomicUsize::new(0),
-            asked_ms: AtomicU64::new(0),
-            moved_ms: AtomicU64::new(0),
-            stuck: AtomicBool::new(false),
-            stuck_ms: AtomicU64::new(0),
-        }
-    }
-
+impl ClientConnection {
     /// Notes that a request has come.
     pub(super) fn begin(self: &Arc<Self>) -> Handling {
-        self.handling.fetch_add(1, Ordering::Relaxed);
-        self.note(&self.asked_ms);
+        let mut activity = self.activity();
+        activity.handling += 1;
+        activity.asked = Instant::now();
         Handling(self.clone())
     }
 
-    /// Whether a request is in hand, or its answer.
-    pub(super) fn is_busy(&self) -> bool {
-        self.handling.load(Ordering::Relaxed) + self.answering.load(Ordering::Relaxed) > 0
-            || self.stuck.load(Ordering::Relaxed)
-    }
-
-    /// For how long it has neither got a request nor given an answer.
-    pub(super) fn idle_for(&self) -> Option<Duration> {
-        (!self.is_busy()).then(|| self.since(&self.asked_ms).elapsed())
-    }
-
-    /// For how long nothing was taken of the answers that are being sent, if nothing else is done.
-    pub(super) fn stalled_for(&self) -> Option<Duration> {
-        let is_answering = self.answering.load(Ordering::Relaxed) > 0;
-        let only = is_answering && self.handling.load(Ordering::Relaxed) == 0;
-        only.then(|| self.since(&self.moved_ms).max(self.since(&self.asked_ms)).elapsed())
-    }
-
-    /// Notes whether what is written is taken.
-    pub(super) fn note_stuck(&self, is_stuck: bool) {
-        if self.stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
-            self.note(&self.stuck_ms);
-        }
-    }
-
-    /// Since when it may have to go for another; `None` while it is busy.
-    fn idle_since(&self) -> Option<Instant> {
-        if !self.is_busy() {
-            return Some(self.since(&self.asked_ms));
-        }
-        let is_stuck = self.stuck.load(Ordering::Relaxed) && self.handling.load(Ordering::Relaxed) == 0;
-        let stuck_for = is_stuck.then(|| self.since(&self.stuck_ms).elapsed());
-        let longest = stuck_for.max(self.stalled_for())?;
-        (longest >= STUCK_AFTER).then(|| self.since(&self.asked_ms))
-    }
-
-    fn note(&self, at_ms: &AtomicU64) {
-        at_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn since(&self, at_ms: &AtomicU64) -> Instant {
-        self.opened + Duration::from_millis(at_ms.load(Ordering::Relaxed))
+    pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request that is with its handler.
-pub(super) struct Handling(Arc<Connection>);
+impl Activity {
+    /// Whether a request is being handled or its answer is being sent.
+    pub(super) fn is_busy(&self) -> bool {
+        self.handling + self.answering > 0 || self.stuck.is_some()
+    }
+
+    /// How long the connection has been idle, without a request or an answer; `None` while it is busy.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        (!self.is_busy()).then(|| self.asked.elapsed())
+    }
+
+    /// How long the client has read nothing of the answers, if the connection does nothing but send them.
+    pub(super) fn stalled_for(&self) -> Option<Duration> {
+        let only = self.answering > 0 && self.handling == 0;
+        only.then(|| self.moved.max(self.asked).elapsed())
+    }
+
+    /// Notes whether a write is pending because the client does not read.
+    pub(super) fn note_stuck(&mut self, is_stuck: bool) {
+        self.stuck = is_stuck.then(|| self.stuck.unwrap_or_else(Instant::now));
+    }
+
+    /// Since when the connection may be closed for another; `None` while it is busy.
+    fn idle_since(&self) -> Option<Instant> {
+        if !self.is_busy() {
+            return Some(self.asked);
+        }
+        let stuck_for = self.stuck.filter(|_| self.handling == 0).map(|since| since.elapsed());
+        let longest = stuck_for.max(self.stalled_for())?;
+        (longest >= STUCK_AFTER).then_some(self.asked)
+    }
+}
+
+/// A request that is being handled.
+pub(super) struct Handling(Arc<ClientConnection>);
 
 impl Handling {
-    /// The same request while its answer is being sent, or `otherwise` where there is no room for it.
+    /// Turns the request into an answer that is being sent. If there is no room for the answer, sends `otherwise`.
     pub(super) fn answer(
         self,
         response: Response,
         is_watched: bool,
         otherwise: impl FnOnce() -> Response,
-    ) -> axum::http::Response<Answer> {
-        let (response, place) = match self.0.answers.place(response.body(), is_watched) {
-            Ok(place) => (response, place),
-            Err(Full) => (otherwise(), None),
+    ) -> axum::http::Response<AnswerBody> {
+        let (response, room) = match self.0.answers.room(response.body(), is_watched) {
+            Ok(room) => (response, room),
+            Err(_) => (otherwise(), None),
         };
-        self.0.answering.fetch_add(1, Ordering::Relaxed);
+        self.0.activity().answering += 1;
         let connection = self.0.clone();
-        response.map(|body| Answer { body, rest: Bytes::new(), connection, _place: place })
+        response.map(|body| AnswerBody { body, rest: Bytes::new(), connection, _room: room })
     }
 }
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        self.0.handling.fetch_sub(1, Ordering::Relaxed);
-        self.0.note(&self.0.asked_ms);
+        let mut activity = self.0.activity();
+        activity.handling -= 1;
+        activity.asked = Instant::now();
     }
 }
 
 /// The body of an answer.
-pub(super) struct Answer {
+pub(super) struct AnswerBody {
     body: Body,
-    /// What was made of it and has not left.
+    /// The part of the current piece that is not sent yet.
     rest: Bytes,
-    connection: Arc<Connection>,
-    _place: Option<Place>,
+    connection: Arc<ClientConnection>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Answer {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
-        self.connection.answering.fetch_sub(1, Ordering::Relaxed);
-        self.connection.note(&self.connection.asked_ms);
+        let mut activity = self.connection.activity();
+        activity.answering -= 1;
+        activity.asked = Instant::now();
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -309,7 +301,7 @@ impl hyper::body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.connection.note(&self.connection.moved_ms);
+        self.connection.activity().moved = Instant::now();
         if self.rest.is_empty() {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
             match frame.map(|made| made.map(Frame::into_data)) {
@@ -343,14 +335,14 @@ impl hyper::body::Body for Answer {
 mod tests {
     use super::*;
 
-    async fn admitted(connections: &Arc<Connections>, stop: &CancellationToken) -> Admitted {
+    async fn admitted(connections: &Arc<ClientConnections>, stop: &CancellationToken) -> Admitted {
         tokio::time::advance(Duration::from_millis(10)).await;
         connections.admit(stop).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_been_idle_for_longest_makes_room_and_who_is_busy_stays() {
-        let (connections, stop) = (Arc::new(Connections::new(3)), CancellationToken::new());
+        let (connections, stop) = (Arc::new(ClientConnections::new(3)), CancellationToken::new());
         let first = admitted(&connections, &stop).await;
         let second = admitted(&connections, &stop).await;
         let third = admitted(&connections, &stop).await;
@@ -364,7 +356,7 @@ mod tests {
         let (_busy, _too) = (second.connection.begin(), fourth.connection.begin());
         let reserved = admitted(&connections, &stop).await;
         assert!(reserved.connection.is_reserved && !gone(&second) && !gone(&fourth));
-        // An answer that is taken keeps its connection; one that is not taken does not.
+        // An answer that the client reads keeps its connection open; one that it does not read does not.
         let small = Response::new(Body::from("x"));
         let mut answer = busy.answer(small, false, || unreachable!("there is room")).into_body();
         tokio::time::advance(STUCK_AFTER / 2).await;
@@ -379,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_leave_in_pieces_and_only_so_many_are_on_their_way() {
-        let (connections, stop) = (Arc::new(Connections::new(1)), CancellationToken::new());
+        let (connections, stop) = (Arc::new(ClientConnections::new(1)), CancellationToken::new());
         let admitted = connections.admit(&stop).await;
         let text: Bytes = (0..1_000_000u32).map(|i| i as u8).collect::<Vec<_>>().into();
         let answer = |bytes: Bytes, is_watched| {
@@ -398,8 +390,8 @@ mod tests {
         }
         assert_eq!(sent, text);
         drop(body);
-        let is_sent = |body: &Answer| body.size_hint().exact() == Some(text.len() as u64);
-        let mut waiting: Vec<Answer> = (0..1000).map(|_| answer(text.clone(), false)).collect();
+        let is_sent = |body: &AnswerBody| body.size_hint().exact() == Some(text.len() as u64);
+        let mut waiting: Vec<AnswerBody> = (0..1000).map(|_| answer(text.clone(), false)).collect();
         let on_their_way = waiting.iter().filter(|body| is_sent(body)).count();
         assert_eq!(on_their_way, ANSWERS_BYTES / text.len());
         assert!(is_sent(&answer(text.clone(), true)), "whoever watches has room of its own");
@@ -409,7 +401,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_beyond_the_limit_are_bounded_too() {
-        let (connections, stop) = (Arc::new(Connections::new(1)), CancellationToken::new());
+        let (connections, stop) = (Arc::new(ClientConnections::new(1)), CancellationToken::new());
         let mut open = Vec::new();
         for _ in 0..=RESERVE {
             let admitted = admitted(&connections, &stop).await;

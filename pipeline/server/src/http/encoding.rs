@@ -1,11 +1,10 @@
 //! Bodies in gzip.
 //!
-//! **A body of gzip is all of its members.** RFC 1952 makes a file of one member or several behind each other, and
-//! tools that compress piece by piece write several. A member that is torn, and bytes behind the last one that are none,
-//! refuse the request: what came before them may be half of what was meant.
+//! **A body of gzip is all of its members.** In RFC 1952 a file is one member or several in a row, and tools that
+//! compress piece by piece write several. If a member is torn, or the last one is followed by bytes that are no member,
+//! the request is refused: what was decoded until then may be only half of the content.
 
 use std::error::Error as _;
-use std::fmt;
 use std::io;
 
 use async_compression::tokio::bufread::GzipDecoder;
@@ -20,7 +19,7 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use super::Problem;
 use super::body::unsupported;
 
-/// How much is decoded at once.
+/// How many bytes are decoded at once.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// How a body is encoded.
@@ -32,25 +31,22 @@ enum Coding {
 }
 
 impl Coding {
-    /// What the headers say. Several codings, one upon the other, are not understood.
+    /// The coding that the headers name. A list of several codings is not supported.
     fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::CONTENT_ENCODING).iter();
         let named = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        let mut named = named.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-        let coding = match named.next() {
-            None => Self::Identity,
-            Some(name) if name.eq_ignore_ascii_case(b"identity") => Self::Identity,
-            // The older name of the same.
-            Some(name) if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
-                Self::Gzip
-            }
-            Some(_) => Self::Unknown,
-        };
-        if named.next().is_some() { Self::Unknown } else { coding }
+        let named = named.map(|name| name.trim_ascii().to_ascii_lowercase()).filter(|name| !name.is_empty());
+        match named.collect::<Vec<_>>().as_slice() {
+            [] => Self::Identity,
+            [name] if name == b"identity" => Self::Identity,
+            // `x-gzip` is the older name of gzip.
+            [name] if name == b"gzip" || name == b"x-gzip" => Self::Gzip,
+            _ => Self::Unknown,
+        }
     }
 }
 
-/// Decodes gzip for what follows, and refuses other encodings.
+/// Decodes gzip for the handlers, and refuses other encodings.
 pub(super) async fn decode(mut request: Request, next: Next) -> Response {
     match Coding::of(request.headers()) {
         Coding::Identity => next.run(request).await,
@@ -59,9 +55,7 @@ pub(super) async fn decode(mut request: Request, next: Next) -> Response {
             request.headers_mut().remove(header::CONTENT_LENGTH);
             next.run(request.map(decoded)).await
         }
-        Coding::Unknown => {
-            unsupported("send it as it is, or with Content-Encoding: gzip".to_owned()).into_response()
-        }
+        Coding::Unknown => unsupported("send it as it is, or with Content-Encoding: gzip").into_response(),
     }
 }
 
@@ -71,40 +65,25 @@ fn decoded(body: Body) -> Body {
     let mut decoder = GzipDecoder::new(StreamReader::new(packed));
     decoder.multiple_members(true);
     let pieces = ReaderStream::with_capacity(decoder, PIECE_BYTES);
-    Body::from_stream(pieces.map_err(|error| match error.get_ref() {
+    let no_gzip = |why| io::Error::new(io::ErrorKind::InvalidData, NoGzip(why));
+    Body::from_stream(pieces.map_err(move |error| match error.get_ref() {
         Some(inner) if inner.is::<Ended>() => error,
-        _ => io::Error::new(io::ErrorKind::InvalidData, NoGzip(error)),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => no_gzip("it ends within a member".to_owned()),
+        _ => no_gzip(error.to_string()),
     }))
 }
 
-/// The client has gone before the end.
-#[derive(Debug)]
+/// The client was gone before the end of the body.
+#[derive(Debug, thiserror::Error)]
+#[error("the body ended early: {0}")]
 struct Ended(axum::Error);
 
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the body ended early: {}", self.0)
-    }
-}
+/// The body is not valid gzip.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoGzip(String);
 
-impl std::error::Error for Ended {}
-
-/// What came is no gzip.
-#[derive(Debug)]
-struct NoGzip(io::Error);
-
-impl fmt::Display for NoGzip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.kind() {
-            io::ErrorKind::UnexpectedEof => f.write_str("it ends within a member"),
-            _ => write!(f, "{}", self.0),
-        }
-    }
-}
-
-impl std::error::Error for NoGzip {}
-
-/// Why a body cannot be read to its end: 400.
+/// The problem of a body that cannot be read to its end: 400.
 pub(super) fn broken(error: &axum::Error) -> Problem {
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -139,7 +118,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What a body is decoded to that comes in pieces of a size.
+    /// Decodes a body that comes in pieces of `size` bytes.
     async fn decode_pieces(packed: &[u8], size: usize) -> Result<Bytes, Problem> {
         let pieces: Vec<Result<Bytes, Infallible>> =
             packed.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -155,7 +134,7 @@ mod tests {
         for size in (1..40).chain([packed.len()]) {
             assert_eq!(decode_pieces(&packed, size).await.unwrap(), expected, "{size}");
         }
-        // Borders of members are borders of pieces.
+        // Each member is a piece.
         let pieces = members.map(|member| Ok::<_, Infallible>(Bytes::from(member)));
         let body = decoded(Body::from_stream(stream::iter(pieces)));
         assert_eq!(to_bytes(body, usize::MAX).await.unwrap(), expected);
@@ -166,7 +145,7 @@ mod tests {
         let whole = [member(b"1,One\n"), member(b"2,Two\n")].concat();
         let first = member(b"1,One\n").len();
         for size in [1, 7, whole.len()] {
-            // A body that ends with its first member is one of one member.
+            // A body that ends with its first member is valid.
             for length in (1..whole.len()).filter(|length| *length != first) {
                 let problem = decode_pieces(&whole[..length], size).await;
                 let problem = format!("{:?}", problem.unwrap_err());

@@ -1,7 +1,7 @@
-//! The two text formats of metrics: which one a client asks for, and the older one made of the newer.
+//! The two text formats of metrics: which one a client asks for, and the conversion of the newer to the older.
 //!
-//! OpenMetrics 1.0 is for who asks for it by name, as Prometheus does; everybody else gets the text format 0.0.4, which
-//! every tool reads. The older one names a counter by its sample, `_total` included, and knows no infos.
+//! Clients that ask for OpenMetrics 1.0 by name get it, as Prometheus does. All others get the text format 0.0.4, which
+//! every tool reads. The older format names a counter by its sample, `_total` included, and has no infos.
 
 use axum::http::{HeaderMap, header};
 
@@ -15,7 +15,7 @@ pub(super) enum Exposition {
 }
 
 impl Exposition {
-    /// The one that a client prefers, by its `Accept`.
+    /// The format that a client prefers, by its `Accept` header.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let (mut open_metrics, mut text) = (0.0, 0.0);
@@ -30,7 +30,7 @@ impl Exposition {
                     _ => {}
                 }
             }
-            // What is written so is of version 1.0.0, and readers of the draft before it can read it.
+            // The output is of version 1.0.0, and readers of the earlier draft can read it.
             let is_known = version.is_none_or(|version| matches!(version, "1.0.0" | "0.0.1"));
             if kind == "application/openmetrics-text" && is_known {
                 open_metrics = f32::max(open_metrics, weight);
@@ -41,7 +41,7 @@ impl Exposition {
         if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// What its answers are called.
+    /// The `Content-Type` of this format.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -49,7 +49,7 @@ impl Exposition {
         }
     }
 
-    /// OpenMetrics as this format has them.
+    /// Converts OpenMetrics to this format.
     pub(super) fn write(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
@@ -58,7 +58,7 @@ impl Exposition {
     }
 }
 
-/// OpenMetrics as `prometheus-client` writes them, in the text format 0.0.4. Samples are the same in both.
+/// Converts OpenMetrics as `prometheus-client` writes them to the text format 0.0.4. Samples are the same in both.
 fn as_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = "";
@@ -72,7 +72,7 @@ fn as_text(open_metrics: &str) -> String {
                 "unknown" => ("", "untyped"),
                 other => ("", other),
             };
-            // A quote is escaped there, and not here.
+            // OpenMetrics escapes a quote, and the text format does not.
             let help = help.replace("\\\"", "\"");
             text.extend(["# HELP ", name, suffix, " ", &help, "\n# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if !line.starts_with('#') {
@@ -95,7 +95,7 @@ mod tests {
             }
             Exposition::of(&headers)
         };
-        // As Prometheus 2 and 3, and curl, ask.
+        // The `Accept` headers of Prometheus 2 and 3, and of curl.
         let two = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\

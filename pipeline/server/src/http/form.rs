@@ -1,40 +1,40 @@
-//! Forms, `multipart/form-data` as RFC 7578 has them: what stands before and between the parts is bounded, and the
-//! content of a part is given piece by piece. So a form takes the same memory whatever is in it.
+//! Forms: `multipart/form-data` as in RFC 7578. The bytes before, between and after the parts are limited, and the
+//! content of a part is read piece by piece. Therefore a form takes the same memory whatever it contains.
 
 use axum::http::{HeaderMap, header};
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 
 use super::Problem;
-use super::body::Chunks;
+use super::body::BodyChunks;
 
-/// How many bytes may stand before the first part, in the head of each, and behind the last.
+/// How many bytes may come before the first part, in the head of each part, and after the last one.
 const AROUND_BYTES_MAX: usize = 16 << 10;
 const BOUNDARY_CHARS_MAX: usize = 70;
 
 /// A form that is being read.
 pub(super) struct Form {
-    chunks: Chunks,
-    /// What has come and is not used.
+    chunks: BodyChunks,
+    /// Bytes that have come and are not used yet.
     buffer: BytesMut,
-    /// What stands before each part and at the end: an end of line, two hyphens and the boundary.
+    /// The delimiter before each part and at the end: an end of line, two hyphens and the boundary.
     delimiter: Vec<u8>,
-    state: State,
+    state: FormState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum FormState {
     /// Before the first part.
     Before,
     /// In the content of a part.
     Within,
-    /// Behind the delimiter that ends a part.
+    /// After the delimiter that ends a part.
     Between,
 }
 
-/// What a part says of itself.
+/// The names in the head of a part.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct FormPart {
     /// The name of the field.
     pub(super) name: Option<String>,
     /// The name of the file.
@@ -42,12 +42,8 @@ pub(super) struct Part {
 }
 
 impl Form {
-    /// The form that comes with these headers.
-    ///
-    /// # Errors
-    ///
-    /// If they name no boundary.
-    pub(super) fn new(headers: &HeaderMap, chunks: Chunks) -> Result<Self, Problem> {
+    /// The form of a request with these headers. Fails if they name no boundary.
+    pub(super) fn new(headers: &HeaderMap, chunks: BodyChunks) -> Result<Self, Problem> {
         let kind =
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let boundary =
@@ -57,22 +53,19 @@ impl Form {
             return Err(faulty("its Content-Type has no boundary of 1 to 70 characters"));
         };
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        // The first delimiter may stand at the very beginning.
-        Ok(Self { chunks, buffer: BytesMut::from(&b"\r\n"[..]), delimiter, state: State::Before })
+        // The first delimiter may come at the very beginning, without an end of line.
+        Ok(Self { chunks, buffer: BytesMut::from(&b"\r\n"[..]), delimiter, state: FormState::Before })
     }
 
-    /// The next part, whose content is to be read to its end before; `None` behind the last one.
-    ///
-    /// # Errors
-    ///
-    /// If the client has gone, or what comes is no form, or too much of it is around its parts.
-    pub(super) async fn next_part(&mut self) -> Result<Option<Part>, Problem> {
-        if self.state == State::Before {
+    /// Returns the next part; `None` after the last one. The content of the part before must have been read to its end.
+    /// Fails if the client is gone, the body is not a valid form, or it has too many bytes around its parts.
+    pub(super) async fn next_part(&mut self) -> Result<Option<FormPart>, Problem> {
+        if self.state == FormState::Before {
             let mut passed = 0;
-            while let Found::Not = self.find(&mut passed)? {
+            while !self.skip_to_delimiter(&mut passed)? {
                 self.more("before its first part").await?;
             }
-            self.state = State::Between;
+            self.state = FormState::Between;
         }
         while self.buffer.len() < 2 {
             self.more("behind a boundary").await?;
@@ -82,21 +75,18 @@ impl Form {
             return Ok(None);
         }
         let head = self.head().await?;
-        self.state = State::Within;
+        self.state = FormState::Within;
         Ok(Some(part(&head)?))
     }
 
-    /// A piece of the content of a part; `None` at its end.
-    ///
-    /// # Errors
-    ///
-    /// If the client has gone, or the form ends within the part.
+    /// Returns a piece of the content of a part; `None` at its end. Fails if the client is gone, or the form ends
+    /// within the part.
     pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, Problem> {
-        while self.state == State::Within {
+        while self.state == FormState::Within {
             if let Some(at) = memmem::find(&self.buffer, &self.delimiter) {
                 let content = self.buffer.split_to(at).freeze();
                 self.buffer.advance(self.delimiter.len());
-                self.state = State::Between;
+                self.state = FormState::Between;
                 return Ok(Some(content).filter(|content| !content.is_empty()));
             }
             let is_content = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
@@ -108,44 +98,37 @@ impl Form {
         Ok(None)
     }
 
-    /// Goes behind the first delimiter, `passed` counting what stood before it.
-    fn find(&mut self, passed: &mut usize) -> Result<Found, Problem> {
+    /// Skips to after the first delimiter, if it has come. `passed` counts the bytes before it.
+    fn skip_to_delimiter(&mut self, passed: &mut usize) -> Result<bool, Problem> {
         let found = memmem::find(&self.buffer, &self.delimiter);
-        let is_not = found.unwrap_or_else(|| self.buffer.len().saturating_sub(self.delimiter.len() - 1));
-        *passed += is_not;
+        let before = found.unwrap_or_else(|| self.buffer.len().saturating_sub(self.delimiter.len() - 1));
+        *passed += before;
         if *passed > AROUND_BYTES_MAX {
             return Err(too_much("before its first part"));
         }
-        self.buffer.advance(is_not);
-        if found.is_none() {
-            return Ok(Found::Not);
-        }
-        self.buffer.advance(self.delimiter.len());
-        Ok(Found::Delimiter)
+        self.buffer.advance(before + found.map_or(0, |_| self.delimiter.len()));
+        Ok(found.is_some())
     }
 
-    /// What is between a delimiter and the content of its part: lines with ends, and an empty one.
+    /// Reads what is between a delimiter and the content of its part: header lines and an empty line.
     async fn head(&mut self) -> Result<Bytes, Problem> {
         let mut looked = 0;
         loop {
-            if let Some(at) = memmem::find(&self.buffer[looked..], b"\r\n\r\n") {
-                let head = self.buffer.split_to(looked + at).freeze();
-                self.buffer.advance(4);
-                return if head.len() > AROUND_BYTES_MAX {
-                    Err(too_much("in the head of a part"))
-                } else {
-                    Ok(head)
-                };
-            }
-            if self.buffer.len() > AROUND_BYTES_MAX {
+            let end = memmem::find(&self.buffer[looked..], b"\r\n\r\n").map(|at| looked + at);
+            if end.unwrap_or(self.buffer.len()) > AROUND_BYTES_MAX {
                 return Err(too_much("in the head of a part"));
+            }
+            if let Some(end) = end {
+                let head = self.buffer.split_to(end).freeze();
+                self.buffer.advance(4);
+                return Ok(head);
             }
             looked = self.buffer.len().saturating_sub(3);
             self.more("within the head of a part").await?;
         }
     }
 
-    /// Reads what stands behind the last part: it is nothing, and may be torn.
+    /// Reads what comes after the last part. It is ignored, and may be torn.
     async fn drain(&mut self) -> Result<(), Problem> {
         let mut behind = self.buffer.len();
         while behind <= AROUND_BYTES_MAX {
@@ -165,11 +148,6 @@ impl Form {
     }
 }
 
-enum Found {
-    Delimiter,
-    Not,
-}
-
 fn faulty(what: impl std::fmt::Display) -> Problem {
     Problem::bad_request(format!("the form cannot be read: {what}"))
 }
@@ -178,15 +156,15 @@ fn too_much(place: &str) -> Problem {
     Problem::too_large(format!("the form has more than {AROUND_BYTES_MAX} bytes {place}"))
 }
 
-/// What the head of a part says.
-fn part(head: &[u8]) -> Result<Part, Problem> {
+/// Parses the head of a part.
+fn part(head: &[u8]) -> Result<FormPart, Problem> {
     let head = std::str::from_utf8(head).map_err(|_| faulty("the head of a part is not UTF-8"))?;
     let mut lines = head.split("\r\n");
-    // Behind a boundary there is nothing but blanks.
+    // Only blanks may follow a boundary in its line.
     if lines.next().is_some_and(|behind| !behind.trim_matches([' ', '\t']).is_empty()) {
         return Err(faulty("a boundary goes on in its line"));
     }
-    let mut named = Part { name: None, file_name: None };
+    let mut named = FormPart { name: None, file_name: None };
     for line in lines {
         let (name, value) =
             line.split_once(':').ok_or_else(|| faulty("a line of a part's head has no colon"))?;
@@ -211,7 +189,7 @@ fn part(head: &[u8]) -> Result<Part, Problem> {
     Ok(named)
 }
 
-/// The parameters of a header's value, which stand behind its first semicolon.
+/// The parameters of a header's value, which follow its first semicolon.
 fn parameters(value: &str) -> impl Iterator<Item = (&str, String)> {
     let mut rest = value.split_once(';').map_or("", |(_, rest)| rest);
     std::iter::from_fn(move || {
@@ -233,8 +211,8 @@ fn parameters(value: &str) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// A text up to its quote, and what is behind that. A backslash stands before a quote or another one; elsewhere it is
-/// itself, as in the paths that browsers of old have sent.
+/// A text up to its closing quote, and what follows the quote. A backslash escapes a quote or a backslash. Elsewhere it
+/// stands for itself, as in the paths that old browsers have sent.
 fn unquoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut characters = text.char_indices().peekable();
@@ -259,8 +237,8 @@ mod tests {
 
     use super::*;
 
-    /// The parts of a form whose body comes in pieces of a size, and their contents.
-    async fn read(body: &[u8], size: usize) -> Result<Vec<(Part, Vec<u8>)>, Problem> {
+    /// Reads the parts of a form, with their contents, from a body in pieces of `size` bytes.
+    async fn read(body: &[u8], size: usize) -> Result<Vec<(FormPart, Vec<u8>)>, Problem> {
         let pieces: Vec<Result<Bytes, Infallible>> =
             body.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let mut headers = HeaderMap::new();
@@ -268,7 +246,7 @@ mod tests {
             header::CONTENT_TYPE,
             "multipart/form-data; charset=utf-8; boundary=\"b d\"".parse().unwrap(),
         );
-        let mut form = Form::new(&headers, Chunks::new(Body::from_stream(stream::iter(pieces))))?;
+        let mut form = Form::new(&headers, BodyChunks::new(Body::from_stream(stream::iter(pieces))))?;
         let mut parts = Vec::new();
         while let Some(part) = form.next_part().await? {
             let mut content = Vec::new();

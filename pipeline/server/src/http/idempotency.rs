@@ -1,4 +1,4 @@
-//! How requests name themselves, so that a client sends one again until it is answered: `Idempotency-Key`.
+//! The `Idempotency-Key` of requests, by which a client can retry one until it is answered.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use tidegate_connectors::postgres::Keyed;
+use tidegate_store::IdempotencyKey;
 use utoipa::IntoParams;
 
 use super::auth::Caller;
@@ -19,13 +19,13 @@ const KEY_CHARS_MAX: usize = 255;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)] // read by `identity`
-pub(super) struct IdempotencyKey {
+pub(super) struct IdempotencyHeader {
     /// Names the request: sent again until it is answered, it is done once.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     key: Option<String>,
 }
 
-/// What makes a request one and the same: whose it is, where it goes, and how it names itself. `None` if it does not.
+/// The identity of a request: its caller, its path and its key. `None` if it has no key.
 pub(super) fn identity(
     caller: &Caller,
     headers: &HeaderMap,
@@ -43,7 +43,7 @@ pub(super) fn identity(
         )));
     }
     let mut hasher = blake3::Hasher::new();
-    // However it is written, it is one place.
+    // Different percent-encodings of a path are the same path.
     let path = Cow::from(percent_decode_str(path));
     for part in [caller.name.as_bytes(), b"POST", &path, key] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
@@ -51,26 +51,27 @@ pub(super) fn identity(
     Ok(Some(*hasher.finalize().as_bytes()))
 }
 
-/// What a request says in JSON, if it says anything, and how it names itself.
-pub(super) async fn told<T: DeserializeOwned>(
+/// The JSON body of a request, if it has one, and the request's key.
+pub(super) async fn keyed_json<T: DeserializeOwned>(
     app: &Service,
     caller: &Caller,
     request: Request,
-) -> Result<(Option<T>, Option<Keyed>), Problem> {
+) -> Result<(Option<T>, Option<IdempotencyKey>), Problem> {
     let identity = identity(caller, request.headers(), request.uri().path())?;
     let body = body::read_json(app, request).await?;
-    let keyed = identity.map(|identity| Keyed { identity, content: *blake3::hash(&body).as_bytes() });
-    Ok((body::json(&body)?, keyed))
+    let idempotency_key =
+        identity.map(|identity| IdempotencyKey { identity, content: *blake3::hash(&body).as_bytes() });
+    Ok((body::json(&body)?, idempotency_key))
 }
 
-/// How a request names itself, for people.
+/// The key of a request as text.
 pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     headers.get(KEY)?.to_str().ok()
 }
 
-/// A key was used for something else: 422.
+/// 422: the key was used for other content.
 pub(super) fn reused() -> Problem {
     let detail = "the Idempotency-Key was used for other content; use a new key, or send what was sent then";
     let (status, word) = (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused");
-    Problem::new(status, word, "the key names another request", detail)
+    Problem::new(status, word, "the key was used for another request", detail)
 }

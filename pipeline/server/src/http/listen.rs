@@ -29,42 +29,42 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Problem;
-use super::connections::{Connection, Connections, RESERVE};
+use super::connections::{ClientConnection, ClientConnections, RESERVE};
 use crate::Failure;
 
-/// How long a client may take for its handshake, to begin, and for the head of a request.
+/// How long a client may take for the handshake, until its first byte, and for the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long nothing may be taken of an answer before its client is given up.
+/// How long a client may read nothing of an answer before its connection is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
-/// How large the head of a request may be, in bytes.
+/// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How many requests one connection may have at once, with HTTP/2.
 const STREAMS_MAX: u32 = 64;
-/// How long requests that have begun may take when the server stops.
+/// How long requests in hand may take when the server stops.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// How long nothing is accepted after accepting has failed: too many files are open, for example.
+/// The pause after a failed accept, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection may have no request.
+/// How long a connection may be without a request.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
-/// How often it is looked what a connection does, and how often if it is told to end.
+/// How often a connection is checked, and how often once it is told to end.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LEAVE_LOOK: Duration = Duration::from_millis(100);
-/// What is served however many connections there are.
+/// The paths that are served even if all connections are in use.
 const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-/// How many files are open beside connections, at most, and how many connections there may be in any case.
+/// How many open files are reserved for other purposes, and the least number of connections.
 const FILES_BESIDE: usize = 256;
 const CONNECTIONS_MIN: usize = 16;
 
-/// A socket that is listened on.
-pub(super) struct Listener {
+/// A socket that the server listens on.
+pub(super) struct HttpListener {
     socket: TcpListener,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    connections: Arc<Connections>,
+    connections: Arc<ClientConnections>,
 }
 
-impl Listener {
+impl HttpListener {
     /// Listens as the manifest says. Paths are relative to its `folder`.
     pub(super) async fn bind(http: &Http, folder: &Path) -> Result<Self, Failure> {
         let listen = &http.listen;
@@ -75,24 +75,19 @@ impl Listener {
         })?;
         let tls = http.tls.as_ref().map(|tls| acceptor(tls, folder)).transpose()?;
         let address = socket.local_addr()?;
-        let connections = Arc::new(Connections::new(connections_max(http.max_connections as usize)));
+        let connections = Arc::new(ClientConnections::new(connections_max(http.max_connections as usize)));
         Ok(Self { socket, address, tls, connections })
     }
 
-    /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// What its addresses begin with.
+    /// The scheme of its URLs.
     pub(super) fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Serves until it is stopped; then requests that have begun may end, for a while.
+    /// Serves until `stop` is cancelled. Requests in hand may then end, for a while.
     pub(super) async fn serve(self, router: Router, stop: CancellationToken) {
         let Self { socket, tls, connections, .. } = self;
-        let server = Arc::new(Server { builder: builder(), tls, router });
+        let server = Arc::new(HttpServer { builder: builder(), tls, router });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -138,16 +133,16 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// What all connections are served with.
-struct Server {
+/// The parts of the server that all connections share.
+struct HttpServer {
     builder: Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     router: Router,
 }
 
-impl Server {
+impl HttpServer {
     /// Serves a connection to its end.
-    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>) {
+    async fn serve(&self, stream: TcpStream, connection: &Arc<ClientConnection>) {
         let Some(tls) = &self.tls else { return self.requests(stream, connection).await };
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)) => shaken,
@@ -162,7 +157,7 @@ impl Server {
     async fn requests(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        connection: &Arc<Connection>,
+        connection: &Arc<ClientConnection>,
     ) {
         let silent = Some(Box::pin(sleep(HEAD_WITHIN)));
         let stream = Patient { stream, connection: connection.clone(), silent, stuck: None };
@@ -173,7 +168,7 @@ impl Server {
             let is_served = !connection.is_reserved || is_watched;
             let answer = is_served.then(|| router.call(request));
             if !is_served {
-                // There may be room for its next one.
+                // The client's next connection may find room.
                 connection.leave.cancel();
             }
             async move {
@@ -200,11 +195,11 @@ impl Server {
                     serving.as_mut().graceful_shutdown();
                 }
                 () = sleep(look) => {
-                    let is_stalled = connection.stalled_for().is_some_and(|over| over >= WRITE_WITHIN);
-                    if is_stalled || (is_leaving && !connection.is_busy()) {
+                    let is_stalled = connection.activity().stalled_for().is_some_and(|over| over >= WRITE_WITHIN);
+                    if is_stalled || (is_leaving && !connection.activity().is_busy()) {
                         return debug!("a connection is closed");
                     }
-                    if connection.idle_for().is_some_and(|over| over >= IDLE_WITHIN) {
+                    if connection.activity().idle_for().is_some_and(|over| over >= IDLE_WITHIN) {
                         connection.leave.cancel();
                     }
                 }
@@ -213,7 +208,7 @@ impl Server {
     }
 }
 
-/// What whoever came when all connections were in use is answered.
+/// The answer to a client that came when all connections were in use.
 fn too_many() -> Response {
     let problem = Problem::unavailable("as many connections are in use as may be; ask again in a moment");
     let mut response = problem.into_response();
@@ -221,13 +216,13 @@ fn too_many() -> Response {
     response
 }
 
-/// What is answered where no more answers fit.
+/// The answer to a request when no more answers fit into memory.
 fn full() -> Response {
     Problem::unavailable("more is being answered at once than fits here; ask again in a moment")
         .into_response()
 }
 
-/// Lets the process open as many files as the system allows it. Gives how many connections there may be of `wanted`.
+/// Raises the limit of open files to what the system allows. Returns how many of `wanted` connections fit.
 fn connections_max(wanted: usize) -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     let raised = soft >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
@@ -242,21 +237,21 @@ fn connections_max(wanted: usize) -> usize {
     room.min(wanted)
 }
 
-/// A connection whose client is given up where nothing comes at its beginning, or nothing is taken of an answer: in
-/// neither case does anybody else look at the clock.
+/// A stream that fails if the client sends nothing at first, or reads nothing of an answer, for too long. No other code
+/// has a timeout for these cases.
 struct Patient<S> {
     stream: S,
-    connection: Arc<Connection>,
-    /// Until something has come.
+    connection: Arc<ClientConnection>,
+    /// The timeout of the first byte; `None` once one has come.
     silent: Option<Pin<Box<Sleep>>>,
-    /// While something is to be written.
+    /// The timeout of a write; `None` if no write is pending.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    /// What came of writing, unless nothing has come of it for too long.
+    /// Returns the result of a write, or a timeout if the write was pending for too long.
     fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.connection.note_stuck(written.is_pending());
+        self.connection.activity().note_stuck(written.is_pending());
         if written.is_ready() {
             self.stuck = None;
             return written;

@@ -1,11 +1,11 @@
-//! Whole numbers as JSON writes them: RFC 8259 knows one kind of numbers, and some clients write `7` as `7.0` or `7e0`.
+//! Whole numbers in JSON. RFC 8259 has one kind of numbers, and some clients write `7` as `7.0` or `7e0`.
 
 use std::borrow::Cow;
 
-/// So many digits no integer column holds: longer ones stay as they are written, and are refused by their column.
+/// No integer column holds so many digits. Longer numbers stay as they are written, and their column refuses them.
 const DIGITS_MAX: usize = 40;
 
-/// A number of JSON that is whole, in digits alone; any other stays as it is. Exact, however large it is.
+/// Returns a whole number in digits alone, and any other number unchanged. Exact for any size.
 pub(super) fn whole(number: &str) -> Cow<'_, str> {
     digits(number).map_or(Cow::Borrowed(number), Cow::Owned)
 }
@@ -27,9 +27,9 @@ fn digits(number: &str) -> Option<String> {
     if significant.is_empty() {
         return Some("0".to_owned());
     }
-    // Where the last of them stands: a number of zeros follows, or it stands behind the point.
+    // The position of the last significant digit: either zeros follow, or the digit is behind the point.
     let trailing = all.len() - all.trim_end_matches('0').len();
-    let exponent: i64 = exponent.parse().ok()?; // what is longer is too large, or no whole number
+    let exponent: i64 = exponent.parse().ok()?; // a longer exponent is too large, or makes no whole number
     let zeros = exponent.checked_sub(behind.len() as i64)?.checked_add(trailing as i64)?;
     let zeros =
         usize::try_from(zeros).ok().filter(|zeros| zeros.saturating_add(significant.len()) <= DIGITS_MAX)?;

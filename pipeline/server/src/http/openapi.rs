@@ -1,6 +1,6 @@
 //! The description of the API, for machines at `/openapi.json` and for people at `/docs`.
 //!
-//! What people see comes from this process alone: the page and its scripts are part of the binary, and its policy
+//! The page for people is served by this process alone: it and its scripts are part of the binary, and its policy
 //! forbids browsers to load anything from elsewhere.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidegate_core::manifest::{Column, Dataset, Manifest};
 use utoipa::OpenApi as _;
@@ -25,7 +26,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       font-src 'self' data:; connect-src 'self'; base-uri 'self'; form-action 'none'; \
                       frame-ancestors 'none'";
 const PROBLEM: &str = "application/problem+json";
-/// What any operation that asks for a token may answer.
+/// The error answers of every operation that needs a token.
 const ANYWHERE: [(&str, &str); 4] = [
     ("401", "no token was shown, or one that is not known or has expired"),
     ("403", "the token's role does not allow it"),
@@ -35,8 +36,8 @@ const ANYWHERE: [(&str, &str); 4] = [
         "not at the moment: ask again after `Retry-After` seconds, under an Idempotency-Key what must be done once",
     ),
 ];
-/// What one may answer whose path names something, whose query or headers say something, that has a body, or that
-/// can be sent again.
+/// The error answers of operations with path parameters, with query or header parameters, with a body, and with an
+/// `Idempotency-Key`.
 const OF_PATHS: [(&str, &str); 1] = [("404", "there is no such thing; `detail` says what")];
 const OF_PARAMETERS: [(&str, &str); 1] = [("400", "the request is faulty; `detail` says where")];
 const OF_BODIES: [(&str, &str); 4] = [
@@ -61,7 +62,7 @@ const OF_KEYS: [(&str, &str); 1] = [("422", "the Idempotency-Key was used for ot
 )]
 struct Base;
 
-/// The description of a pipeline's API, completed by what is the same everywhere and by what the manifest says.
+/// Completes the description of a pipeline's API with what all operations share and what the manifest says.
 pub(super) fn describe(mut api: OpenApi, manifest: &Manifest, views: &[String]) -> Value {
     let base = Base::openapi();
     api.tags = base.tags;
@@ -91,20 +92,16 @@ pub(super) fn describe(mut api: OpenApi, manifest: &Manifest, views: &[String]) 
     }
     pushes(&mut api["paths"], manifest);
     if !views.is_empty() {
-        let named = &mut api["paths"]["/v1/views/{view}"]["get"]["parameters"];
-        let view = named.as_array_mut().into_iter().flatten().find(|parameter| parameter["name"] == "view");
-        view.into_iter().for_each(|view| view["schema"] = json!({"type": "string", "enum": views}));
+        one_of(&mut api["paths"]["/v1/views/{view}"]["get"], "view", views);
     }
     links(&mut api["paths"]);
     api
 }
 
-/// Names an operation as no other, and adds the answers that any may give.
+/// Gives an operation a unique name, adds the answers that all operations may give, and describes errors as problems.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     operation["operationId"] = operation_id(path, method).into();
-    if operation.get("security").is_some() {
-        return; // it asks for no token
-    }
+    let needs_token = operation.get("security").is_none();
     let parameters = operation["parameters"].as_array();
     let is_any = |is: &dyn Fn(&Value) -> bool| parameters.is_some_and(|all| all.iter().any(is));
     let possible: [(bool, &[(&str, &str)]); 5] = [
@@ -114,21 +111,25 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         (is_any(&|parameter| parameter["in"] != "path"), &OF_PARAMETERS),
         (is_any(&|parameter| parameter["name"] == "Idempotency-Key"), &OF_KEYS),
     ];
-    let possible = possible.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, answers)| answers);
+    let possible = possible.into_iter().filter(|(applies, _)| needs_token && *applies);
     let Some(responses) = operation["responses"].as_object_mut() else { return };
-    for (status, description) in possible {
-        let content = json!({PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}});
-        responses.entry(*status).or_insert_with(|| json!({"description": description, "content": content}));
+    for (status, description) in possible.flat_map(|(_, answers)| answers) {
+        responses.entry(*status).or_insert_with(|| json!({"description": description}));
+    }
+    for (status, response) in responses {
+        if status.starts_with(['4', '5']) {
+            response["content"] = json!({PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}});
+        }
     }
 }
 
-/// `get_v1_views_view`: of several functions with one name each has another path.
+/// A name such as `get_v1_views_view`. It is made of the path, because several functions may have one name.
 fn operation_id(path: &str, method: &str) -> String {
     let path: String = path.chars().filter(|c| !matches!(c, '{' | '}')).collect();
     format!("{method}{}", path.replace(['/', '-', ':', '.'], "_"))
 }
 
-/// Says which datasets there are, and what their rows look like: the manifest knows, and no type of ours.
+/// Describes the datasets and their rows, which come from the manifest and not from a Rust type.
 fn pushes(paths: &mut Value, manifest: &Manifest) {
     let names: Vec<&str> = manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
     let mut any = Map::new();
@@ -144,63 +145,64 @@ fn pushes(paths: &mut Value, manifest: &Manifest) {
         .iter()
         .map(|name| json!({"required": [name], "properties": {*name: {"minItems": 1}}}))
         .collect();
-    for path in ["/v1/datasets/{dataset}/rows", "/v1/rows"] {
-        let Some(operation) = paths.get_mut(path).and_then(|item| item.get_mut("post")) else { continue };
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-            if parameter["name"] == "dataset" {
-                parameter["schema"] = json!({"type": "string", "enum": names});
-            }
+    let json = |operation: &mut Value, schema| {
+        operation["requestBody"]["content"]["application/json"]["schema"] = schema;
+    };
+    let several = json!({
+        "type": "object",
+        "description": "the rows of each dataset, 1000 together",
+        "properties": several,
+        "additionalProperties": false,
+        // All datasets together have at least one row.
+        "anyOf": one_row,
+    });
+    json(&mut paths["/v1/rows"]["post"], several);
+    let push = &mut paths["/v1/datasets/{dataset}/rows"]["post"];
+    one_of(push, "dataset", &names);
+    let rows = json!({
+        "type": "object",
+        "required": ["rows"],
+        "additionalProperties": false,
+        "properties": {"rows": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": ROWS_MAX,
+            "description": "objects of columns and values; which columns there are depends on the dataset",
+            "items": {"type": "object", "properties": any, "additionalProperties": false},
+        }},
+    });
+    json(push, rows);
+    push["requestBody"]["content"]["multipart/form-data"]["schema"] = json!({
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": false,
+        "properties": {"file": {"type": "string", "format": "binary", "description": "a file of CSV"}},
+    });
+}
+
+/// Describes a parameter as one of `names`.
+fn one_of(operation: &mut Value, parameter: &str, names: &[impl Serialize]) {
+    for described in operation["parameters"].as_array_mut().into_iter().flatten() {
+        if described["name"] == parameter {
+            described["schema"] = json!({"type": "string", "enum": names});
         }
-        let content = &mut operation["requestBody"]["content"];
-        if path == "/v1/rows" {
-            content["application/json"]["schema"] = json!({
-                "type": "object",
-                "description": "the rows of each dataset, 1000 together",
-                "properties": several,
-                "additionalProperties": false,
-                // Of all together there is one at least.
-                "anyOf": one_row,
-            });
-            continue;
-        }
-        content["application/json"]["schema"] = json!({
-            "type": "object",
-            "required": ["rows"],
-            "additionalProperties": false,
-            "properties": {"rows": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": ROWS_MAX,
-                "description": "objects of columns and values; which columns there are depends on the dataset",
-                "items": {"type": "object", "properties": any, "additionalProperties": false},
-            }},
-        });
-        content["multipart/form-data"]["schema"] = json!({
-            "type": "object",
-            "required": ["file"],
-            "additionalProperties": false,
-            "properties": {"file": {"type": "string", "format": "binary", "description": "a file of CSV"}},
-        });
     }
 }
 
-/// A column for who writes rows. A value of another type is no mistake of the request but a dead letter, so no type
-/// is demanded.
+/// Describes a column for clients that send rows. No type is demanded, because a value of another type makes the line a
+/// dead letter and not the request faulty.
 fn described(dataset: &Dataset, column: &Column) -> Value {
-    let mut text = column.kind.to_string();
-    if column.name == dataset.key_column().name {
-        text.push_str(if column.generated.is_some() {
-            ", the key, generated where it is missing"
-        } else {
-            ", the key"
-        });
-    } else if column.optional {
-        text.push_str(", optional");
-    }
-    json!({"description": text})
+    let more = if column.name != dataset.key_column().name {
+        if column.optional { ", optional" } else { "" }
+    } else if column.generated.is_some() {
+        ", the key, generated where it is missing"
+    } else {
+        ", the key"
+    };
+    json!({"description": format!("{}{more}", column.kind)})
 }
 
-/// Says which answer leads where.
+/// Adds links from answers to the operations that they lead to.
 fn links(paths: &mut Value) {
     let (push, several) = ("/v1/datasets/{dataset}/rows", "/v1/rows");
     let (letters, letter) = ("/v1/dead-letters", "/v1/dead-letters/{position}");
@@ -235,7 +237,7 @@ fn links(paths: &mut Value) {
     }
 }
 
-/// The routes that show the description.
+/// The routes that serve the description.
 pub(super) fn routes(api: &Value) -> Router<App> {
     let json = Bytes::from(format!("{api:#}"));
     let config = Arc::new(
@@ -262,7 +264,7 @@ fn file(name: &str, config: Arc<Config<'static>>) -> Response {
     };
     let mut bytes = found.bytes.into_owned();
     if name == "index.html" {
-        // So that the page finds its parts wherever it is: it is served at `/docs`, without a redirect.
+        // The base lets the page find its parts, since it is served at `/docs` without a redirect.
         let page =
             String::from_utf8_lossy(&bytes).replacen("<head>", "<head>\n    <base href=\"/docs/\" />", 1);
         bytes = page.replacen("<title>Swagger UI</title>", "<title>Tidegate</title>", 1).into_bytes();

@@ -1,23 +1,22 @@
-//! Errors as RFC 9457 has them: `application/problem+json`, with types that stay.
+//! Errors as in RFC 9457: `application/problem+json`, with types that do not change.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidegate_connectors::postgres;
 use tidegate_core::contract;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-/// When whoever was sent away may ask again, in seconds.
+/// After how many seconds a refused client may retry.
 const RETRY_AFTER_SECONDS: u64 = 1;
-/// How long the words about a problem may be.
+/// The longest `detail` of a problem, in characters.
 const DETAIL_CHARS_MAX: usize = 4000;
 
 /// Why a request was not done.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Problem {
+pub(super) struct Problem {
     /// What kind of problem it is: `/problems/` and a word that stays.
     #[serde(rename = "type")]
     kind: String,
@@ -26,7 +25,7 @@ pub(crate) struct Problem {
     /// The HTTP status.
     status: u16,
     /// What happened this time, where, and what to do.
-    detail: String,
+    pub(super) detail: String,
     /// More about it, where there is more: the row, the field.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -34,8 +33,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem of a kind that is the status in other words.
-    pub(crate) fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
+    /// A problem whose type is `/problems/` and `word`.
+    pub(super) fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("/problems/{word}"),
             title: title.to_owned(),
@@ -45,60 +44,51 @@ impl Problem {
         }
     }
 
-    /// What was asked cannot be understood, or is not allowed as it stands: 400.
-    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+    /// 400: the request cannot be understood, or is not allowed as it stands.
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request is faulty", detail)
     }
 
-    /// There is no such thing: 404.
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing", detail)
+    /// 404: the thing does not exist.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
     }
 
-    /// It would be too much: 413.
-    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+    /// 413: the request is too large.
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request is too large", detail)
     }
 
-    /// Things are not as they must be for that: 409.
-    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "things are not as they must be for that", detail)
+    /// 409: the current state does not allow the request.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "the current state does not allow the request", detail)
     }
 
-    /// Not now: 503, and when to ask again.
-    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not at the moment", detail)
+    /// 503, with the time after which to retry: the request cannot be served at the moment.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available at the moment", detail)
     }
 
-    /// The pipeline does not run as it should: 503.
-    pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
+    /// 503: the pipeline does not run as it should.
+    pub(super) fn not_ready(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the pipeline is not ready", detail)
     }
 
-    /// It failed, and the server's log says why: 500.
-    pub(crate) fn internal(what: impl std::fmt::Display) -> Self {
+    /// 500: the request failed. The error goes to the server's log.
+    pub(super) fn internal(what: impl std::fmt::Display) -> Self {
         error!("a request failed: {what}");
         let (status, detail) = (StatusCode::INTERNAL_SERVER_ERROR, "it failed; the server's log says why");
         Self::new(status, "internal", "the server failed", detail)
     }
 
-    /// The same, with a member more.
-    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+    /// Adds a member.
+    pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.more.insert(member.to_owned(), value.into());
         self
     }
-
-    /// What happened, in words.
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
 }
 
-/// What is wrong with a request may quote as much of it as it likes.
+/// Cuts a message to its limit, because it may quote any amount of the request.
 fn within_limit(mut detail: String) -> String {
     if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
         detail.truncate(end);
@@ -109,7 +99,7 @@ fn within_limit(mut detail: String) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -128,15 +118,15 @@ impl From<contract::Error> for Problem {
     fn from(error: contract::Error) -> Self {
         if error.retry {
             warn!("a request was sent away: {error}");
-            // What Postgres says of itself is for the log.
+            // Postgres's own error message goes to the log only.
             return Self::unavailable("Postgres or the pipeline is not there at the moment; send it again");
         }
         Self::internal(error)
     }
 }
 
-impl From<postgres::Error> for Problem {
-    fn from(error: postgres::Error) -> Self {
+impl From<tidegate_postgres::PgError> for Problem {
+    fn from(error: tidegate_postgres::PgError) -> Self {
         contract::Error::from(error).into()
     }
 }

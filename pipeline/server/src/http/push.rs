@@ -1,52 +1,46 @@
-//! Rows and files in. An answer says that every line is durable and has its position.
+//! Receives rows and files. A successful answer means that every line is durable and has its position.
 
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Request as HttpRequest, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::Request as HttpRequest;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidegate_connectors::csv;
-use tidegate_connectors::postgres::{
-    Answer, NewSource, Receipt as Known, Request, SourceKind, source_identity,
-};
 use tidegate_core::ledger::Effects;
 use tidegate_core::manifest::Generated;
 use tidegate_core::shape::Shape;
+use tidegate_node::ingest_queue::Payload;
+use tidegate_node::spool::{SpoolFile, SpoolWriter};
+use tidegate_store::{
+    Answer, NewSource, Receipt, Request, SourceKind, receipts, registry, requests, source_identity,
+};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::auth::{Caller, Ingest};
-use super::body::{self, Chunks, Sent};
+use super::body::{self, BodyChunks, MediaType};
 use super::form::Form;
-use super::idempotency::{self, IdempotencyKey};
-use super::receipts::{Receipt, RowOutcome};
-use super::rows::{self, ROWS_MAX, Table};
-use super::{App, Asked, Named, Problem, Service};
-use crate::intake::Offered;
-use crate::spool::{Spooled, Spooling};
+use super::idempotency::{self, IdempotencyHeader};
+use super::receipts::{ReceiptBody, RowOutcome};
+use super::rows::{self, ROWS_MAX, RowTable};
+use super::{PathParams, Problem, QueryParams, Service};
 
-/// How long Postgres may take to say that it is there, before a file is taken.
+/// How long Postgres may take to answer a check before an upload is accepted.
 const ASK_WITHIN: Duration = Duration::from_secs(3);
-/// How long a client waits for its rows if it does not say, and at most.
+/// How long a client waits for its rows: the default and the maximum.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How much of an upload is collected before it is written.
+/// How many bytes of an upload are buffered before they are written.
 const WRITE_BYTES: usize = 128 << 10;
 const NAME_CHARS_MAX: usize = 200;
-
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(push)).routes(routes!(push_several))
-}
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Waiting {
+pub(super) struct WaitParams {
     /// Wait until every line is accounted for, and tell what became of each.
     wait: Option<bool>,
     /// How long to wait, at most: 10 s if it is not given. Then the answer is 202.
@@ -54,8 +48,8 @@ struct Waiting {
     timeout_seconds: Option<u64>,
 }
 
-impl Waiting {
-    /// How long to wait, if at all.
+impl WaitParams {
+    /// How long to wait; `None` if the request does not wait.
     fn within(&self) -> Result<Option<Duration>, Problem> {
         let within = self.timeout_seconds.map_or(WAIT_DEFAULT, Duration::from_secs);
         if within.is_zero() || within > WAIT_MAX {
@@ -71,9 +65,9 @@ impl Waiting {
 
 /// What was sent for one dataset.
 #[derive(Debug, Serialize, ToSchema)]
-struct Pushed {
+pub(super) struct Pushed {
     #[serde(flatten)]
-    receipt: Receipt,
+    receipt: ReceiptBody,
     /// With `wait=true`: what became of each row, of the first 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<Vec<RowOutcome>>,
@@ -81,7 +75,7 @@ struct Pushed {
 
 /// What was sent for several datasets.
 #[derive(Debug, Serialize, ToSchema)]
-struct PushedSeveral {
+pub(super) struct PushedSeveral {
     /// One for each dataset, in the order in which they were sent.
     receipts: Vec<Pushed>,
 }
@@ -91,38 +85,36 @@ struct PushedSeveral {
 /// JSON (`{"rows": [...]}`) and NDJSON take 1 to 1000 rows; `text/csv`, or the field `file` of a form, takes a file of any
 /// size. With an `Idempotency-Key` it may be sent again until it is answered, and enters once.
 #[utoipa::path(post, path = "/v1/datasets/{dataset}/rows", tag = "push",
-    params(("dataset" = String, Path, description = "the name of the dataset"), Waiting, IdempotencyKey),
+    params(("dataset" = String, Path, description = "the name of the dataset"), WaitParams, IdempotencyHeader),
     request_body(description = "the rows", content(
         (Object = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Object = "multipart/form-data"))),
     responses(
     (status = 202, body = Pushed, description = "every line is durable and has its position"),
     (status = 200, body = Pushed, description = "with wait=true: every line is accounted for"),
 ))]
-async fn push(
-    State(app): State<App>,
-    Ingest(caller): Ingest,
-    Named(dataset): Named<String>,
-    Asked(waiting): Asked<Waiting>,
+pub(super) async fn push(
+    Ingest(app, caller): Ingest,
+    PathParams(dataset): PathParams<String>,
+    QueryParams(waiting): QueryParams<WaitParams>,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let (index, _) = app.dataset(&dataset)?;
     let within = waiting.within()?;
-    let form = Sent::of(request.headers())?;
+    let form = MediaType::of(request.headers())?;
     let identity = identity(&caller, &request)?;
-    let name = name_of(request.headers());
+    let name = source_name(request.headers());
     let accepted = match form {
-        Sent::Csv | Sent::Multipart => upload(&app, (index, identity, name), form, request).await?,
-        Sent::Json | Sent::Ndjson => {
-            let body = body::read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
-            let rows =
-                body::aside(|| if form == Sent::Json { rows::json(&body) } else { rows::ndjson(&body) })?;
-            enter_rows(&app, (identity, name), &body, vec![(index, rows)]).await?
+        MediaType::Csv | MediaType::Multipart => upload(&app, index, identity, name, form, request).await?,
+        MediaType::Json | MediaType::Ndjson => {
+            let body = body::read(&app, request.into_body()).await?;
+            let read = if form == MediaType::Json { rows::json } else { rows::ndjson };
+            let rows = body::blocking(|| read(&body))?;
+            enter_rows(&app, identity, name, &body, vec![(index, rows)]).await?
         }
     };
     let (status, mut pushed) = answer(&app, accepted, within).await?;
     let pushed = pushed.pop().ok_or_else(|| Problem::internal("a request became no source"))?;
-    let location = format!("/v1/receipts/{}", pushed.receipt.source());
-    let location = HeaderValue::from_str(&location).map_err(Problem::internal)?;
+    let location = format!("/v1/receipts/{}", pushed.receipt.source);
     Ok((status, [(header::LOCATION, location)], Json(pushed)).into_response())
 }
 
@@ -130,39 +122,38 @@ async fn push(
 ///
 /// `{"departments": [...], "jobs": [...]}`, 1 to 1000 rows together. All of them enter or none.
 #[utoipa::path(post, path = "/v1/rows", tag = "push",
-    params(Waiting, IdempotencyKey),
+    params(WaitParams, IdempotencyHeader),
     request_body(content_type = "application/json", content = Object),
     responses(
     (status = 202, body = PushedSeveral, description = "every line is durable and has its position"),
     (status = 200, body = PushedSeveral, description = "with wait=true: every line is accounted for"),
-    (status = 404, body = Problem, content_type = "application/problem+json", description = "there is no such dataset"),
+    (status = 404, description = "there is no such dataset"),
 ))]
-async fn push_several(
-    State(app): State<App>,
-    Ingest(caller): Ingest,
-    Asked(waiting): Asked<Waiting>,
+pub(super) async fn push_several(
+    Ingest(app, caller): Ingest,
+    QueryParams(waiting): QueryParams<WaitParams>,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let within = waiting.within()?;
-    if Sent::of(request.headers())? != Sent::Json {
-        return Err(body::unsupported("rows of several datasets come as application/json".to_owned()));
+    if MediaType::of(request.headers())? != MediaType::Json {
+        return Err(body::unsupported("rows of several datasets come as application/json"));
     }
     let identity = identity(&caller, &request)?;
-    let name = name_of(request.headers());
-    let body = body::read(&app.room, request.into_body(), app.http.max_body_bytes).await?;
+    let name = source_name(request.headers());
+    let body = body::read(&app, request.into_body()).await?;
     let mut datasets = Vec::new();
-    for (name, rows) in body::aside(|| rows::several(&body, |name| app.dataset(name).map(|_| ())))? {
+    for (name, rows) in body::blocking(|| rows::datasets(&body, |name| app.dataset(name).map(|_| ())))? {
         let (index, _) = app.dataset(&name)?;
         if !rows.is_empty() {
             datasets.push((index, rows));
         }
     }
-    let accepted = enter_rows(&app, (identity, name), &body, datasets).await?;
+    let accepted = enter_rows(&app, identity, name, &body, datasets).await?;
     let (status, receipts) = answer(&app, accepted, within).await?;
     Ok((status, Json(PushedSeveral { receipts })).into_response())
 }
 
-/// What makes a request one and the same. One that does not name itself is like no other.
+/// The identity of a request. A request without a key has an identity of its own.
 fn identity(caller: &Caller, request: &HttpRequest) -> Result<[u8; 32], Problem> {
     let named = idempotency::identity(caller, request.headers(), request.uri().path())?;
     let unnamed = || {
@@ -173,12 +164,12 @@ fn identity(caller: &Caller, request: &HttpRequest) -> Result<[u8; 32], Problem>
     Ok(named.unwrap_or_else(unnamed))
 }
 
-/// What people know a source by: how its request names itself.
-fn name_of(headers: &HeaderMap) -> String {
+/// The name of a source: the key of its request.
+fn source_name(headers: &HeaderMap) -> String {
     printable(idempotency::key(headers).unwrap_or("request"))
 }
 
-/// A name that does no harm where it is shown.
+/// A name that is safe to show.
 fn printable(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect();
@@ -191,24 +182,25 @@ struct Accepted {
     answer: Answer,
 }
 
-/// Registers rows of one or more datasets, which `body` said.
+/// Registers the rows of a body, which are of one or more datasets.
 async fn enter_rows(
     app: &Service,
-    (identity, name): ([u8; 32], String),
+    identity: [u8; 32],
+    name: String,
     body: &[u8],
-    datasets: Vec<(usize, Vec<rows::Row<'_>>)>,
+    datasets: Vec<(usize, Vec<rows::JsonRow<'_>>)>,
 ) -> Result<Accepted, Problem> {
-    let intake = app.intake()?;
+    let ingest_queue = app.ingest_queue()?;
     let manifest = &app.settings.manifest;
     let (mut sources, mut bodies) = (Vec::new(), Vec::new());
     for (index, rows) in datasets {
         let dataset = &manifest.datasets[index];
-        let mut table = Table::new(dataset, rows)?;
+        let mut table = RowTable::new(dataset, rows)?;
         let first = match table.missing_numbers() {
-            Some((start, count)) => app.postgres.take_keys(&dataset.name, start, count).await?,
+            Some((start, count)) => requests::take_keys(&app.store, &dataset.name, start, count).await?,
             None => 0,
         };
-        table.give_keys(first);
+        table.generate_keys(first);
         let text = table.lines(manifest.max_record_bytes)?;
         sources.push(NewSource {
             dataset: dataset.name.clone(),
@@ -220,29 +212,31 @@ async fn enter_rows(
             first_key: None,
             shape: Shape::of(manifest, dataset),
         });
-        bodies.push(Offered::Lines(index));
+        bodies.push(Payload::Lines(index));
     }
     let content = *blake3::hash(body).as_bytes();
     let request = Request { identity, content, sources: sources.clone() };
-    let answer = intake.enter(request, bodies).await?;
+    let answer = ingest_queue.enter(request, bodies).await?;
     Ok(Accepted { sources, answer })
 }
 
-/// Takes a file in: to the spool, onto the disk, into the registry.
+/// Receives a file: writes it to the spool, syncs it to disk and registers it.
 async fn upload(
     app: &Service,
-    (index, identity, name): (usize, [u8; 32], String),
-    form: Sent,
+    index: usize,
+    identity: [u8; 32],
+    name: String,
+    form: MediaType,
     request: HttpRequest,
 ) -> Result<Accepted, Problem> {
-    let intake = app.intake()?;
-    // Before a file is sent in vain.
-    intake.assert_room()?;
-    let reached = tokio::time::timeout(ASK_WITHIN, app.postgres.largest_source()).await;
+    let ingest_queue = app.ingest_queue()?;
+    // Check before the client sends a file in vain.
+    ingest_queue.assert_room()?;
+    let reached = tokio::time::timeout(ASK_WITHIN, registry::largest(&app.store)).await;
     reached.map_err(|_| Problem::unavailable("Postgres does not answer; send it again"))??;
-    let (mut spooling, mut kind_name) = (intake.spool.begin().map_err(disk)?, None);
-    if form == Sent::Csv {
-        let mut chunks = Chunks::new(request.into_body());
+    let (mut spooling, mut kind_name) = (ingest_queue.spool.begin().map_err(spool_problem)?, None);
+    if form == MediaType::Csv {
+        let mut chunks = BodyChunks::new(request.into_body());
         let mut collected = Vec::new();
         while let Some(chunk) = chunks.next().await? {
             collect(app, &mut spooling, &mut collected, &chunk)?;
@@ -255,15 +249,14 @@ async fn upload(
         return Err(Problem::bad_request("the file is empty"));
     }
     let manifest = &app.settings.manifest;
-    let spooled = tokio::task::block_in_place(|| spooling.end()).map_err(disk)?;
-    let shape = csv::shape(spooled.path(), index, manifest).map_err(disk)?;
+    let spooled = tokio::task::block_in_place(|| spooling.end()).map_err(spool_problem)?;
+    let shape = tidegate_files::shape(spooled.path(), index, manifest).map_err(spool_problem)?;
     let shape = shape.map_err(Problem::bad_request)?;
     let dataset = &manifest.datasets[index].name;
     let first_key = first_key(app, index, &spooled).await?;
-    let Spooled { content, bytes, .. } = spooled;
+    let SpoolFile { content, bytes, .. } = spooled;
     let source = source_identity(&identity, dataset);
-    let fresh = !intake.spool.path(&source, &content).exists();
-    let path = intake.spool.keep(spooled, &source, &content).await.map_err(disk)?;
+    let (path, fresh) = ingest_queue.spool.keep(spooled, &source).await.map_err(spool_problem)?;
     let new = NewSource {
         dataset: dataset.clone(),
         kind: SourceKind::Upload,
@@ -276,13 +269,13 @@ async fn upload(
     };
     let sources = vec![new];
     let request = Request { identity, content, sources: sources.clone() };
-    let offered = Offered::File { dataset: index, path, fresh };
-    let answer = intake.enter(request, vec![offered]).await?;
+    let offered = Payload::File { dataset: index, path, fresh };
+    let answer = ingest_queue.enter(request, vec![offered]).await?;
     Ok(Accepted { sources, answer })
 }
 
-/// What the keys of lines that lack one begin with, if the dataset's keys are generated.
-async fn first_key(app: &Service, index: usize, spooled: &Spooled) -> Result<Option<i64>, Problem> {
+/// The first generated key for lines that lack one, if the dataset's keys are generated.
+async fn first_key(app: &Service, index: usize, spooled: &SpoolFile) -> Result<Option<i64>, Problem> {
     let manifest = &app.settings.manifest;
     let dataset = &manifest.datasets[index];
     Ok(match dataset.key_column().generated {
@@ -292,20 +285,21 @@ async fn first_key(app: &Service, index: usize, spooled: &Spooled) -> Result<Opt
             Some(since_1970.as_millis() as i64)
         }
         Some(Generated::Sequence { start }) => {
-            let lines = csv::count_lines(spooled.path(), index, manifest).await.map_err(disk)?;
-            Some(app.postgres.take_keys(&dataset.name, start, lines).await?)
+            let lines =
+                tidegate_files::count_lines(spooled.path(), index, manifest).await.map_err(spool_problem)?;
+            Some(requests::take_keys(&app.store, &dataset.name, start, lines).await?)
         }
     })
 }
 
-/// Takes the file out of a form. Gives its name.
+/// Writes the file of a form to the spool. Returns its name as well.
 async fn spool_form(
     app: &Service,
     request: HttpRequest,
-    spooling: &mut Spooling,
+    spooling: &mut SpoolWriter,
 ) -> Result<Option<String>, Problem> {
     let (parts, body) = request.into_parts();
-    let mut form = Form::new(&parts.headers, Chunks::new(body))?;
+    let mut form = Form::new(&parts.headers, BodyChunks::new(body))?;
     let mut name = None;
     while let Some(part) = form.next_part().await? {
         if part.name.as_deref() != Some("file") || name.is_some() {
@@ -326,7 +320,7 @@ async fn spool_form(
 
 fn collect(
     app: &Service,
-    spooling: &mut Spooling,
+    spooling: &mut SpoolWriter,
     collected: &mut Vec<u8>,
     chunk: &Bytes,
 ) -> Result<(), Problem> {
@@ -338,19 +332,19 @@ fn collect(
     if collected.len() >= WRITE_BYTES { write(spooling, collected) } else { Ok(()) }
 }
 
-/// Writes what was collected. A disk may take its time: others go on meanwhile.
-fn write(spooling: &mut Spooling, collected: &mut Vec<u8>) -> Result<(), Problem> {
-    tokio::task::block_in_place(|| spooling.write(collected)).map_err(disk)?;
+/// Writes the buffered bytes. Other tasks go on while the disk is busy.
+fn write(spooling: &mut SpoolWriter, collected: &mut Vec<u8>) -> Result<(), Problem> {
+    tokio::task::block_in_place(|| spooling.write_all(collected)).map_err(spool_problem)?;
     collected.clear();
     Ok(())
 }
 
-fn disk(error: std::io::Error) -> Problem {
+fn spool_problem(error: std::io::Error) -> Problem {
     tracing::warn!("the spool cannot be written: {error}; make room on the disk of the data directory");
     Problem::unavailable("the server has no room for the file at the moment; send it again")
 }
 
-/// What to answer: at once, or when every line is accounted for.
+/// The answer: at once, or when every line is accounted for.
 async fn answer(
     app: &Service,
     Accepted { sources, answer }: Accepted,
@@ -364,18 +358,18 @@ async fn answer(
         None => false,
     };
     if let (Answer::New(numbers), None) = (&answer, within) {
-        // Nothing that Postgres would have to be asked about.
+        // These receipts are known without a query of Postgres.
         let each = sources.into_iter().zip(numbers);
-        let pushed = each.map(|(new, source)| Pushed { receipt: fresh(new, *source), rows: None });
+        let pushed = each.map(|(new, source)| Pushed { receipt: new_receipt(new, *source), rows: None });
         return Ok((StatusCode::ACCEPTED, pushed.collect()));
     }
-    let mut receipts = app.postgres.receipts_of(answer.sources()).await?;
+    let mut receipts = receipts::of_sources(&app.store, answer.sources()).await?;
     receipts.sort_by_key(|receipt| answer.sources().iter().position(|source| *source == receipt.source));
     let mut pushed = Vec::new();
     for receipt in receipts {
         let rows = match receipt.lines.filter(|_| is_done) {
             Some(lines) => {
-                let fates = app.postgres.line_fates(receipt.source, lines, ROWS_MAX as u64).await?;
+                let fates = receipts::line_fates(&app.store, receipt.source, lines, ROWS_MAX as u64).await?;
                 Some(fates.into_iter().map(RowOutcome::from).collect())
             }
             None => None,
@@ -385,13 +379,13 @@ async fn answer(
     Ok((if is_done { StatusCode::OK } else { StatusCode::ACCEPTED }, pushed))
 }
 
-/// The receipt of a source that was registered just now.
-fn fresh(new: NewSource, source: u64) -> Receipt {
+/// The receipt of a source that was just registered.
+fn new_receipt(new: NewSource, source: u64) -> ReceiptBody {
     let NewSource { dataset, kind, name, bytes, lines, .. } = new;
-    let known = Known {
+    let known = Receipt {
         source,
         dataset,
-        kind: kind.as_str().to_owned(),
+        kind,
         name,
         bytes: Some(bytes),
         lines,

@@ -1,4 +1,4 @@
-//! Receipts: what became of what was sent.
+//! Receipts: what became of the lines of each source.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -6,35 +6,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::Stream;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
-use tidegate_connectors::postgres::{LineFate, Postgres, Receipt as Known};
+use tidegate_store::{LineFate, Receipt, Store, receipts};
 use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::auth::{Anybody, Read};
-use super::{App, Asked, Named, Problem, page_limit};
+use super::{JsonResult, PathParams, Problem, QueryParams, page_limit};
 
-/// How often it is looked whether sources that somebody waits for are accounted for.
+/// How often it is checked whether the sources that requests wait for are accounted for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How often those who follow a source are told.
+/// How often clients that follow a source get an event.
 const TELL_EVERY: Duration = Duration::from_millis(250);
-
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(events))
-}
 
 /// What became of a source: a request for one dataset, an upload, a file, a restore.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Receipt {
+#[schema(as = Receipt)]
+pub(super) struct ReceiptBody {
     /// The number of the source, the first part of its lines' positions.
-    source: u64,
+    pub(super) source: u64,
     dataset: String,
     /// `file`, `upload`, `request` or `restore`.
     kind: String,
@@ -63,7 +56,7 @@ pub(crate) struct Receipt {
     /// Lines on their way; null while it is not known how many there are.
     in_flight: Option<u64>,
     /// Whether it was found that every line is accounted for: it has one of the four fates.
-    complete: bool,
+    pub(super) complete: bool,
     /// When it was registered, RFC 3339.
     registered_at: String,
     /// When it was found complete, RFC 3339; null while it is not.
@@ -80,20 +73,8 @@ struct ReceiptEvent {
     data: String,
 }
 
-impl Receipt {
-    /// Whether every line is accounted for.
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The number of the source.
-    pub(super) fn source(&self) -> u64 {
-        self.source
-    }
-}
-
-impl From<Known> for Receipt {
-    fn from(known: Known) -> Self {
+impl From<Receipt> for ReceiptBody {
+    fn from(known: Receipt) -> Self {
         let time = |at| humantime::format_rfc3339_millis(at).to_string();
         let [accepted, rejected, waiting, discarded] = known.fates;
         Self {
@@ -114,7 +95,7 @@ impl From<Known> for Receipt {
             registered_at: time(known.registered_at),
             completed_at: known.completed_at.map(time),
             dataset: known.dataset,
-            kind: known.kind,
+            kind: known.kind.to_string(),
             name: known.name,
         }
     }
@@ -122,7 +103,7 @@ impl From<Known> for Receipt {
 
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct RowOutcome {
+pub(super) struct RowOutcome {
     /// Its line in the source: the row's place in what was sent, from 1.
     line: u64,
     /// `accepted`, `rejected`, `waiting`, `discarded` or `in_flight`.
@@ -141,8 +122,8 @@ impl From<LineFate> for RowOutcome {
 
 /// Receipts, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
-struct Receipts {
-    receipts: Vec<Receipt>,
+pub(super) struct Receipts {
+    receipts: Vec<ReceiptBody>,
     /// What to give as `before` to get the next ones; null at the end.
     next: Option<u64>,
 }
@@ -150,7 +131,7 @@ struct Receipts {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Page {
+pub(super) struct ReceiptsPage {
     /// Only those of this dataset.
     dataset: Option<String>,
     /// Only sources with a smaller number.
@@ -162,27 +143,29 @@ struct Page {
 }
 
 /// List receipts, the newest first
-#[utoipa::path(get, path = "/v1/receipts", tag = "receipts", params(Page), responses(
+#[utoipa::path(get, path = "/v1/receipts", tag = "receipts", params(ReceiptsPage), responses(
     (status = 200, body = Receipts),
 ))]
-async fn list(State(app): State<App>, _: Read, Asked(page): Asked<Page>) -> Result<Json<Receipts>, Problem> {
+pub(super) async fn list(
+    Read(app, _): Read,
+    QueryParams(page): QueryParams<ReceiptsPage>,
+) -> JsonResult<Receipts> {
     let limit = page_limit(page.limit)?;
     let before = page.before.map(source_number).transpose()?;
-    let known = app.readers.receipts(page.dataset.as_deref(), before, limit).await?;
+    let known = receipts::list(&app.readers, page.dataset.as_deref(), before, limit).await?;
     let next = known.last().filter(|_| known.len() as u32 == limit).map(|last| last.source);
-    Ok(Json(Receipts { receipts: known.into_iter().map(Receipt::from).collect(), next }))
+    Ok(Json(Receipts { receipts: known.into_iter().map(ReceiptBody::from).collect(), next }))
 }
 
 /// Show the receipt of a source
 #[utoipa::path(get, path = "/v1/receipts/{source}", tag = "receipts",
     params(("source" = u64, Path, description = "the number of the source", minimum = 1)), responses(
-    (status = 200, body = Receipt),
+    (status = 200, body = ReceiptBody),
 ))]
-async fn show(
-    State(app): State<App>,
-    _: Anybody,
-    Named(source): Named<u64>,
-) -> Result<Json<Receipt>, Problem> {
+pub(super) async fn show(
+    Anybody(app, _): Anybody,
+    PathParams(source): PathParams<u64>,
+) -> JsonResult<ReceiptBody> {
     Ok(Json(receipt(&app.readers, source).await?))
 }
 
@@ -193,10 +176,9 @@ async fn show(
     params(("source" = u64, Path, description = "the number of the source", minimum = 1)), responses(
     (status = 200, content_type = "text/event-stream", body = ReceiptEvent),
 ))]
-async fn events(
-    State(app): State<App>,
-    _: Anybody,
-    Named(source): Named<u64>,
+pub(super) async fn events(
+    Anybody(app, _): Anybody,
+    PathParams(source): PathParams<u64>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let first = receipt(&app.readers, source).await?;
     let told = stream::unfold(Some((app, None, Some(first))), move |state| async move {
@@ -204,7 +186,7 @@ async fn events(
         while found.is_some() || app.is_running() {
             let now = match found.take() {
                 Some(found) => Some(found),
-                // Postgres is away for a moment: nothing is told.
+                // Postgres may be away for a moment; no event is sent then.
                 None => receipt(&app.readers, source).await.ok(),
             };
             if let Some(now) = now
@@ -222,12 +204,12 @@ async fn events(
 }
 
 /// The receipt of a source.
-pub(crate) async fn receipt(postgres: &Postgres, source: u64) -> Result<Receipt, Problem> {
-    let found = postgres.receipts_of(&[source_number(source)?]).await?.pop();
-    found.map(Receipt::from).ok_or_else(|| no_such(source))
+pub(super) async fn receipt(store: &Store, source: u64) -> Result<ReceiptBody, Problem> {
+    let found = receipts::of_sources(store, &[source_number(source)?]).await?.pop();
+    found.map(ReceiptBody::from).ok_or_else(|| no_such(source))
 }
 
-/// A number as Postgres can hold it.
+/// Returns a number that Postgres can store; 404 otherwise.
 pub(super) fn source_number(source: u64) -> Result<u64, Problem> {
     if i64::try_from(source).is_ok() { Ok(source) } else { Err(no_such(source)) }
 }
@@ -236,29 +218,30 @@ pub(super) fn no_such(source: u64) -> Problem {
     Problem::not_found(format!("there is no source {source}"))
 }
 
-/// Looks after those who wait for sources, all in one query.
+/// Checks the sources of all waiting requests in one query.
 #[derive(Default)]
-pub(crate) struct Watcher {
-    waiting: Mutex<Vec<Waiting>>,
-    bell: Notify,
+pub(super) struct Watcher {
+    waiting: Mutex<Vec<SourceWait>>,
+    arrived: Notify,
 }
 
-struct Waiting {
+struct SourceWait {
     sources: Vec<u64>,
     done: oneshot::Sender<()>,
 }
 
 impl Watcher {
-    /// Resolves when every line of the sources is accounted for; `false` if that takes longer than `within`.
+    /// Resolves to `true` when every line of the sources is accounted for; to `false` if that takes longer than
+    /// `within`.
     pub(super) async fn wait(&self, sources: &[u64], within: Duration) -> bool {
         let (done, is_done) = oneshot::channel();
-        self.waiting().push(Waiting { sources: sources.to_vec(), done });
-        self.bell.notify_one();
+        self.waiting().push(SourceWait { sources: sources.to_vec(), done });
+        self.arrived.notify_one();
         matches!(tokio::time::timeout(within, is_done).await, Ok(Ok(())))
     }
 
-    /// Looks, again and again while somebody waits.
-    pub(super) async fn watch(&self, postgres: &Postgres) {
+    /// Checks the sources again and again while requests wait.
+    pub(super) async fn watch(&self, store: &Store) {
         loop {
             let wanted: HashSet<u64> = {
                 let mut waiting = self.waiting();
@@ -266,11 +249,11 @@ impl Watcher {
                 waiting.iter().flat_map(|waiting| &waiting.sources).copied().collect()
             };
             if wanted.is_empty() {
-                self.bell.notified().await;
+                self.arrived.notified().await;
                 continue;
             }
             let wanted: Vec<u64> = wanted.into_iter().collect();
-            match postgres.accounted(&wanted).await {
+            match receipts::accounted(store, &wanted).await {
                 Ok(accounted) => self.tell(&accounted.into_iter().collect()),
                 Err(error) => debug!("receipts cannot be asked for: {error}"),
             }
@@ -280,16 +263,16 @@ impl Watcher {
 
     fn tell(&self, accounted: &HashSet<u64>) {
         let mut waiting = self.waiting();
-        let is_done = |waiting: &mut Waiting| {
+        let is_done = |waiting: &mut SourceWait| {
             waiting.sources.retain(|source| !accounted.contains(source));
             waiting.sources.is_empty()
         };
         for done in waiting.extract_if(.., is_done) {
-            let _ = done.done.send(()); // who waited may have gone
+            let _ = done.done.send(()); // the waiting request may have gone
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<SourceWait>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,32 +1,24 @@
 //! Restores of backups.
 
 use axum::Json;
-use axum::extract::{Request as HttpRequest, State};
+use axum::extract::Request as HttpRequest;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tidegate_connectors::avro;
-use tidegate_connectors::postgres::restores::{Restore as Known, RestoreState};
-use tidegate_connectors::postgres::{Before, Postgres, Receipt};
+use tidegate_store::{KeyUse, Receipt, Store, receipts, restores};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::auth::{Operate, Read};
 use super::backups::in_thread;
-use super::idempotency::{self, IdempotencyKey, told};
-use super::{App, Named, Problem};
-use crate::{backups, restore};
-
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(ask)).routes(routes!(follow))
-}
+use super::idempotency::{self, IdempotencyHeader, keyed_json};
+use super::reloads::state_word;
+use super::{JsonResult, PathParams, Problem};
 
 /// What is to be restored.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RestoreRequest {
+pub(super) struct RestoreRequest {
     /// The name of a backup.
     backup: String,
     /// The datasets; all that the backup has if none is given.
@@ -36,7 +28,8 @@ struct RestoreRequest {
 
 /// A restore, and what became of its rows.
 #[derive(Debug, Serialize, ToSchema)]
-struct Restore {
+#[schema(as = Restore)]
+pub(super) struct RestoreBody {
     #[schema(value_type = String)]
     id: Uuid,
     /// The backup; null if a file was restored on the command line.
@@ -53,7 +46,7 @@ struct Restore {
 
 /// What became of the rows of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
-struct Restored {
+pub(super) struct Restored {
     dataset: String,
     rows: u64,
     /// The source that they have become; null while they have not.
@@ -68,28 +61,23 @@ struct Restored {
 ///
 /// Every file is read to its end first. Then the rows enter as sources of their own, under the rules of any line, and
 /// are newer than all that is there.
-#[utoipa::path(post, path = "/v1/restores", tag = "backups", params(IdempotencyKey), request_body = RestoreRequest, responses(
-    (status = 202, body = Restore, description = "the files are whole and fit; the rows are on their way",
+#[utoipa::path(post, path = "/v1/restores", tag = "backups", params(IdempotencyHeader), request_body = RestoreRequest, responses(
+    (status = 202, body = RestoreBody, description = "the files are whole and fit; the rows are on their way",
         headers(("Location" = String, description = "where to follow it"))),
-    (status = 404, body = Problem, content_type = "application/problem+json", description = "there is no such backup or dataset"),
-    (status = 422, body = Problem, content_type = "application/problem+json",
-        description = "a file is damaged, or does not fit, and nothing is applied; or the Idempotency-Key was used for other content"),
+    (status = 404, description = "there is no such backup or dataset"),
+    (status = 422, description = "a file is damaged, or does not fit, and nothing is applied; or the Idempotency-Key was used for other content"),
 ))]
-async fn ask(
-    State(app): State<App>,
-    Operate(caller): Operate,
-    request: HttpRequest,
-) -> Result<Response, Problem> {
-    let (wanted, keyed) = told::<RestoreRequest>(&app, &caller, request).await?;
+pub(super) async fn ask(Operate(app, caller): Operate, request: HttpRequest) -> Result<Response, Problem> {
+    let (wanted, idempotency_key) = keyed_json::<RestoreRequest>(&app, &caller, request).await?;
     let wanted = wanted.ok_or_else(|| Problem::bad_request("name a backup: {\"backup\": \"...\"}"))?;
-    if let Some(keyed) = &keyed
-        && let Some(known) = known(app.postgres.restore_of_request(keyed).await?)?
+    if let Some(idempotency_key) = &idempotency_key
+        && let Some(known) = earlier(restores::of_request(&app.store, idempotency_key).await?)?
     {
-        // Its files need not be there any more.
-        return asked(&app.postgres, known).await;
+        // The files need not exist any more.
+        return accepted(&app.store, known).await;
     }
     let manifest = app.settings.manifest.clone();
-    let folder = backups::folder(&app.settings);
+    let folder = tidegate_node::backups::folder(&app.settings);
     let RestoreRequest { backup: id, datasets } = wanted;
     for name in &datasets {
         app.dataset(name)?;
@@ -97,27 +85,27 @@ async fn ask(
     let backup = id.clone();
     let checked = in_thread(move || {
         let backup = folder.backup(&id)?;
-        avro::check_backup(&manifest, &folder.path().join(&backup.id), &backup, &datasets)
+        tidegate_avro::check_backup(&manifest, &folder.path().join(&backup.id), &backup, &datasets)
     });
-    let files = restore::files(&app.settings.manifest, &checked.await?);
+    let files = tidegate_node::restores::files(&app.settings.manifest, &checked.await?);
     let files = files.map_err(|failure| Problem::internal(failure.message))?;
     let id = Uuid::now_v7();
     let before =
-        app.postgres.ask_for_restore(id, Some(&backup), &files, &caller.name, keyed.as_ref()).await?;
-    asked(&app.postgres, known(before)?.unwrap_or(id)).await
+        restores::ask(&app.store, id, Some(&backup), &files, &caller.name, idempotency_key.as_ref()).await?;
+    accepted(&app.store, earlier(before)?.unwrap_or(id)).await
 }
 
-/// The restore that a request has asked for before.
-fn known(before: Before<Uuid>) -> Result<Option<Uuid>, Problem> {
+/// The restore that an earlier request with this key has asked for.
+fn earlier(before: KeyUse<Uuid>) -> Result<Option<Uuid>, Problem> {
     match before {
-        Before::Nothing => Ok(None),
-        Before::Became(id) => Ok(Some(id)),
-        Before::Another => Err(idempotency::reused()),
+        KeyUse::New => Ok(None),
+        KeyUse::Known(id) => Ok(Some(id)),
+        KeyUse::Reused => Err(idempotency::reused()),
     }
 }
 
-async fn asked(postgres: &Postgres, id: Uuid) -> Result<Response, Problem> {
-    let restore = restore_of(postgres, id).await?;
+async fn accepted(store: &Store, id: Uuid) -> Result<Response, Problem> {
+    let restore = restore_of(store, id).await?;
     let location = format!("/v1/restores/{id}");
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(restore)).into_response())
 }
@@ -125,23 +113,18 @@ async fn asked(postgres: &Postgres, id: Uuid) -> Result<Response, Problem> {
 /// Show a restore, and what became of its rows
 #[utoipa::path(get, path = "/v1/restores/{id}", tag = "backups",
     params(("id" = String, Path, description = "the restore, a uuid")), responses(
-    (status = 200, body = Restore),
+    (status = 200, body = RestoreBody),
 ))]
-async fn follow(State(app): State<App>, _: Read, Named(id): Named<Uuid>) -> Result<Json<Restore>, Problem> {
+pub(super) async fn follow(Read(app, _): Read, PathParams(id): PathParams<Uuid>) -> JsonResult<RestoreBody> {
     Ok(Json(restore_of(&app.readers, id).await?))
 }
 
-async fn restore_of(postgres: &Postgres, id: Uuid) -> Result<Restore, Problem> {
-    let restore = postgres.restore_of(id).await?;
+async fn restore_of(store: &Store, id: Uuid) -> Result<RestoreBody, Problem> {
+    let restore = restores::find(store, id).await?;
     let restore = restore.ok_or_else(|| Problem::not_found(format!("there is no restore '{id}'")))?;
-    let receipts = postgres.receipts_of(&restore.sources).await?;
-    let Known { id, backup, files, asked_by, asked_at, state, error, .. } = restore;
-    let state = match state {
-        RestoreState::Asked => "asked",
-        RestoreState::Failed => "failed",
-        RestoreState::Entered if receipts.iter().all(Receipt::complete) => "done",
-        RestoreState::Entered => "running",
-    };
+    let receipts = receipts::of_sources(store, &restore.sources).await?;
+    let restores::Restore { id, backup, files, asked_by, asked_at, state, error, .. } = restore;
+    let state = state_word(state, receipts.iter().all(Receipt::complete));
     let datasets = files.into_iter().map(|file| {
         let receipt = receipts.iter().find(|receipt| receipt.dataset == file.dataset);
         let [accepted, rejected, waiting, discarded] = receipt.map_or([0; 4], |receipt| receipt.fates);
@@ -149,5 +132,5 @@ async fn restore_of(postgres: &Postgres, id: Uuid) -> Result<Restore, Problem> {
         Restored { dataset: file.dataset, rows: file.rows, source, accepted, rejected, waiting, discarded }
     });
     let datasets = datasets.collect();
-    Ok(Restore { id, backup, state, error, asked_by, asked_at, datasets })
+    Ok(RestoreBody { id, backup, state, error, asked_by, asked_at, datasets })
 }

@@ -1,4 +1,4 @@
-//! Rows of JSON to lines of CSV in their dataset's dialect.
+//! Converts rows of JSON to lines of CSV in their dataset's dialect.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -6,41 +6,41 @@ use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tidegate_connectors::csv::Rows;
 use tidegate_core::manifest::{Dataset, Generated, Kind, nearest};
+use tidegate_files::RowWriter;
 use uuid::Uuid;
 
 use super::{Problem, numbers};
 
-/// How many rows one request may have.
+/// The most rows in one request.
 pub(super) const ROWS_MAX: usize = 1000;
-/// Postgres's limit of a table's columns.
+/// Postgres's limit of columns in a table.
 const COLUMNS_MAX: usize = 1600;
-/// How much of a name is shown that is none.
+/// How many characters of an unknown name an error shows.
 const NAME_CHARS_SHOWN: usize = 100;
 
-/// A row as it was sent: the fields in their order, values untouched.
+/// A row as it was sent: its fields in order, with unparsed values.
 #[derive(Debug)]
-pub(super) struct Row<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct JsonRow<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonRow<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
 
         impl<'de> Visitor<'de> for Fields {
-            type Value = Row<'de>;
+            type Value = JsonRow<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a row: an object of columns and values")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonRow<'de>, A::Error> {
                 let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 let mut names = HashSet::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                while let Some((JsonText(name), value)) = map.next_entry::<JsonText<'de>, &'de RawValue>()? {
                     if !names.insert(name.clone()) {
                         let name = excerpt(&name);
                         return Err(de::Error::custom(format!("the field '{name}' is there twice")));
@@ -52,7 +52,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
                     }
                     fields.push((name, value));
                 }
-                Ok(Row(fields))
+                Ok(JsonRow(fields))
             }
         }
 
@@ -60,29 +60,27 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
     }
 }
 
-/// A name that is borrowed where it can be.
+/// A name, borrowed from the body if possible.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// How many rows may still come. Reading ends with the first that is too many, however long the body is.
-struct Budget {
-    left: Cell<usize>,
-    is_exceeded: Cell<bool>,
-}
+/// How many more rows may come; `None` if more have come. Parsing ends with the first row beyond the budget, however
+/// long the body is.
+type Budget = Cell<Option<usize>>;
 
-/// The rows of an array, of which there are no more than the budget has.
-struct Capped<'b>(&'b Budget);
+/// The rows of an array, at most as many as the budget has.
+struct RowArray<'b>(&'b Budget);
 
-impl<'de> DeserializeSeed<'de> for Capped<'_> {
-    type Value = Vec<Row<'de>>;
+impl<'de> DeserializeSeed<'de> for RowArray<'_> {
+    type Value = Vec<JsonRow<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Capped<'_> {
-    type Value = Vec<Row<'de>>;
+impl<'de> Visitor<'de> for RowArray<'_> {
+    type Value = Vec<JsonRow<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of rows")
@@ -92,11 +90,10 @@ impl<'de> Visitor<'de> for Capped<'_> {
         let Self(budget) = self;
         let mut rows = Vec::new();
         while let Some(row) = items.next_element()? {
-            let Some(left) = budget.left.get().checked_sub(1) else {
-                budget.is_exceeded.set(true);
+            budget.set(budget.get().and_then(|left| left.checked_sub(1)));
+            if budget.get().is_none() {
                 return Err(de::Error::custom("there are too many rows"));
-            };
-            budget.left.set(left);
+            }
             rows.push(row);
         }
         Ok(rows)
@@ -104,58 +101,50 @@ impl<'de> Visitor<'de> for Capped<'_> {
 }
 
 /// An object whose members are arrays of rows, under names that `admit` allows.
-struct Members<'b, F> {
+struct RowArrays<'b, F> {
     budget: &'b Budget,
     admit: F,
 }
 
-impl<'de, F: Fn(&str) -> Result<(), String>> DeserializeSeed<'de> for Members<'_, F> {
-    type Value = Vec<(String, Vec<Row<'de>>)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, F: Fn(&str) -> Result<(), String>> Visitor<'de> for Members<'_, F> {
-    type Value = Vec<(String, Vec<Row<'de>>)>;
+impl<'de, F: Fn(&str) -> Result<(), String>> Visitor<'de> for RowArrays<'_, F> {
+    type Value = Vec<(String, Vec<JsonRow<'de>>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with arrays of rows")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members: Vec<(String, Vec<Row<'de>>)> = Vec::new();
+        let mut members: Vec<(String, Vec<JsonRow<'de>>)> = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
             (self.admit)(&name).map_err(de::Error::custom)?;
-            // They are few: those that are admitted.
+            // There are few members, because only names of datasets are admitted.
             if members.iter().any(|(known, _)| *known == name) {
                 return Err(de::Error::custom(format!("'{name}' is there twice")));
             }
-            members.push((name, map.next_value_seed(Capped(self.budget))?));
+            members.push((name, map.next_value_seed(RowArray(self.budget))?));
         }
         Ok(members)
     }
 }
 
-/// Reads an object of rows.
+/// Parses an object whose members are arrays of rows.
 fn read_members<'a>(
     body: &'a [u8],
     admit: impl Fn(&str) -> Result<(), String>,
-) -> Result<Vec<(String, Vec<Row<'a>>)>, Problem> {
-    let budget = Budget { left: Cell::new(ROWS_MAX), is_exceeded: Cell::new(false) };
+) -> Result<Vec<(String, Vec<JsonRow<'a>>)>, Problem> {
+    let budget = Budget::new(Some(ROWS_MAX));
     let mut reader = serde_json::Deserializer::from_slice(without_bom(body));
-    let read = Members { budget: &budget, admit }.deserialize(&mut reader);
+    let read = reader.deserialize_map(RowArrays { budget: &budget, admit });
     match read.and_then(|members| reader.end().map(|()| members)) {
-        Ok(members) if budget.left.get() == ROWS_MAX && !members.is_empty() => Err(none()),
+        Ok(members) if budget.get() == Some(ROWS_MAX) && !members.is_empty() => Err(none()),
         Ok(members) => Ok(members),
-        Err(_) if budget.is_exceeded.get() => Err(too_many()),
+        Err(_) if budget.get().is_none() => Err(too_many()),
         Err(error) => Err(bad_json(&error)),
     }
 }
 
-/// The rows of a JSON document, `{"rows": [...]}`.
-pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
+/// Parses the rows of a JSON document, `{"rows": [...]}`.
+pub(super) fn json(body: &[u8]) -> Result<Vec<JsonRow<'_>>, Problem> {
     let with_form =
         |problem: Problem| problem.with("expected", serde_json::json!({"rows": [{"column": "value"}]}));
     let admit = |name: &str| match name {
@@ -169,8 +158,8 @@ pub(super) fn json(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
     })
 }
 
-/// The rows of NDJSON: one a line; blank lines are none.
-pub(super) fn ndjson(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
+/// Parses the rows of NDJSON, one a line. Blank lines are skipped.
+pub(super) fn ndjson(body: &[u8]) -> Result<Vec<JsonRow<'_>>, Problem> {
     let mut rows = Vec::new();
     for (i, line) in without_bom(body).split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
@@ -187,15 +176,15 @@ pub(super) fn ndjson(body: &[u8]) -> Result<Vec<Row<'_>>, Problem> {
     if rows.is_empty() { Err(none()) } else { Ok(rows) }
 }
 
-/// The rows of several datasets: `{"departments": [...], "jobs": [...]}`. `known` refuses the name of a dataset that
-/// there is none of.
-pub(super) fn several(
+/// Parses the rows of several datasets: `{"departments": [...], "jobs": [...]}`. `known` fails for a name that no
+/// dataset has.
+pub(super) fn datasets(
     body: &[u8],
     known: impl Fn(&str) -> Result<(), Problem>,
-) -> Result<Vec<(String, Vec<Row<'_>>)>, Problem> {
+) -> Result<Vec<(String, Vec<JsonRow<'_>>)>, Problem> {
     let refused = RefCell::new(None);
     let admit = |name: &str| {
-        // No dataset has a name that is longer.
+        // Names of datasets are shorter than the excerpt.
         known(&excerpt(name)).map_err(|problem| {
             refused.replace(Some(problem));
             "there is no such dataset".to_owned()
@@ -223,20 +212,16 @@ fn bad_json(error: &serde_json::Error) -> Problem {
     Problem::bad_request(format!("the body is not what it must be: {error}"))
 }
 
-/// Rows of a dataset, read and without faults that would refuse the request.
-pub(super) struct Table<'a> {
+/// Rows of a dataset that are parsed and have no fault that would refuse the request.
+pub(super) struct RowTable<'a> {
     dataset: &'a Dataset,
     /// A value for each column.
     rows: Vec<Vec<Option<Cow<'a, str>>>>,
 }
 
-impl<'a> Table<'a> {
-    /// Puts rows in the order of the dataset's columns.
-    ///
-    /// # Errors
-    ///
-    /// A field that no column has the name of; a string that is none.
-    pub(super) fn new(dataset: &'a Dataset, rows: Vec<Row<'a>>) -> Result<Self, Problem> {
+impl<'a> RowTable<'a> {
+    /// Puts rows in the order of the dataset's columns. Fails if a field has no column, or a string is not valid.
+    pub(super) fn new(dataset: &'a Dataset, rows: Vec<JsonRow<'a>>) -> Result<Self, Problem> {
         let ordered = rows.into_iter().enumerate().map(|(i, row)| ordered(dataset, i + 1, row));
         Ok(Self { dataset, rows: ordered.collect::<Result<_, _>>()? })
     }
@@ -245,15 +230,15 @@ impl<'a> Table<'a> {
         self.rows.len()
     }
 
-    /// How many keys must be given from the dataset's sequence, and where that begins.
+    /// The start of the dataset's sequence, and how many keys it must generate.
     pub(super) fn missing_numbers(&self) -> Option<(i64, u64)> {
         let Some(Generated::Sequence { start }) = self.dataset.key_column().generated else { return None };
         let missing = self.rows.iter().filter(|row| row[self.dataset.key].is_none()).count();
         (missing > 0).then_some((start, missing as u64))
     }
 
-    /// Gives rows without a key one: of the numbers from `first` on, or a UUID that orders by time.
-    pub(super) fn give_keys(&mut self, mut first: i64) {
+    /// Generates keys for rows that lack one: numbers from `first`, or UUIDs that sort by time.
+    pub(super) fn generate_keys(&mut self, mut first: i64) {
         let Some(generated) = &self.dataset.key_column().generated else { return };
         for row in &mut self.rows {
             let key = &mut row[self.dataset.key];
@@ -269,13 +254,9 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The rows as lines of CSV, in the dataset's dialect, without a header.
-    ///
-    /// # Errors
-    ///
-    /// A row that is too long for a line.
+    /// The rows as lines of CSV, in the dataset's dialect, without a header. Fails if a row is too long for a line.
     pub(super) fn lines(&self, max_record_bytes: usize) -> Result<Bytes, Problem> {
-        let writer = Rows::new(self.dataset);
+        let writer = RowWriter::new(self.dataset);
         let mut text = Vec::new();
         for (i, row) in self.rows.iter().enumerate() {
             let start = text.len();
@@ -293,7 +274,7 @@ impl<'a> Table<'a> {
 fn ordered<'a>(
     dataset: &'a Dataset,
     number: usize,
-    Row(fields): Row<'a>,
+    JsonRow(fields): JsonRow<'a>,
 ) -> Result<Vec<Option<Cow<'a, str>>>, Problem> {
     let mut values = vec![None; dataset.columns.len()];
     for (name, value) in fields {
@@ -314,24 +295,25 @@ fn ordered<'a>(
     Ok(values)
 }
 
-/// A value as a field of CSV: a string as it reads, all else as it is written; whole numbers of columns that hold no
-/// others in digits. What does not suit its column becomes a dead letter like any other.
+/// A value as a field of CSV. A string is unescaped, and any other value stays as it is written. In columns of
+/// integers, whole numbers are written in digits. A value that does not fit its column makes the line a dead letter, as
+/// for any line.
 fn text_of(value: &RawValue, kind: Kind) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
     let raw = value.get();
     Ok(match (raw.as_bytes().first(), kind) {
         (Some(b'n'), _) => None,
-        (Some(b'"'), kind) if kind != Kind::Jsonb => Some(serde_json::from_str::<Name<'_>>(raw)?.0),
+        (Some(b'"'), kind) if kind != Kind::Jsonb => Some(serde_json::from_str::<JsonText<'_>>(raw)?.0),
         (_, Kind::SmallInt | Kind::Integer | Kind::BigInt) => Some(numbers::whole(raw)),
         _ => Some(Cow::Borrowed(raw)),
     })
 }
 
-/// As much of a name as is worth showing.
+/// The beginning of a name, for an error.
 fn excerpt(name: &str) -> String {
     name.chars().take(NAME_CHARS_SHOWN).collect()
 }
 
-/// The body without the byte order mark that some clients put in front.
+/// The body without the byte order mark that some clients send.
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }

@@ -1,142 +1,91 @@
-//! What handlers share.
+//! The state that handlers share.
 
-use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
-use tidegate_connectors::postgres::Postgres;
 use tidegate_core::manifest::{Dataset, Http};
 use tidegate_engine::Counts;
-use tidegate_topics::Broker;
+use tidegate_node::ingest_queue::IngestQueue;
+use tidegate_node::{Access, Node, Settings};
+use tidegate_store::Store;
+use tokio::sync::Semaphore;
 
 use super::Problem;
 use super::auth::Tokens;
 use super::body::ROOM_BYTES;
-use super::health::Leases;
-use super::metrics::{Requests, Totals};
+use super::health::LeaseCheck;
+use super::metrics::{LedgerTotals, RequestMetrics};
+use super::pending_backups::PendingBackups;
 use super::receipts::Watcher;
-use super::room::Room;
-use super::taking::Taking;
 use crate::Failure;
-use crate::intake::Intake;
-use crate::settings::Settings;
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1000;
 
-/// The state of all handlers. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct App(Arc<Service>);
+/// The state of all handlers.
+pub(super) type App = Arc<Service>;
 
-/// What handlers share.
-pub(crate) struct Service {
-    /// The pipeline as its manifest and the flags say.
-    pub(crate) settings: Settings,
-    /// Where HTTP is served, and how much of it.
-    pub(crate) http: Http,
-    /// Its database, with the pipeline's leases.
-    pub(crate) postgres: Postgres,
-    /// What the stages have done.
-    pub(crate) counts: Arc<Counts>,
-    /// Who may ask for what.
-    pub(crate) tokens: Tokens,
-    /// Who waits for sources.
-    pub(crate) watcher: Watcher,
-    /// The same for who only reads.
-    pub(super) readers: Postgres,
-    /// The same for whoever watches, whom slow reads do not hold up.
-    pub(super) watchers: Postgres,
-    /// What they were told of the leases.
-    pub(super) leases: Leases,
-    /// The requests that were answered.
-    pub(super) requests: Requests,
-    /// What the ledger holds, for whoever watches.
-    pub(super) totals: Totals,
-    /// The topics, once they are open.
-    topics: RwLock<Option<Arc<Broker>>>,
-    /// The backups that are being taken.
-    pub(super) taking: Taking,
-    /// What is being sent, in memory.
-    pub(crate) room: Arc<Room>,
-    /// The way in, while the pipeline runs.
-    intake: RwLock<Option<Intake>>,
-}
-
-impl Deref for App {
-    type Target = Service;
-
-    fn deref(&self) -> &Service {
-        &self.0
-    }
-}
-
-impl App {
-    pub(super) fn new(
-        settings: &Settings,
-        http: Http,
-        postgres: Postgres,
-        counts: Arc<Counts>,
-    ) -> Result<Self, Failure> {
-        let service = Service {
-            readers: settings.readers(&postgres)?,
-            watchers: settings.readers(&postgres)?,
-            leases: Leases::default(),
-            settings: settings.clone(),
-            http,
-            tokens: Tokens::default(),
-            watcher: Watcher::default(),
-            room: Room::of(ROOM_BYTES),
-            taking: Taking::default(),
-            postgres,
-            counts,
-            requests: Requests::default(),
-            totals: Totals::default(),
-            topics: RwLock::default(),
-            intake: RwLock::default(),
-        };
-        Ok(Self(Arc::new(service)))
-    }
-
-    /// Lets whoever watches see how much is on the topics.
-    pub(crate) fn show(&self, topics: Arc<Broker>) {
-        *self.topics.write().unwrap_or_else(PoisonError::into_inner) = Some(topics);
-    }
-
-    /// Opens the way in, or closes it.
-    pub(crate) fn admit(&self, intake: Option<Intake>) {
-        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = intake;
-    }
+/// The state that handlers share.
+pub(super) struct Service {
+    pub(super) settings: Settings,
+    pub(super) http: Http,
+    /// The database, with the pipeline's leases.
+    pub(super) store: Store,
+    pub(super) counts: Arc<Counts>,
+    pub(super) tokens: Tokens,
+    /// The requests that wait for sources.
+    pub(super) watcher: Watcher,
+    /// The database for read-only queries.
+    pub(super) readers: Store,
+    /// The database for monitoring, which slow queries of readers do not hold up.
+    pub(super) watchers: Store,
+    pub(super) lease_check: LeaseCheck,
+    pub(super) request_metrics: RequestMetrics,
+    pub(super) totals: LedgerTotals,
+    /// The topics, and the ingest queue while the pipeline runs.
+    pub(super) access: Arc<Access>,
+    pub(super) pending_backups: PendingBackups,
+    /// The memory for bodies of requests, a permit for each byte.
+    pub(super) room: Arc<Semaphore>,
 }
 
 impl Service {
-    /// The way in.
-    ///
-    /// # Errors
-    ///
-    /// 503 while the pipeline starts or stops.
-    pub(crate) fn intake(&self) -> Result<Intake, Problem> {
-        let intake = self.intake.read().unwrap_or_else(PoisonError::into_inner).clone();
-        intake.ok_or_else(|| Problem::unavailable("the pipeline is starting or stopping; send it again"))
+    /// The state beside a node. With `is_open`, callers need no token while there is none.
+    pub(super) fn new(node: &Node, http: Http, is_open: bool) -> Result<App, Failure> {
+        let (settings, store) = (node.settings(), node.store());
+        Ok(Arc::new(Self {
+            readers: settings.readers(store)?,
+            watchers: settings.readers(store)?,
+            lease_check: LeaseCheck::default(),
+            settings: settings.clone(),
+            http,
+            tokens: Tokens::new(is_open),
+            watcher: Watcher::default(),
+            room: Arc::new(Semaphore::new(ROOM_BYTES)),
+            pending_backups: PendingBackups::default(),
+            store: store.clone(),
+            counts: node.counts().clone(),
+            request_metrics: RequestMetrics::default(),
+            totals: LedgerTotals::default(),
+            access: node.access().clone(),
+        }))
     }
 
-    /// The topics, if they are open.
-    pub(super) fn topics(&self) -> Option<Arc<Broker>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The ingest queue; 503 while the pipeline starts or stops.
+    pub(super) fn ingest_queue(&self) -> Result<IngestQueue, Problem> {
+        self.access
+            .ingest_queue()
+            .ok_or_else(|| Problem::unavailable("the pipeline is starting or stopping; send it again"))
     }
 
-    /// Whether the pipeline takes in what is sent.
-    pub(crate) fn is_running(&self) -> bool {
-        self.intake.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// Whether the pipeline accepts requests.
+    pub(super) fn is_running(&self) -> bool {
+        self.access.ingest_queue().is_some()
     }
 
-    /// The dataset of that name, with its index.
-    ///
-    /// # Errors
-    ///
-    /// 404 if there is none.
-    pub(crate) fn dataset(&self, name: &str) -> Result<(usize, &Dataset), Problem> {
+    /// The dataset of that name, with its index; 404 if there is none.
+    pub(super) fn dataset(&self, name: &str) -> Result<(usize, &Dataset), Problem> {
         let manifest = &self.settings.manifest;
         manifest.dataset(name).ok_or_else(|| {
             let known: Vec<_> = manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
@@ -145,11 +94,11 @@ impl Service {
     }
 }
 
-/// How many entries a page of a list has, at most; the descriptions say so too.
-///
-/// # Errors
-///
-/// 400 if there is no such page.
+/// The answer of a handler: JSON, or the problem that there was.
+pub(super) type JsonResult<T> = Result<Json<T>, Problem>;
+
+/// Returns how many entries a page of a list has at most; 400 if the limit is out of range. The description states the
+/// same limits.
 pub(super) fn page_limit(given: Option<u32>) -> Result<u32, Problem> {
     let limit = given.unwrap_or(LIMIT_DEFAULT);
     match (1..=LIMIT_MAX).contains(&limit) {
@@ -158,26 +107,12 @@ pub(super) fn page_limit(given: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-/// The query of a request. What is wrong with it is a [`Problem`].
-pub(crate) struct Asked<T>(pub(crate) T);
+/// The query parameters of a request. A faulty query becomes a [`Problem`].
+#[derive(FromRequestParts)]
+#[from_request(via(Query), rejection(Problem))]
+pub(super) struct QueryParams<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(query) = Query::from_request_parts(parts, state).await?;
-        Ok(Self(query))
-    }
-}
-
-/// What the path of a request names. What is wrong with it is a [`Problem`].
-pub(crate) struct Named<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(named) = Path::from_request_parts(parts, state).await?;
-        Ok(Self(named))
-    }
-}
+/// The path parameters of a request. A faulty path becomes a [`Problem`].
+#[derive(FromRequestParts)]
+#[from_request(via(Path), rejection(Problem))]
+pub(super) struct PathParams<T>(pub(super) T);

@@ -1,33 +1,33 @@
 //! Metric views over HTTP.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidegate_connectors::postgres::views::{InDatabase, Order, Page, Rows, Unreadable};
+use tidegate_views::{OrderBy, ReadError, RegisteredView, RowPage, RowQuery, explain, read};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::auth::Read;
-use super::{App, Asked, Named, Problem};
-use crate::output::{self, Cells};
+use super::{JsonResult, PathParams, Problem, QueryParams};
+use crate::formats::{self, Cells};
 
 const LIMIT_DEFAULT: u32 = 1000;
 const LIMIT_MAX: u32 = 10_000;
+/// The largest offset of a page.
+const OFFSET_MAX: u64 = 1_000_000_000;
 const FILTERS_MAX: usize = 50;
-/// Filters by a column whose name means something else begin so.
+/// The prefix of filters by a column whose name is also that of another parameter.
 const WHERE: &str = "where.";
-
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
-}
 
 /// A metric view.
 #[derive(Debug, Serialize, ToSchema)]
-struct View {
+#[schema(as = View)]
+pub(super) struct ViewBody {
     /// Its name, which is that of its file.
     name: String,
     /// `incremental`: exact at every commit. `layered`: as fresh as the views it reads. `refreshed`: as of its last
@@ -37,7 +37,7 @@ struct View {
     /// The views that it reads.
     reads: Vec<String>,
     /// Its columns, in order.
-    columns: Vec<Column>,
+    columns: Vec<ColumnBody>,
     /// How often it is refreshed, in seconds; null unless it is refreshed.
     refresh_seconds: Option<f64>,
     /// When it was refreshed, RFC 3339; null unless it is refreshed.
@@ -46,7 +46,8 @@ struct View {
 
 /// A column of a view.
 #[derive(Debug, Serialize, ToSchema)]
-struct Column {
+#[schema(as = Column)]
+pub(super) struct ColumnBody {
     name: String,
     /// Its type, as Postgres names it.
     #[serde(rename = "type")]
@@ -56,13 +57,13 @@ struct Column {
 
 /// All metric views, each behind those that it reads.
 #[derive(Debug, Serialize, ToSchema)]
-struct Views {
-    views: Vec<View>,
+pub(super) struct Views {
+    views: Vec<ViewBody>,
 }
 
 /// Some rows of a view.
 #[derive(Debug, Serialize, ToSchema)]
-struct ViewRows {
+pub(super) struct ViewRows {
     /// The view.
     view: String,
     /// The rows: objects of columns and values. Numbers are numbers with all their digits; dates and times are texts
@@ -73,9 +74,10 @@ struct ViewRows {
     next_offset: Option<u64>,
 }
 
-impl From<InDatabase> for View {
-    fn from(InDatabase { name, kind, reads, columns, refresh, refreshed_at }: InDatabase) -> Self {
-        let columns = columns.into_iter().map(|(name, kind)| Column { name, kind }).collect();
+impl From<RegisteredView> for ViewBody {
+    fn from(view: RegisteredView) -> Self {
+        let RegisteredView { name, kind, reads, columns, refresh, refreshed_at, .. } = view;
+        let columns = columns.into_iter().map(|(name, kind)| ColumnBody { name, kind }).collect();
         let refreshed_at = refreshed_at.map(|at| format!("{}Z", at.replace(' ', "T")));
         let refresh_seconds = refresh.map(|every| every.as_secs_f64());
         Self { name, kind, reads, columns, refresh_seconds, refreshed_at }
@@ -84,9 +86,9 @@ impl From<InDatabase> for View {
 
 /// List the metric views
 #[utoipa::path(get, path = "/v1/views", tag = "views", responses((status = 200, body = Views)))]
-async fn list(State(app): State<App>, _: Read) -> Result<Json<Views>, Problem> {
-    let views = app.readers.views().await?;
-    Ok(Json(Views { views: views.into_iter().map(View::from).collect() }))
+pub(super) async fn list(Read(app, _): Read) -> JsonResult<Views> {
+    let views = explain::in_database(&app.readers).await?;
+    Ok(Json(Views { views: views.into_iter().map(ViewBody::from).collect() }))
 }
 
 /// Read the rows of a metric view
@@ -107,16 +109,14 @@ async fn list(State(app): State<App>, _: Read) -> Result<Json<Views>, Problem> {
     (status = 200, description = "the rows; a header `Link` leads to the next page, if there is one", content(
         (ViewRows = "application/json"), (String = "text/csv"))),
 ))]
-async fn show(
-    State(app): State<App>,
-    _: Read,
-    Named(view): Named<String>,
-    Asked(parameters): Asked<Vec<(String, String)>>,
+pub(super) async fn show(
+    Read(app, _): Read,
+    PathParams(view): PathParams<String>,
+    QueryParams(parameters): QueryParams<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let Query { rows, format, limit } = Query::read(&parameters)?;
-    let offset = rows.offset;
-    let Page { rows, more } = app.readers.view_rows(&view, &rows).await?;
-    let next_offset = more.then(|| offset + u64::from(limit));
+    let Query { rows: wanted, format } = Query::read(&parameters)?;
+    let RowPage { rows, more } = read::rows(&app.readers, &view, &wanted).await?;
+    let next_offset = more.then(|| wanted.offset + u64::from(wanted.limit.unwrap_or(LIMIT_MAX)));
     let mut headers = HeaderMap::new();
     if let Some(link) = next_offset.and_then(|offset| next_page(&view, &parameters, offset)) {
         headers.insert(header::LINK, link);
@@ -124,7 +124,7 @@ async fn show(
     Ok(match format {
         RowsFormat::Json => {
             let rows =
-                RawValue::from_string(output::json(&rows).map_err(failed)?).map_err(Problem::internal)?;
+                RawValue::from_string(formats::json(&rows).map_err(failed)?).map_err(Problem::internal)?;
             (headers, Json(ViewRows { view, rows, next_offset })).into_response()
         }
         RowsFormat::Csv => {
@@ -132,20 +132,20 @@ async fn show(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
             );
-            // A view's name has only a-z, 0-9 and _.
+            // A view's name consists of a-z, 0-9 and _.
             let file = HeaderValue::from_str(&format!("attachment; filename=\"{view}.csv\""));
             headers.insert(header::CONTENT_DISPOSITION, file.map_err(Problem::internal)?);
-            (headers, output::csv(&rows, Cells::Harmless).await.map_err(failed)?).into_response()
+            (headers, formats::csv(&rows, Cells::Harmless).await.map_err(failed)?).into_response()
         }
     })
 }
 
-impl From<Unreadable> for Problem {
-    fn from(error: Unreadable) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         match error {
-            Unreadable::NoView(error) => Self::not_found(error.to_string()),
-            Unreadable::Unfit { column, message } => Self::bad_request(message).with("column", column),
-            Unreadable::Postgres(error) => error.into(),
+            ReadError::NoView(error) => Self::not_found(error.to_string()),
+            ReadError::Unfit { column, message } => Self::bad_request(message).with("column", column),
+            ReadError::Postgres(error) => error.into(),
         }
     }
 }
@@ -166,8 +166,7 @@ enum RowsFormat {
 /// The parameters of a request for rows.
 #[derive(Debug, PartialEq, Eq)]
 struct Query {
-    rows: Rows,
-    limit: u32,
+    rows: RowQuery,
     format: RowsFormat,
 }
 
@@ -179,44 +178,42 @@ impl Query {
         }
         let column = |name: &str| name.strip_prefix(WHERE).unwrap_or(name).to_owned();
         let filters = filters.into_iter().map(|(name, value)| (column(name), value.clone())).collect();
-        let limit = match once(parameters, "limit")? {
-            None => LIMIT_DEFAULT,
-            Some(limit) => {
-                limit.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
-                    Problem::bad_request(format!("limit is '{limit}'; it is a number from 1 to {LIMIT_MAX}"))
-                })?
-            }
-        };
-        let offset = match once(parameters, "offset")? {
-            None => 0,
-            Some(offset) => offset.parse().ok().filter(|offset| *offset <= OFFSET_MAX).ok_or_else(|| {
-                Problem::bad_request(format!("offset is '{offset}'; it is a number from 0 to {OFFSET_MAX}"))
-            })?,
-        };
-        let order: Vec<Order> = match once(parameters, "order")? {
+        let limit = number(parameters, "limit", LIMIT_DEFAULT, 1..=LIMIT_MAX)?;
+        let offset = number(parameters, "offset", 0, 0..=OFFSET_MAX)?;
+        let order: Vec<OrderBy> = match single(parameters, "order")? {
             None | Some("") => Vec::new(),
             Some(order) => order.split(',').filter_map(|column| column.parse().ok()).collect(),
         };
-        let format = match once(parameters, "format")? {
+        let format = match single(parameters, "format")? {
             None | Some("json") => RowsFormat::Json,
             Some("csv") => RowsFormat::Csv,
             Some(other) => {
                 return Err(Problem::bad_request(format!("format is '{other}'; it is 'json' or 'csv'")));
             }
         };
-        let rows = Rows { filters, order, limit: Some(limit), offset };
-        Ok(Self { rows, limit, format })
+        let rows = RowQuery { filters, order, limit: Some(limit), offset };
+        Ok(Self { rows, format })
     }
 }
-
-/// Beyond it nobody pages.
-const OFFSET_MAX: u64 = 1_000_000_000;
 
 fn is_reserved(name: &str) -> bool {
     ["order", "limit", "offset", "format"].contains(&name)
 }
 
-fn once<'a>(parameters: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, Problem> {
+fn number<T: Copy + Display + FromStr + PartialOrd>(
+    parameters: &[(String, String)],
+    name: &str,
+    default: T,
+    range: RangeInclusive<T>,
+) -> Result<T, Problem> {
+    let Some(given) = single(parameters, name)? else { return Ok(default) };
+    given.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        Problem::bad_request(format!("{name} is '{given}'; it is a number from {least} to {most}"))
+    })
+}
+
+fn single<'a>(parameters: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, Problem> {
     let mut given = parameters.iter().filter(|(its, _)| its == name).map(|(_, value)| value.as_str());
     let first = given.next();
     match given.next() {
@@ -225,7 +222,7 @@ fn once<'a>(parameters: &'a [(String, String)], name: &str) -> Result<Option<&'a
     }
 }
 
-/// The same request for the rows behind.
+/// The link to the next page of the same request.
 fn next_page(view: &str, parameters: &[(String, String)], offset: u64) -> Option<HeaderValue> {
     let offset = ("offset".to_owned(), offset.to_string());
     let others = parameters.iter().filter(|(name, _)| name != "offset");
@@ -246,16 +243,16 @@ mod tests {
 
     #[test]
     fn what_is_no_setting_is_a_filter() {
-        let Query { rows, limit, format } =
+        let Query { rows, format } =
             read("year=2021&where.order=a%20b&where.year=1&order=-hired,id&limit=10000&offset=7&format=csv")
                 .unwrap();
         let filter = |column: &str, value: &str| (column.to_owned(), value.to_owned());
         assert_eq!(rows.filters, [filter("year", "2021"), filter("order", "a b"), filter("year", "1")]);
-        let by = |column: &str, descending| Order { column: column.to_owned(), descending };
+        let by = |column: &str, descending| OrderBy { column: column.to_owned(), descending };
         assert_eq!(rows.order, [by("hired", true), by("id", false)]);
-        assert_eq!((limit, rows.limit, rows.offset, format), (10_000, Some(10_000), 7, RowsFormat::Csv));
-        let Query { rows, limit, format } = read("").unwrap();
-        assert_eq!((limit, rows.offset, rows.order.len(), format), (1000, 0, 0, RowsFormat::Json));
+        assert_eq!((rows.limit, rows.offset, format), (Some(10_000), 7, RowsFormat::Csv));
+        let Query { rows, format } = read("").unwrap();
+        assert_eq!((rows.limit, rows.offset, rows.order.len(), format), (Some(1000), 0, 0, RowsFormat::Json));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Taking backups: one moment for all tables, whatever goes on; on time; and nothing half written.
 
-use tidegate::generate;
+use tidegate::generate::Company;
 
 use super::{back_up, ingested, path_of, run};
 use crate::company;
@@ -31,15 +31,11 @@ async fn a_backup_says_what_it_has() {
 
 #[tokio::test]
 async fn a_backup_while_rows_come_in_is_of_one_moment() {
-    let home = company::embedded(&company::MANIFEST.replace("settle", "max_lag_bytes: 64KiB\nsettle")).await;
+    let home =
+        company::embedded(&company::MANIFEST.replace("stable_for", "max_lag_bytes: 64KiB\nstable_for")).await;
     let folder = tempfile::tempdir().unwrap();
-    let options = generate::Options {
-        employees: 120_000,
-        rejects_percent: 3.0,
-        seed: 5,
-        ..generate::Options::default()
-    };
-    generate::company(folder.path(), &options).unwrap();
+    let generated = Company { employees: 120_000, rejects_percent: 3.0, seed: 5, ..Company::default() };
+    generated.write(folder.path()).unwrap();
     let read = |table: &str| std::fs::read_to_string(folder.path().join(format!("{table}.csv"))).unwrap();
     let employees = read("hired_employees");
     let employees: Vec<&str> = employees.split_inclusive('\n').collect();

@@ -45,9 +45,14 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// The manifest of the company over HTTP, with more at its top.
+pub(crate) fn manifest_with(more: &str) -> String {
+    format!("{HTTP}{more}{}", company::MANIFEST)
+}
+
 /// The company with more at the top of its manifest.
 pub(crate) async fn company_with(more: &str) -> Home {
-    company::embedded(&format!("{HTTP}{more}{}", company::MANIFEST)).await
+    company::embedded(&manifest_with(more)).await
 }
 
 /// The company.
@@ -70,7 +75,7 @@ impl Service {
     /// A run that ends at a failpoint.
     pub(crate) async fn doomed(home: &Home, point: Failpoint) -> Self {
         let mut command = home.command(["run"]);
-        command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.name()));
+        command.env("TIDEGATE_FAILPOINT", format!("{}=abort@1", point.as_str()));
         Self::of(Running::start(command)).await.ready().await
     }
 

@@ -9,7 +9,7 @@ use crate::home::Home;
 
 const MANIFEST: &str = "\
 pipeline: numbers
-settle: 10ms
+stable_for: 10ms
 datasets:
   numbers:
     key: id

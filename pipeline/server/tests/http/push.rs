@@ -172,7 +172,7 @@ async fn a_request_that_cannot_be_understood_is_refused_whole() {
 /// Every type, in another dialect and with a header, a word for missing, and text that looks like it.
 const TYPES: &str = "\
 pipeline: types
-settle: 10ms
+stable_for: 10ms
 datasets:
   things:
     key: id
@@ -214,7 +214,7 @@ async fn values_keep_their_meaning_in_any_dialect() {
 
 const GENERATED: &str = "\
 pipeline: keys
-settle: 10ms
+stable_for: 10ms
 datasets:
   numbered:
     key: id

@@ -38,7 +38,7 @@ async fn what_cannot_be_read_again_is_a_problem_that_says_why() {
         service.post(&format!("/v1/receipts/{source}/reload"), "application/json", &[], body.to_owned()).await
     };
     let refused = again(2, "").await.problem(409, "conflict");
-    assert!(refused.text().contains("is no file but a request"), "{}", refused.text());
+    assert!(refused.text().contains("is not a file, its kind is 'request'"), "{}", refused.text());
     again(9, "").await.problem(404, "not-found");
     again(u64::MAX, "").await.problem(404, "not-found");
     again(1, "{\"more\": 1}").await.with_status(400);

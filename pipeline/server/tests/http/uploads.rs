@@ -60,7 +60,7 @@ async fn a_file_enters_as_a_form_or_as_it_is() {
 
 const HEADED: &str = "\
 pipeline: headed
-settle: 10ms
+stable_for: 10ms
 datasets:
   things:
     key: id

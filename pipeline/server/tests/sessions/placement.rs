@@ -78,7 +78,7 @@ async fn a_manifest_that_says_the_schema_goes_on_with_tables_that_are_there() {
 
 const NAMED_AS_OURS: &str = "\
 pipeline: ours
-settle: 10ms
+stable_for: 10ms
 datasets:
   requests:
     key: id
@@ -105,7 +105,7 @@ async fn a_dataset_that_is_called_as_a_table_of_tidegate_is_another_table() {
 
 #[tokio::test]
 async fn a_schema_that_is_not_there_is_said_with_what_makes_it() {
-    let home = Home::embedded(&NAMED_AS_OURS.replace("settle", "schema: absent\nsettle")).await;
+    let home = Home::embedded(&NAMED_AS_OURS.replace("stable_for", "schema: absent\nstable_for")).await;
     home.run("run --until-idle").await.failed_with(1).saying(&["create schema \"absent\""]);
     assert!(home.run("check --format csv").await.failed_with(1).stdout.contains("create schema absent"));
     home.query("create schema absent").await;

@@ -1,6 +1,11 @@
 //! Behind a pooler a process of the server is nobody's for long.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tidegate_core::manifest::Manifest;
+use tidegate_postgres::Database;
+use tidegate_postgres::listener::Listener;
 
 use super::pooler::{Mode, Pooler};
 use crate::company;
@@ -97,4 +102,22 @@ async fn the_whole_company_enters_by_way_of_a_pooler() {
         home.run("backup").await.succeeded();
         home.run("check").await.succeeded();
     }
+}
+
+/// Behind a pooler no session listens, and no notification arrives: tasks must not wait for one.
+#[tokio::test]
+async fn tasks_poll_behind_a_pooler() {
+    let home = company::embedded(company::MANIFEST).await;
+    let Some(pooler) = Pooler::start("polling", &home.url, Mode::Session, &[]).await else { return };
+    let manifest = Manifest::parse(company::MANIFEST, &|_| None).unwrap();
+    let database = Database::new(&pooler.url(&home.url), Arc::new(manifest)).unwrap();
+    let listener = Listener::start(&database);
+    let mut notifications = listener.notifications();
+    tokio::time::sleep(Duration::from_secs(1)).await; // time in which it would begin to listen
+    let looks = async {
+        for _ in 0..3 {
+            notifications.next(None).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), looks).await.unwrap();
 }

@@ -5,7 +5,7 @@ use crate::home::{Home, skipped};
 
 const MANIFEST: &str = "\
 pipeline: slow
-settle: 10ms
+stable_for: 10ms
 datasets:
   things:
     key: id
@@ -117,7 +117,7 @@ async fn a_line_that_takes_too_long_alone_says_which_setting_it_is() {
 
 #[tokio::test]
 async fn lines_that_wait_for_each_other_heal_together_whatever_the_timeout() {
-    let manifest = "pipeline: pairs\nsettle: 10ms\ndatasets:\n  pairs:\n    key: id\n    columns: {id: integer, \
+    let manifest = "pipeline: pairs\nstable_for: 10ms\ndatasets:\n  pairs:\n    key: id\n    columns: {id: integer, \
                     other: {type: integer, references: pairs}}\n";
     let (home, role) = home(manifest).await;
     let twin = |id: i32| if id % 2 == 0 { id + 1 } else { id - 1 };

@@ -6,7 +6,7 @@ use crate::home::Home;
 
 const MANIFEST: &str = "\
 pipeline: times
-settle: 10ms
+stable_for: 10ms
 datasets:
   slots:
     key: at
@@ -81,7 +81,7 @@ async fn assert_utc(home: &Home) {
     );
     let quarters = "select quarter, to_char(day, 'YYYY-MM-DD'), events from quarters order by 1, 2";
     assert_eq!(home.query(quarters).await, ["1|2024-03-31|1", "1|2024-05-04|1", "4|2024-05-04|1"]);
-    // Sent again, so that rows that are there are met; and once more, in the ordinary way.
+    // Sent again, so that rows that are there are met; and once more, by staged upsert.
     home.drop("events_2.csv", "1,2024-03-31 23:30:00,2024-03-31 23:30:00,2024-03-31,0.1\n");
     home.ingest().await;
     assert_eq!(home.query(&events).await[0], "1|2024-03-31 23:30|2024-03-31 23:30|2024-03-31|t");

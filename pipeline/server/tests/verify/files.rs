@@ -1,8 +1,62 @@
 //! `tidegate verify --deep`: files against what became of their lines.
 
-use super::{a_move, assert_finds, bring_back, count_of, found, keep, lived_in, set};
+use super::{a_move, assert_finds, copy_of_lived_in, count_of, found, letter, lived_in, set};
 use crate::company;
 use crate::home::Home;
+
+fn with_triggers(sql: &str) -> String {
+    format!("set session_replication_role = origin; {sql}; set session_replication_role = replica")
+}
+
+fn reasons(code: &str) -> String {
+    format!("'[{{\"code\": \"{code}\", \"column\": null, \"message\": \"\", \"value\": \"\"}}]'")
+}
+
+mod a_file_is_held_against_what_became_of_its_lines {
+    use super::*;
+
+    tidegate_testing::rows! { and_tells:
+        a_row_that_others_changed: ("update departments set department = 'Renamed' where id = 1", &["files note:1:1 changed by others: its row has other values"]),
+        a_row_that_others_deleted: (&with_triggers("delete from hired_employees where id = 1"), &["files note:3:1 changed by others: its row is gone"]),
+        a_row_that_another_writer_holds: ("update departments set _source = -1, _line = -1 where id = 2", &["files note:1:2 changed by others: another writer holds its row"]),
+        a_row_of_an_older_line: ("update hired_employees set _line = 2 where id = 2", &[
+                "files 3:6 the row of its key is that of the older line 3:2",
+                "files note:3:2 changed by others: its row has other values",
+            ]),
+        an_accepted_line_that_breaks_the_rules: (&format!(
+                "delete from tidegate.dead_letters where source = 3 and line = 3; update tidegate.ledger \
+                 set accepted = {}, accepted_count = 6, inserted_count = 5, rejected = '', rejected_count = 0 \
+                 where source = 3",
+                set(&[1, 2, 3, 5, 6, 7])
+            ), &["files 3:3 is accepted, but it breaks missing_value"]),
+        a_rejected_line_that_keeps_the_rules: (&format!(
+                "{}; insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, shape) \
+                 select 3, 1, 'hired_employees', 'transform', 'rejected', '1,Ada,2021-03-01T00:00:00Z,1,1', {}, shape \
+                 from tidegate.sources where source = 3; \
+                 update tidegate.ledger set accepted = {}, accepted_count = 4, superseded_count = 0, \
+                 repeated_count = 0, rejected = {}, rejected_count = 2 where source = 3",
+                with_triggers("delete from hired_employees where id = 1"),
+                reasons("missing_value"),
+                set(&[2, 5, 6, 7]),
+                set(&[1, 3])
+            ), &["files 3:1 is rejected for missing_value, but it keeps the rules"]),
+        a_rejected_text_that_was_changed: (&letter("text = 'other'", 3), &["files 3:3 its dead letter holds another text"]),
+        a_waiting_text_that_was_changed: (&letter("text = 'other'", 4), &["files 3:4 its dead letter holds another text"]),
+        a_healed_text_that_was_changed: (&letter("text = 'other'", 7), &["files 3:7 its dead letter holds another text"]),
+        a_line_that_another_stage_let_wait: (&letter("stage = 'sink'", 4), &[]),
+        a_rejected_line_with_another_reason: (&letter(&format!("reasons = {}", reasons("too_long")), 3), &["files 3:3 is rejected for too_long, but it breaks missing_value"]),
+        a_text_that_was_edited_and_replayed: (&(letter("status = 'replayed', text = 'edited'", 7) + ";" + &a_move(7, "waiting", Some("accepted"))), &["files note 1"]),
+        a_text_that_is_edited_and_claimed: (&(letter("status = 'claimed', text = 'edited'", 3) + ";" + &a_move(3, "rejected", None)), &["files note 1"]),
+        a_text_that_was_edited_and_refused: (&letter("attempt = 1, text = 'edited', reasons = '[]'", 3), &["files note 1"]),
+        a_source_with_more_lines_than_its_file: ("update tidegate.sources set lines = 8 where source = 3", &["ledger 3:8 lacks this line", "files 3 the file has 7 lines, the source 8"]),
+    }
+
+    async fn and_tells(sql: &str, expected: &[&str]) {
+        let home = copy_of_lived_in().await;
+        home.query(sql).await;
+        assert_finds(&home, "verify --deep", sql, expected).await;
+    }
+}
 
 #[tokio::test]
 async fn each_line_of_a_file_is_held_against_what_became_of_it() {
@@ -16,86 +70,6 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
         (1, "accepted lines whose row is a newer line's"),
     ] {
         assert_eq!(count_of(&rows, message), count, "{message}: {rows:#?}");
-    }
-    keep(&home).await;
-    let letter = |change: &str, line: u64| {
-        format!("update tidegate.dead_letters set {change} where source = 3 and line = {line}")
-    };
-    let with_triggers = |sql: &str| {
-        format!("set session_replication_role = origin; {sql}; set session_replication_role = replica")
-    };
-    let reasons = |code: &str| {
-        format!("'[{{\"code\": \"{code}\", \"column\": null, \"message\": \"\", \"value\": \"\"}}]'")
-    };
-    let cases: Vec<(String, &[&str])> = vec![
-        (
-            "update departments set department = 'Renamed' where id = 1".into(),
-            &["files note:1:1 changed by others: its row has other values"],
-        ),
-        (
-            with_triggers("delete from hired_employees where id = 1"),
-            &["files note:3:1 changed by others: its row is gone"],
-        ),
-        (
-            "update departments set _source = -1, _line = -1 where id = 2".into(),
-            &["files note:1:2 changed by others: another writer holds its row"],
-        ),
-        (
-            "update hired_employees set _line = 2 where id = 2".into(),
-            &[
-                "files 3:6 the row of its key is that of the older line 3:2",
-                "files note:3:2 changed by others: its row has other values",
-            ],
-        ),
-        (
-            format!(
-                "delete from tidegate.dead_letters where source = 3 and line = 3; update tidegate.ledger \
-                 set accepted = {}, accepted_count = 6, inserted_count = 5, rejected = '', rejected_count = 0 \
-                 where source = 3",
-                set(&[1, 2, 3, 5, 6, 7])
-            ),
-            &["files 3:3 is accepted, but it breaks missing_value"],
-        ),
-        (
-            format!(
-                "{}; insert into tidegate.dead_letters (source, line, dataset, stage, status, text, reasons, shape) \
-                 select 3, 1, 'hired_employees', 'transform', 'rejected', '1,Ada,2021-03-01T00:00:00Z,1,1', {}, shape \
-                 from tidegate.sources where source = 3; \
-                 update tidegate.ledger set accepted = {}, accepted_count = 4, superseded_count = 0, \
-                 repeated_count = 0, rejected = {}, rejected_count = 2 where source = 3",
-                with_triggers("delete from hired_employees where id = 1"),
-                reasons("missing_value"),
-                set(&[2, 5, 6, 7]),
-                set(&[1, 3])
-            ),
-            &["files 3:1 is rejected for missing_value, but it keeps the rules"],
-        ),
-        (letter("text = 'other'", 3), &["files 3:3 its dead letter holds another text"]),
-        (letter("text = 'other'", 4), &["files 3:4 its dead letter holds another text"]),
-        (letter("text = 'other'", 7), &["files 3:7 its dead letter holds another text"]),
-        (letter("stage = 'sink'", 4), &[]),
-        (
-            letter(&format!("reasons = {}", reasons("too_long")), 3),
-            &["files 3:3 is rejected for too_long, but it breaks missing_value"],
-        ),
-        (
-            letter("status = 'replayed', text = 'edited'", 7) + ";" + &a_move(7, "waiting", Some("accepted")),
-            &["files note 1"],
-        ),
-        (
-            letter("status = 'claimed', text = 'edited'", 3) + ";" + &a_move(3, "rejected", None),
-            &["files note 1"],
-        ),
-        (letter("attempt = 1, text = 'edited', reasons = '[]'", 3), &["files note 1"]),
-        (
-            "update tidegate.sources set lines = 8 where source = 3".into(),
-            &["ledger 3:8 lacks this line", "files 3 the file has 7 lines, the source 8"],
-        ),
-    ];
-    for (sql, expected) in cases {
-        home.query(&sql).await;
-        assert_finds(&home, "verify --deep", &sql, expected).await;
-        bring_back(&home).await;
     }
     let done = |name: &str| home.path("landing/done").join(name);
     let jobs = std::fs::read(done("2-jobs.csv")).unwrap();
@@ -114,7 +88,7 @@ async fn each_line_of_a_file_is_held_against_what_became_of_it() {
 async fn values_are_compared_as_postgres_means_them() {
     let manifest = "\
 pipeline: types
-settle: 10ms
+stable_for: 10ms
 max_record_bytes: 1KiB
 datasets:
   all_types:

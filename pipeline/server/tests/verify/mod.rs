@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tidegate_connectors::postgres::Postgres;
-use tidegate_connectors::postgres::verify::{Report, Verdict};
 use tidegate_core::ledger::{Chunk, Fate};
 use tidegate_core::manifest::Manifest;
+use tidegate_store::Store;
+use tidegate_testing::postgres;
+use tidegate_verify::{Report, Verdict};
+use tokio::sync::OnceCell;
 
 use crate::company;
 use crate::home::{Home, until};
@@ -37,6 +39,32 @@ async fn live_in(home: Home) -> Home {
     home.drop("departments_more.csv", "3,Late\n");
     home.ingest().await;
     home.query("insert into departments values (50, 'theirs'), (51, 'theirs too')").await;
+    home
+}
+
+/// The files of `done/`: names and contents.
+type DoneFiles = Vec<(String, Vec<u8>)>;
+
+/// A copy of [`lived_in`] for one kind of damage: its database and the files of `done/`. Foreign keys and triggers do
+/// not see what the test changes.
+async fn copy_of_lived_in() -> Home {
+    static ORIGINAL: OnceCell<(String, DoneFiles)> = OnceCell::const_new();
+    let (url, files) = ORIGINAL
+        .get_or_init(async || {
+            let home = live_in(company::embedded(company::MANIFEST).await).await;
+            let read = |name: String| {
+                let path = home.path("landing/done").join(&name);
+                (name, std::fs::read(path).unwrap())
+            };
+            (home.url.clone(), home.names_in("landing/done").into_iter().map(read).collect())
+        })
+        .await;
+    let home = company::furnished(Home::embedded_on(postgres::copy_of(url).await, company::MANIFEST));
+    std::fs::create_dir(home.path("landing/done")).unwrap();
+    for (name, bytes) in files {
+        std::fs::write(home.path("landing/done").join(name), bytes).unwrap();
+    }
+    home.query("set session_replication_role = replica").await;
     home
 }
 
@@ -126,30 +154,9 @@ fn a_move(line: u64, before: &str, outcome: Option<&str>) -> String {
     )
 }
 
-const KEPT: [&str; 8] = [
-    "departments",
-    "jobs",
-    "hired_employees",
-    "tidegate.sources",
-    "tidegate.ledger",
-    "tidegate.dead_letters",
-    "tidegate.moves",
-    "tidegate.view_hires_by_quarter",
-];
-
-async fn keep(home: &Home) {
-    home.query("create schema kept; set session_replication_role = replica").await;
-    for table in KEPT {
-        let name = table.replace('.', "_");
-        home.query(&format!("create table kept.{name} as select * from {table}")).await;
-    }
-}
-
-async fn bring_back(home: &Home) {
-    for table in KEPT {
-        let name = table.replace('.', "_");
-        home.query(&format!("delete from {table}; insert into {table} select * from kept.{name}")).await;
-    }
+/// Changes the dead letter of line `3:LINE`.
+fn letter(change: &str, line: u64) -> String {
+    format!("update tidegate.dead_letters set {change} where source = 3 and line = {line}")
 }
 
 /// A set of lines as the ledger stores it.
@@ -194,8 +201,8 @@ async fn assert_finds(home: &Home, command: &str, damage: &str, expected: &[&str
 /// Audits in this process, with another patience.
 async fn verify(home: &Home, heal_within: Duration) -> Report {
     let manifest = Manifest::parse(company::MANIFEST, &|_| None).unwrap();
-    let postgres = Postgres::new(&home.url, manifest.into(), uuid::Uuid::nil()).unwrap();
-    postgres.verify(heal_within, None, false, &|_, _| {}).await.unwrap()
+    let postgres = Store::new(&home.url, manifest.into(), uuid::Uuid::nil()).unwrap();
+    tidegate_verify::run(&postgres, heal_within, None, false, &|_, _| {}).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
-//! How a batch lies in a segment: a header, and the bytes of the batch.
+//! The layout of a batch in a segment: a header, and the bytes of the batch.
 //!
 //! ```text
 //!   magic  crc32c  len    count  base   body
 //!   4      4       4      4      8      len      bytes, little endian
 //! ```
 //!
-//! The checksum covers all that follows it. A frame with a count of 0 marks a *gap*: it stands only at the
-//! beginning of a segment, has no body, and says that the offsets from its base to the segment's were
-//! left out on purpose.
+//! The checksum covers everything after itself. A frame with a count of 0 marks a *gap*. It is always the first of
+//! its segment and has no body. It says that the offsets from its own base to the segment's base were left out on
+//! purpose.
+
+use bytes::Buf;
 
 use crate::Offset;
 
@@ -15,10 +17,10 @@ use crate::Offset;
 pub(super) const HEADER_BYTES: usize = 24;
 
 const MAGIC: [u8; 4] = *b"tgb1";
-/// Where the checksum's cover begins.
+/// The offset in the header at which the checksum's range begins.
 const COVERED: usize = 8;
 
-/// The header of a frame, which may be damaged: only [`Header::verifies`] can tell.
+/// The header of a frame. It may be damaged: only [`Header::verifies`] can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     crc: u32,
@@ -26,18 +28,18 @@ pub(super) struct Header {
     pub(super) len: u32,
     /// How many records the body holds.
     pub(super) count: u32,
-    /// The offset of the first of them.
+    /// The offset of the first record.
     pub(super) base: Offset,
 }
 
 impl Header {
-    /// The header of a batch. `None` if it is longer than 4 GiB.
+    /// The header of a batch. `None` if the batch is longer than 4 GiB.
     pub(super) fn of_batch(base: Offset, count: usize, body: &[u8]) -> Option<Self> {
         let (len, count) = (u32::try_from(body.len()).ok()?, u32::try_from(count).ok()?);
         Some(Self { crc: 0, len, count, base }.sealed(body))
     }
 
-    /// The header, and all, of a frame that marks a gap from `base` to the base of the segment.
+    /// The header of a frame that marks a gap from `base` to the base of the segment. Such a frame has no body.
     pub(super) fn of_gap(base: Offset) -> Self {
         Self { crc: 0, len: 0, count: 0, base }.sealed(&[])
     }
@@ -50,7 +52,7 @@ impl Header {
         crc32c::crc32c_append(crc32c::crc32c(&self.encode()[COVERED..]), body)
     }
 
-    /// Whether header and body are what was written.
+    /// Whether header and body match the checksum.
     pub(super) fn verifies(&self, body: &[u8]) -> bool {
         body.len() == self.len as usize && self.crc == self.checksum(body)
     }
@@ -60,7 +62,7 @@ impl Header {
         self.count == 0
     }
 
-    /// The offset after the last record. `None` if the header is damaged so that there is none.
+    /// The offset after the last record. `None` if a damaged header makes it overflow.
     pub(super) fn next(&self) -> Option<Offset> {
         self.base.checked_add(u64::from(self.count))
     }
@@ -81,18 +83,10 @@ impl Header {
         bytes
     }
 
-    /// Reads a header. `None` if it does not begin as one.
+    /// Reads a header. `None` if the bytes do not begin with the magic, or are too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (magic, rest) = bytes.split_first_chunk::<4>()?;
-        let (crc, rest) = rest.split_first_chunk::<4>()?;
-        let (len, rest) = rest.split_first_chunk::<4>()?;
-        let (count, rest) = rest.split_first_chunk::<4>()?;
-        let (base, _) = rest.split_first_chunk::<8>()?;
-        (*magic == MAGIC).then_some(Self {
-            crc: u32::from_le_bytes(*crc),
-            len: u32::from_le_bytes(*len),
-            count: u32::from_le_bytes(*count),
-            base: Offset::from_le_bytes(*base),
-        })
+        let mut rest = bytes.get(..HEADER_BYTES)?.strip_prefix(&MAGIC)?;
+        let (crc, len, count) = (rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le());
+        Some(Self { crc, len, count, base: rest.get_u64_le() })
     }
 }

@@ -1,22 +1,22 @@
-//! One opener at a time.
+//! The lock of a log's directory: one opener at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::{Error, ErrorKind};
+use crate::{ErrorKind, TopicError};
 
-/// A directory that is taken by this process. Its end, however it comes, gives it free.
+/// A directory that this process has locked. Dropping the lock, or any end of the process, releases it.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the directory, or fails with [`ErrorKind::InUse`].
-    pub(super) fn take(directory: &Path) -> Result<Self, Error> {
+    /// Locks the directory, or fails with [`ErrorKind::InUse`].
+    pub(super) fn take(directory: &Path) -> Result<Self, TopicError> {
         let path = directory.join("lock");
-        let failed = |error| Error::io(format!("cannot lock '{}'", path.display()), error);
+        let failed = |error| TopicError::io(format!("cannot lock '{}'", path.display()), error);
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(failed)?;
         match file.try_lock() {
@@ -26,7 +26,7 @@ impl Lock {
                     "the topics in '{}' are in use by another process; stop it, or choose another directory",
                     directory.display()
                 );
-                Err(Error::new(ErrorKind::InUse, message))
+                Err(TopicError::new(ErrorKind::InUse, message))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -35,7 +35,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // To close the file is not enough: a child that is just being started may hold a copy of it.
+        // Closing the file is not enough: a child process that is being started may hold a copy of it.
         if let Err(error) = self.file.unlock() {
             tracing::debug!(%error, "the lock goes when the file is closed");
         }

@@ -12,44 +12,43 @@ use tidegate_core::record::Batch;
 use super::frame::{HEADER_BYTES, Header};
 use super::partition::Partition;
 use super::segment;
-use crate::{Error, ErrorKind, MAX_BATCH_BYTES, Offset};
+use crate::{ErrorKind, MAX_BATCH_BYTES, Offset, TopicError};
 
-/// The one writer of a partition; who appends holds it.
+/// The only writer of a partition. An append locks it.
 ///
-/// An append is [`Writer::write`] and then [`Writer::publish`]. What was written and not published is cut
-/// off again, at the latest by the next append.
+/// An append is [`Writer::write`] and then [`Writer::publish`]. A batch that was written but not published is
+/// truncated again, by the next append at the latest.
 #[derive(Debug)]
 pub(super) struct Writer {
     partition: Arc<Partition>,
     file: Arc<File>,
     segment_bytes: u64,
-    /// What is written and not published.
-    pending: Option<Pending>,
-    /// Nothing may be added to the active segment any more: its file may hold what readers must not see,
-    /// or its disk may have dropped what it was given.
+    /// A batch that is written but not published.
+    pending: Option<UnpublishedBatch>,
+    /// Nothing more may be added to the active segment: its file may hold data that readers must not see, or its disk
+    /// may have dropped data.
     sealed: bool,
-    /// Segments that were left since the last sync.
+    /// Segments that were active since the last sync.
     unsynced: Vec<Offset>,
-    /// Whether the names of segments may not be on disk yet.
+    /// Whether names of segments may not be on disk yet.
     directory_unsynced: bool,
-    /// What lies before this offset may be dropped.
+    /// The log may drop records before this offset.
     trimmable: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pending {
+struct UnpublishedBatch {
     /// The size of the frame.
     bytes: u64,
-    /// The offset after it.
+    /// The offset after the batch.
     next: Offset,
 }
 
 impl Writer {
-    /// The writer of a partition whose active segment is `file`.
-    pub(super) fn new(partition: Arc<Partition>, file: Arc<File>, segment_bytes: u64) -> Self {
+    pub(super) fn new(partition: Arc<Partition>, segment_bytes: u64) -> Self {
         Self {
+            file: partition.active(),
             partition,
-            file,
             segment_bytes,
             pending: None,
             sealed: false,
@@ -59,16 +58,16 @@ impl Writer {
         }
     }
 
-    /// Writes a batch behind the end, where no reader sees it; gives its base offset. Where there is no
-    /// room, what every reader has passed is dropped first, the active segment too.
-    pub(super) fn write(&mut self, batch: &Batch) -> Result<Offset, Error> {
+    /// Writes a batch after the end, where no reader sees it, and returns its base offset. If there is no room, first
+    /// drops what every reader has passed, even the active segment.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<Offset, TopicError> {
         match self.try_write(batch) {
             Err(error) if error.kind() == ErrorKind::Full && self.make_room() => self.try_write(batch),
             written => written,
         }
     }
 
-    fn try_write(&mut self, batch: &Batch) -> Result<Offset, Error> {
+    fn try_write(&mut self, batch: &Batch) -> Result<Offset, TopicError> {
         self.cut_pending();
         let mut tail = self.partition.tail();
         let body = batch.as_bytes();
@@ -82,7 +81,7 @@ impl Writer {
                 self.partition.place(),
                 body.len()
             );
-            return Err(Error::new(ErrorKind::TooLarge, message));
+            return Err(TopicError::new(ErrorKind::TooLarge, message));
         };
         let full = tail.bytes >= self.segment_bytes && tail.end > tail.base;
         if self.sealed || full {
@@ -90,7 +89,7 @@ impl Writer {
             tail = self.partition.tail();
         }
         // From here on the file may hold more than is published, whatever happens.
-        self.pending = Some(Pending { bytes: header.frame_bytes(), next });
+        self.pending = Some(UnpublishedBatch { bytes: header.frame_bytes(), next });
         let written = self
             .file
             .write_all_at(&header.encode(), tail.bytes)
@@ -106,13 +105,13 @@ impl Writer {
                 header.frame_bytes(),
                 path.display()
             );
-            Error::io(message, error)
+            TopicError::io(message, error)
         })?;
         Ok(tail.end)
     }
 
-    /// Leaves an active segment of which nothing is wanted any more, and deletes it. `false` if it is
-    /// wanted, or that cannot be done.
+    /// Replaces an active segment that no reader needs any more, and deletes it. Returns `false` if a reader needs
+    /// it, or if that fails.
     fn make_room(&mut self) -> bool {
         let tail = self.partition.tail();
         if self.trimmable < tail.end || tail.end == tail.base {
@@ -125,23 +124,23 @@ impl Writer {
         made.is_ok()
     }
 
-    /// Shows readers what was written.
+    /// Shows readers the batch that was written.
     pub(super) fn publish(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.partition.publish(pending.bytes, pending.next);
         }
     }
 
-    /// Brings all that was written to disk. If that fails, what is not published is cut off.
-    pub(super) fn sync(&mut self) -> Result<(), Error> {
+    /// Syncs all that was written to disk. If that fails, a batch that is not published is truncated.
+    pub(super) fn sync(&mut self) -> Result<(), TopicError> {
         self.sync_files().map_err(|error| {
-            // After a failed fsync nobody knows what the disk holds, and the next one may succeed
-            // regardless: so nothing that is acknowledged may stand behind it.
+            // After a failed fsync the contents of the disk are unknown, and the next fsync may succeed all the same.
+            // Nothing that is acknowledged may follow in this segment.
             self.cut_pending();
             self.sealed = true;
             let directory = self.partition.directory().display();
             let message = format!("{}: cannot sync the segments in '{directory}'", self.partition.place());
-            Error::io(message, error)
+            TopicError::io(message, error)
         })
     }
 
@@ -161,8 +160,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Leaves out the offsets up to `next`, if the log ends before it.
-    pub(super) fn leave_out(&mut self, next: Offset) -> Result<(), Error> {
+    /// Leaves out the offsets from the end to `next`, if the log ends before `next`.
+    pub(super) fn leave_out(&mut self, next: Offset) -> Result<(), TopicError> {
         self.cut_pending();
         let end = self.partition.end();
         if end >= next {
@@ -180,7 +179,7 @@ impl Writer {
     }
 
     /// Deletes old segments; see [`Topics::trim`](crate::Topics::trim).
-    pub(super) fn trim(&mut self, before: Offset) -> Result<(), Error> {
+    pub(super) fn trim(&mut self, before: Offset) -> Result<(), TopicError> {
         self.trimmable = self.trimmable.max(before);
         let trimmed = self.partition.trim(before);
         let start = self.partition.start();
@@ -189,11 +188,11 @@ impl Writer {
         trimmed
     }
 
-    /// Begins a new segment at `base`, behind a gap from `gap` if there is one.
-    fn roll(&mut self, base: Offset, gap: Option<Offset>) -> Result<(), Error> {
+    /// Creates a new active segment at `base`, after a gap from `gap` if there is one.
+    fn roll(&mut self, base: Offset, gap: Option<Offset>) -> Result<(), TopicError> {
         let path = self.partition.path_of(base);
         let left = self.partition.tail().base;
-        // A sealed segment without records is begun anew, under the same name and behind the same gap.
+        // A sealed segment without records is created anew, under the same name and after the same gap.
         let gap = if left == base { segment::gap_before(&self.file).unwrap_or(gap) } else { gap };
         let begun = segment::create(&path).and_then(|file| match gap {
             Some(from) => file.write_all_at(&Header::of_gap(from).encode(), 0).map(|()| file),
@@ -208,7 +207,7 @@ impl Writer {
                 }
                 let place = self.partition.place();
                 let message = format!("{place}, offset {base}: cannot create '{}'", path.display());
-                return Err(Error::io(message, error));
+                return Err(TopicError::io(message, error));
             }
         };
         let bytes = if gap.is_some() { HEADER_BYTES as u64 } else { 0 };
@@ -222,7 +221,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Cuts off what was written and not published.
+    /// Truncates a batch that was written but not published.
     fn cut_pending(&mut self) {
         if self.pending.take().is_none() {
             return;
@@ -237,7 +236,7 @@ impl Writer {
     }
 }
 
-/// Brings the names in a directory to disk.
+/// Syncs the names in a directory to disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -258,16 +257,9 @@ mod tests {
         let path = segment::path(directory, 0);
         let file = Arc::new(segment::create(&path).unwrap());
         let lock = Arc::new(Lock::take(directory).unwrap());
-        let segments = vec![segment::Segment::new(0, 0)];
-        let partition = Partition::new(
-            ("topic".to_owned(), 0),
-            directory.to_owned(),
-            segments,
-            Arc::clone(&file),
-            0,
-            lock,
-        );
-        let mut writer = Writer::new(Arc::new(partition), file, 1 << 20);
+        let segments = segment::Segments { all: vec![segment::Segment::new(0, 0)], active: file, end: 0 };
+        let partition = Partition::new("topic".to_owned(), 0, directory.to_owned(), segments, lock);
+        let mut writer = Writer::new(Arc::new(partition), 1 << 20);
         assert_eq!(writer.write(&batch(b"first")).unwrap(), 0);
         writer.publish();
         writer
@@ -289,7 +281,7 @@ mod tests {
         let mut writer = writer(directory.path());
         assert_eq!(writer.write(&batch(&[b'x'; 1000])).unwrap(), 1);
         assert_eq!(writer.partition.end(), 1);
-        // The caller has gone without publishing; a shorter batch takes the place.
+        // The caller ended without publishing. A shorter batch takes the place.
         assert_eq!(writer.write(&batch(b"second")).unwrap(), 1);
         writer.publish();
         assert_eq!(values(&writer.partition), [b"first".to_vec(), b"second".to_vec()]);
@@ -301,7 +293,7 @@ mod tests {
     fn a_segment_that_cannot_be_cut_off_is_left_for_a_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = writer(directory.path());
-        // Neither writing nor cutting off works on a file that is open for reading.
+        // On a file that is open for reading only, neither writing nor truncating works.
         writer.file = Arc::new(File::open(segment::path(directory.path(), 0)).unwrap());
         assert_eq!(writer.write(&batch(b"lost")).unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(writer.write(&batch(b"second")).unwrap(), 1);

@@ -1,4 +1,4 @@
-//! The cluster: its controller, which topics there are, and which SPU serves a partition.
+//! The cluster: its controller, its topics, and the SPUs that serve the partitions.
 
 use std::fmt;
 use std::path::Path;
@@ -22,49 +22,49 @@ use fluvio::metadata::topic::{
 };
 use fluvio_sc_schema::TryEncodableFrom;
 use fluvio_socket::ClientConfig;
-use tidegate_core::manifest::{Compression, Fluvio as Options};
-use tokio::sync::Mutex;
+use tidegate_core::manifest::{Compression, FluvioOptions};
 
 use super::connector::Connector;
-use super::link::{Failure, Link};
-use crate::{Error, ErrorKind};
+use super::link::{Link, SharedLink};
+use crate::place::place;
+use crate::{ErrorKind, TopicError};
 
 /// How long the controller may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A cluster, as the manifest names it. It connects when it is first asked for something.
+/// A cluster, as the manifest names it. It connects at the first request.
 pub(super) struct Cluster {
     config: FluvioClusterConfig,
-    options: Options,
-    controller: Mutex<Option<Arc<Link>>>,
+    options: FluvioOptions,
+    controller: SharedLink,
 }
 
 impl Cluster {
-    /// Reads the client's configuration, and the certificates where there are some, but connects to nothing.
-    pub(super) fn open(options: &Options, base: &Path) -> Result<Self, Error> {
+    /// Reads the client's configuration, and the certificates if there are any. Does not connect.
+    pub(super) fn open(options: &FluvioOptions, base: &Path) -> Result<Self, TopicError> {
         let config = config(options, base)?;
-        let cluster = Self { config, options: options.clone(), controller: Mutex::new(None) };
+        let cluster = Self { config, options: options.clone(), controller: SharedLink::default() };
         cluster.client_config()?;
         Ok(cluster)
     }
 
-    /// The names of all topics but the system's.
-    pub(super) async fn names(&self) -> Result<Vec<String>, Error> {
+    /// The names of all topics except the system's.
+    pub(super) async fn names(&self) -> Result<Vec<String>, TopicError> {
         let topics = self.list::<TopicSpec>(Vec::new()).await?;
         let mut names: Vec<String> = topics.into_iter().map(|topic| topic.name).collect();
         names.sort_unstable();
         Ok(names)
     }
 
-    /// What a topic is like, if it is there.
-    pub(super) async fn topic(&self, name: &str) -> Result<Option<TopicSpec>, Error> {
+    /// The spec of a topic, if the topic exists.
+    pub(super) async fn topic(&self, name: &str) -> Result<Option<TopicSpec>, TopicError> {
         let filter = ListFilter { name: name.to_owned() };
         let topics = self.list::<TopicSpec>(vec![filter]).await?;
         Ok(topics.into_iter().find(|topic| topic.name == name).map(|topic| topic.spec))
     }
 
-    /// Creates a topic, unless it is there, and checks that it can serve as one of the pipeline's.
-    pub(super) async fn ensure(&self, name: &str) -> Result<TopicSpec, Error> {
+    /// Creates a topic unless it exists, and checks that the pipeline can use it.
+    pub(super) async fn ensure(&self, name: &str) -> Result<TopicSpec, TopicError> {
         if let Some(topic) = self.topic(name).await? {
             return self.check(name, topic);
         }
@@ -83,9 +83,10 @@ impl Cluster {
         let request = CreateRequest::new(common, spec);
         let request = ObjectApiCreateRequest::try_encode_from(request, version.unwrap_or_default())
             .map_err(|error| self.failed(&what(), error))?;
-        let status = self.answered(link.call(request, ANSWER_LIMIT).await, &what()).await?;
+        let status = self.controller.answered(link.call(request, ANSWER_LIMIT).await).await;
+        let status = status.map_err(|failure| self.failed(&what(), failure))?;
         match status.error_code {
-            // Another process may have been faster.
+            // Another process may have created it first.
             ErrorCode::None | ErrorCode::TopicAlreadyExists => {}
             code => return Err(self.failed(&what(), status.error_message.unwrap_or(code.to_string()))),
         }
@@ -95,8 +96,8 @@ impl Cluster {
         }
     }
 
-    /// Refuses a topic that cannot do what the manifest says.
-    fn check(&self, name: &str, topic: TopicSpec) -> Result<TopicSpec, Error> {
+    /// Refuses a topic that does not match the manifest.
+    fn check(&self, name: &str, topic: TopicSpec) -> Result<TopicSpec, TopicError> {
         let (found, wanted) = (topic.partitions(), self.options.partitions);
         let fault = if matches!(topic.replicas(), ReplicaSpec::Mirror(_)) {
             "is a mirror; delete it there, or name the pipeline otherwise".to_owned()
@@ -111,27 +112,22 @@ impl Cluster {
         } else {
             return Ok(topic);
         };
-        Err(Error::new(ErrorKind::Unfit, format!("fluvio at {self}: the topic '{name}' {fault}")))
+        Err(TopicError::new(ErrorKind::Unfit, format!("fluvio at {self}: the topic '{name}' {fault}")))
     }
 
-    /// How records of a topic are compressed: as the topic demands, otherwise as the manifest says.
+    /// The compression of a topic's records: the topic's own if it demands one, otherwise the manifest's.
     pub(super) fn compression(&self, topic: &TopicSpec) -> fluvio::Compression {
         let algorithm = match topic.get_compression_type() {
             CompressionAlgorithm::Any => algorithm(self.options.compression),
             demanded => demanded.clone(),
         };
-        match algorithm {
-            CompressionAlgorithm::Any | CompressionAlgorithm::None => fluvio::Compression::None,
-            CompressionAlgorithm::Gzip => fluvio::Compression::Gzip,
-            CompressionAlgorithm::Snappy => fluvio::Compression::Snappy,
-            CompressionAlgorithm::Lz4 => fluvio::Compression::Lz4,
-            CompressionAlgorithm::Zstd => fluvio::Compression::Zstd,
-        }
+        // Both have the same words, and `any` is none.
+        algorithm.to_string().parse().unwrap_or_default()
     }
 
     /// Connects to the SPU that leads a partition.
-    pub(super) async fn connect(&self, topic: &str, partition: u32) -> Result<Arc<Link>, Error> {
-        let what = format!("topic '{topic}', partition {partition}");
+    pub(super) async fn connect(&self, topic: &str, partition: u32) -> Result<Arc<Link>, TopicError> {
+        let what = place(topic, partition);
         let key = ReplicaKey::new(topic, partition).to_string();
         let partitions = self.list::<PartitionSpec>(Vec::new()).await?;
         let Some(found) = partitions.into_iter().find(|found| found.name == key) else {
@@ -155,16 +151,16 @@ impl Cluster {
         Link::open(config).await.map_err(|failure| self.failed(&what, failure))
     }
 
-    /// An error that may pass: what failed, why, and what to do.
-    pub(super) fn failed(&self, what: &str, why: impl fmt::Display) -> Error {
+    /// A retryable error: what failed, why, and what to do.
+    pub(super) fn failed(&self, what: &str, why: impl fmt::Display) -> TopicError {
         let message = format!(
             "fluvio at {self}: {what}: {why}; see that the cluster runs and that 'topics' in the manifest \
              names it"
         );
-        Error::new(ErrorKind::Io, message)
+        TopicError::new(ErrorKind::Io, message)
     }
 
-    async fn list<S>(&self, filters: Vec<ListFilter>) -> Result<Vec<Metadata<S>>, Error>
+    async fn list<S>(&self, filters: Vec<ListFilter>) -> Result<Vec<Metadata<S>>, TopicError>
     where
         S: AdminSpec + Send + Sync,
         S::Status: Encoder + Decoder + fmt::Debug,
@@ -175,36 +171,26 @@ impl Cluster {
         let request = ListRequest::<S>::new(filters, false);
         let request = ObjectApiListRequest::try_encode_from(request, version.unwrap_or_default())
             .map_err(|error| self.failed(&what, error))?;
-        let response = self.answered(link.call(request, ANSWER_LIMIT).await, &what).await?;
+        let response = self.controller.answered(link.call(request, ANSWER_LIMIT).await).await;
+        let response = response.map_err(|failure| self.failed(&what, failure))?;
         let list: Option<ListResponse<S>> = response.downcast().map_err(|error| self.failed(&what, error))?;
         list.map(ListResponse::inner).ok_or_else(|| self.failed(&what, "the answer is to another question"))
     }
 
-    async fn controller(&self) -> Result<Arc<Link>, Error> {
-        let mut controller = self.controller.lock().await;
-        if let Some(link) = controller.as_ref().filter(|link| !link.is_closed()) {
-            return Ok(Arc::clone(link));
-        }
-        let link = Link::open(self.client_config()?).await;
-        let link = link.map_err(|failure| self.failed("connecting failed", failure))?;
-        *controller = Some(Arc::clone(&link));
-        Ok(link)
+    async fn controller(&self) -> Result<Arc<Link>, TopicError> {
+        let open = async {
+            let link = Link::open(self.client_config()?).await;
+            link.map_err(|failure| self.failed("connecting failed", failure))
+        };
+        self.controller.get(open).await
     }
 
-    /// Takes an answer of the controller; after a failure the connection is dropped.
-    async fn answered<A>(&self, answer: Result<A, Failure>, what: &str) -> Result<A, Error> {
-        if answer.is_err() {
-            *self.controller.lock().await = None;
-        }
-        answer.map_err(|failure| self.failed(what, failure))
-    }
-
-    /// Made anew for each connection: certificates may have been renewed.
-    fn client_config(&self) -> Result<ClientConfig, Error> {
+    /// Built anew for each connection, because certificates may have been renewed.
+    fn client_config(&self) -> Result<ClientConfig, TopicError> {
         let connector = Connector::new(&self.config.tls).map_err(|error| {
             let message =
                 format!("fluvio at {self}: connections cannot be encrypted: {error}; correct 'tls'");
-            Error::new(ErrorKind::Unfit, message)
+            TopicError::new(ErrorKind::Unfit, message)
         })?;
         let local = self.config.use_spu_local_address;
         Ok(ClientConfig::new(&self.config.endpoint, Box::new(connector), local))
@@ -217,8 +203,8 @@ impl fmt::Display for Cluster {
     }
 }
 
-fn config(options: &Options, base: &Path) -> Result<FluvioClusterConfig, Error> {
-    let unfit = |message| Error::new(ErrorKind::Unfit, message);
+fn config(options: &FluvioOptions, base: &Path) -> Result<FluvioClusterConfig, TopicError> {
+    let unfit = |message| TopicError::new(ErrorKind::Unfit, message);
     let Some(endpoint) = &options.endpoint else {
         let loaded = match &options.profile {
             Some(profile) => FluvioClusterConfig::load_with_profile(profile).and_then(|found| {
@@ -246,7 +232,7 @@ fn config(options: &Options, base: &Path) -> Result<FluvioClusterConfig, Error> 
 
 fn algorithm(compression: Compression) -> CompressionAlgorithm {
     match compression {
-        // Whoever else writes to the topic may compress as it likes.
+        // Other writers to the topic may use any compression.
         Compression::None => CompressionAlgorithm::Any,
         Compression::Gzip => CompressionAlgorithm::Gzip,
         Compression::Snappy => CompressionAlgorithm::Snappy,

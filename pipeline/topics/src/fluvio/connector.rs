@@ -19,17 +19,17 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
-/// Makes connections, for the client.
+/// Opens connections for the client library.
 #[derive(Clone)]
 pub(super) struct Connector {
-    /// How to encrypt, where that is done.
+    /// The TLS configuration, if connections are encrypted.
     tls: Option<Arc<ClientConfig>>,
     /// The domain that the peer's certificate must be for.
     domain: String,
 }
 
 impl Connector {
-    /// Reads the certificates, if there are any.
+    /// Reads the certificates, if connections are encrypted.
     pub(super) fn new(policy: &TlsPolicy) -> Result<Self, String> {
         let certs = match policy {
             TlsPolicy::Disabled => return Ok(Self { tls: None, domain: String::new() }),

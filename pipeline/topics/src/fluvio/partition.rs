@@ -1,4 +1,4 @@
-//! One partition of a topic: its connections, and what is asked on them.
+//! One partition of a topic: its connections, and the requests on them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +15,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::bell::Bell;
+use super::append_notifier::AppendNotifier;
 use super::cluster::Cluster;
-use super::link::{Failure, Link};
-use super::records::{self, Decoded, RECORD_BYTES_MAX};
-use crate::{Error, ErrorKind, Fetched, Offset};
+use super::link::{Link, LinkFailure, SharedLink};
+use super::records::{self, Decoding, RECORD_BYTES_MAX};
+use crate::place::place;
+use crate::{ErrorKind, Fetched, Offset, TopicError};
 
 /// How long the SPU may wait for its replicas before it acknowledges records.
 const REPLICAS_LIMIT: Duration = Duration::from_secs(5);
@@ -27,41 +28,41 @@ const REPLICAS_LIMIT: Duration = Duration::from_secs(5);
 /// How long appending one request may take.
 const APPEND_LIMIT: Duration = Duration::from_secs(8);
 
-/// How long a question may take.
+/// How long the answer to any other request may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a wait trusts the bell, before it looks at the end itself.
-const BELL_LIMIT: Duration = Duration::from_secs(1);
+/// How long a wait relies on the notifier before it reads the end itself.
+const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A pause after a bell that could not be hung.
-const BELL_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a notifier that could not be opened or armed.
+const NOTICE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How much is read at once, unless one stored batch is larger.
+/// How many bytes are read at once, unless one stored batch is larger.
 const READ_BYTES: usize = 1 << 20;
 
-/// The largest stored batch that is read. Clusters take much smaller ones.
+/// The largest stored batch that is read. Clusters accept much smaller ones.
 const READ_BYTES_MAX: usize = 256 << 20;
 
-/// Records are taken to be as long, in bytes, before any was seen.
+/// The assumed length of a record, in bytes, until records were seen.
 const RECORD_BYTES_GUESS: u64 = 100;
 
-/// A partition that is known to be there.
+/// A partition that exists.
 pub(super) struct Partition {
     cluster: Arc<Cluster>,
     topic: String,
     number: u32,
     compression: Compression,
-    /// For appends; locked while one is in flight. Of its own, because the SPU answers one after the other on
-    /// a connection, and an append waits for replicas.
+    /// The connection for appends, locked while an append is in flight. Appends have their own connection, because
+    /// the SPU answers the requests of a connection in order, and an append waits for replicas.
     writer: Mutex<Option<Arc<Link>>>,
-    /// For everything else.
-    reader: Mutex<Option<Arc<Link>>>,
-    bell: Arc<Mutex<Option<Bell>>>,
+    /// The connection for all other requests.
+    reader: SharedLink,
+    notifier: Arc<Mutex<Option<AppendNotifier>>>,
     records_seen: AtomicU64,
     bytes_seen: AtomicU64,
 }
 
-/// Where a partition starts and ends.
+/// The start and the end of a partition.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) start: Offset,
@@ -76,21 +77,21 @@ impl Partition {
             number,
             compression,
             writer: Mutex::default(),
-            reader: Mutex::default(),
-            bell: Arc::default(),
+            reader: SharedLink::default(),
+            notifier: Arc::default(),
             records_seen: AtomicU64::new(0),
             bytes_seen: AtomicU64::new(0),
         }
     }
 
-    /// Appends the records, and gives the offset of the first; the end, if there is none.
-    pub(super) async fn append(&self, batch: &Batch) -> Result<Offset, Error> {
+    /// Appends the records, and returns the offset of the first. Returns the end if there are no records.
+    pub(super) async fn append(&self, batch: &Batch) -> Result<Offset, TopicError> {
         if let Some(bytes) =
             batch.iter().map(|r| r.key.len() + r.value.len()).find(|bytes| *bytes > RECORD_BYTES_MAX)
         {
             let message =
                 format!("{}: a record of {bytes} bytes is larger than {RECORD_BYTES_MAX}", self.name());
-            return Err(Error::new(ErrorKind::TooLarge, message));
+            return Err(TopicError::new(ErrorKind::TooLarge, message));
         }
         let mut writer = self.writer.lock().await;
         let mut rest = batch.iter();
@@ -105,7 +106,8 @@ impl Partition {
                 Some(link) => Arc::clone(link),
                 None => self.cluster.connect(&self.topic, self.number).await?,
             };
-            // Only what has just worked is used again: after an error nobody knows what is still under way.
+            // Only a connection that has just worked is used again. After an error, a request may still be in flight
+            // on it.
             *writer = None;
             let base = self.produce(&link, stored).await?;
             *writer = Some(link);
@@ -123,7 +125,7 @@ impl Partition {
         &self,
         link: &Arc<Link>,
         batches: Vec<fluvio::dataplane::record::Batch<RawRecords>>,
-    ) -> Result<Offset, Error> {
+    ) -> Result<Offset, TopicError> {
         let partition =
             DefaultPartitionRequest { partition_index: self.number, records: RecordSet { batches } };
         let topic = DefaultTopicRequest {
@@ -140,14 +142,14 @@ impl Partition {
         let what = || format!("appending to {}", self.name());
         let response = link.call(request, APPEND_LIMIT).await;
         let response = response.map_err(|failure| self.cluster.failed(&what(), failure))?;
-        let Some(answer) = response.find_partition_response(&self.topic, self.number) else {
-            return Err(self.cluster.failed(&what(), "the answer is to another question"));
-        };
+        let answer = response.find_partition_response(&self.topic, self.number);
+        let answer =
+            answer.ok_or_else(|| self.cluster.failed(&what(), "the answer is to another question"))?;
         match &answer.error_code {
             ErrorCode::None => Ok(offset(answer.base_offset)),
             ErrorCode::PartitionFull { .. } => {
                 let message = format!("{}: the SPU has no space left; free some there", what());
-                Err(Error::new(ErrorKind::Full, message))
+                Err(TopicError::new(ErrorKind::Full, message))
             }
             ErrorCode::PartitionShortCircuited => {
                 let why = "the SPU has closed it after an error of its disk: see its log, and restart it";
@@ -157,24 +159,26 @@ impl Partition {
         }
     }
 
-    /// The records from `from` on, about [`READ_BYTES`] of them; `None` at the end.
-    pub(super) async fn read(&self, from: Offset) -> Result<Option<Fetched>, Error> {
+    /// The records from `from` on, about [`READ_BYTES`] of them. `None` at the end.
+    pub(super) async fn read(&self, from: Offset) -> Result<Option<Fetched>, TopicError> {
         let mut bytes = READ_BYTES;
         loop {
             match self.fetch(from, bytes).await? {
-                Some(Decoded::Records(found)) => {
+                Some(Decoding::Records(found)) => {
                     self.saw(&found.batch);
-                    return Ok(Some(Fetched { batch: found.batch, base: found.base, next: found.next }));
+                    return Ok(Some(found));
                 }
-                Some(Decoded::Malformed { next }) => {
+                Some(Decoding::Malformed { next }) => {
                     let message = format!(
                         "{}: what is stored at {from} is damaged; reading may go on at {next}",
                         self.name()
                     );
-                    return Err(Error::new(ErrorKind::Corrupt { resume_at: next }, message));
+                    return Err(TopicError::new(ErrorKind::Corrupt { resume_at: next }, message));
                 }
-                Some(Decoded::Cut { needed }) if needed > bytes && needed <= READ_BYTES_MAX => bytes = needed,
-                Some(Decoded::Cut { .. }) => {
+                Some(Decoding::Cut { needed }) if needed > bytes && needed <= READ_BYTES_MAX => {
+                    bytes = needed
+                }
+                Some(Decoding::Cut { .. }) => {
                     let why = format!("nothing can be read at {from}, before the end");
                     return Err(self.cluster.failed(&self.name(), why));
                 }
@@ -183,7 +187,7 @@ impl Partition {
         }
     }
 
-    async fn fetch(&self, from: Offset, bytes: usize) -> Result<Option<Decoded>, Error> {
+    async fn fetch(&self, from: Offset, bytes: usize) -> Result<Option<Decoding>, TopicError> {
         let partition = FetchPartition {
             partition_index: self.number,
             fetch_offset: from as i64,
@@ -201,17 +205,17 @@ impl Partition {
         let link = self.reader().await?;
         let answer = link.call(request, ANSWER_LIMIT).await;
         let response = self.answered(answer, &what()).await?;
-        let Some(answer) = response.find_partition(&self.topic, self.number) else {
-            return Err(self.cluster.failed(&what(), "the answer is to another question"));
-        };
+        let answer = response.find_partition(&self.topic, self.number);
+        let answer =
+            answer.ok_or_else(|| self.cluster.failed(&what(), "the answer is to another question"))?;
         let bounds = match answer.error_code {
             ErrorCode::None => {
                 Bounds { start: offset(answer.log_start_offset), end: offset(answer.high_watermark) }
             }
             ErrorCode::NotLeaderForPartition => {
-                return self.answered(Err(Failure("another SPU leads it now".to_owned())), &what()).await;
+                return self.answered(Err(LinkFailure("another SPU leads it now".to_owned())), &what()).await;
             }
-            // Most likely the offset is out of bounds, and these say so better.
+            // The offset is most likely out of bounds. An error about the bounds is more helpful.
             code => {
                 let bounds = self.bounds().await?;
                 self.check(from, bounds)?;
@@ -228,89 +232,90 @@ impl Partition {
         Ok(Some(records::decode(&answer.records.batches, from)))
     }
 
-    fn check(&self, from: Offset, Bounds { start, end }: Bounds) -> Result<(), Error> {
+    fn check(&self, from: Offset, Bounds { start, end }: Bounds) -> Result<(), TopicError> {
         let name = self.name();
         if from < start {
             let message =
                 format!("{name}: offset {from} is before the start, {start}: its retention is over");
-            return Err(Error::new(ErrorKind::BehindStart { start }, message));
+            return Err(TopicError::new(ErrorKind::BehindStart { start }, message));
         }
         if from > end {
             let message = format!("{name}: offset {from} is beyond the end, {end}");
-            return Err(Error::new(ErrorKind::BeyondEnd { end }, message));
+            return Err(TopicError::new(ErrorKind::BeyondEnd { end }, message));
         }
         Ok(())
     }
 
-    /// Waits until the end is larger than `beyond`, and gives it; at once, if it is smaller: the topic has lost
-    /// records or was made anew.
-    pub(super) async fn wait(self: &Arc<Self>, beyond: Offset) -> Result<Offset, Error> {
+    /// Waits until the end is larger than `beyond`, and returns it. If the end is smaller, returns it at once: the
+    /// topic has lost records, or was deleted and created again.
+    pub(super) async fn wait(self: &Arc<Self>, beyond: Offset) -> Result<Offset, TopicError> {
         loop {
             let end = self.bounds().await?.end;
             if end != beyond {
                 return Ok(end);
             }
-            let rung = timeout(BELL_LIMIT, self.rung(beyond)).await;
+            let rung = timeout(NOTICE_LIMIT, self.rung(beyond)).await;
             if let Ok(Err(failure)) = rung {
-                debug!(topic = self.topic, partition = self.number, %failure, "a bell is hung anew");
-                sleep(BELL_PAUSE).await;
+                debug!(topic = self.topic, partition = self.number, %failure, "the append notifier is opened anew");
+                sleep(NOTICE_PAUSE).await;
             }
         }
     }
 
-    /// Waits for the bell. Several may wait at once; one of them listens, the others look again in time.
-    async fn rung(self: &Arc<Self>, beyond: Offset) -> Result<(), Failure> {
-        let bell = Arc::clone(&self.bell).lock_owned().await;
-        // In a task of its own, which goes on if the wait is dropped: the bell is then there for the next.
-        let arming = tokio::spawn(Arc::clone(self).armed(bell, beyond));
-        let mut bell = arming.await.map_err(|error| Failure(error.to_string()))??;
-        let Some(listened) = bell.as_mut() else { return Ok(()) };
+    /// Waits for the notification. Several tasks may wait at the same time: one listens, the others read the end
+    /// again when [`NOTICE_LIMIT`] is over.
+    async fn rung(self: &Arc<Self>, beyond: Offset) -> Result<(), LinkFailure> {
+        let notifier = Arc::clone(&self.notifier).lock_owned().await;
+        // A task of its own continues if the wait is dropped. The notifier is then ready for the next wait.
+        let arming = tokio::spawn(Arc::clone(self).armed(notifier, beyond));
+        let mut notifier = arming.await??;
+        let Some(listened) = notifier.as_mut() else { return Ok(()) };
         let rung = listened.ring().await;
         if rung.is_err() {
-            *bell = None;
+            *notifier = None;
         }
         rung
     }
 
     async fn armed(
         self: Arc<Self>,
-        mut bell: OwnedMutexGuard<Option<Bell>>,
+        mut notifier: OwnedMutexGuard<Option<AppendNotifier>>,
         at: Offset,
-    ) -> Result<OwnedMutexGuard<Option<Bell>>, Failure> {
-        match bell.as_mut() {
+    ) -> Result<OwnedMutexGuard<Option<AppendNotifier>>, LinkFailure> {
+        match notifier.as_mut() {
             Some(hung) => {
                 if let Err(failure) = hung.arm(at).await {
-                    *bell = None;
+                    *notifier = None;
                     return Err(failure);
                 }
             }
             None => {
-                let link = self.reader().await.map_err(|error| Failure(error.to_string()))?;
-                *bell = Some(Bell::hang(link, &self.topic, self.number, at).await?);
+                let link = self.reader().await?;
+                *notifier = Some(AppendNotifier::hang(link, &self.topic, self.number, at).await?);
             }
         }
-        Ok(bell)
+        Ok(notifier)
     }
 
-    /// Where it starts and ends now. What is before the end is on all replicas that must have it.
-    pub(super) async fn bounds(&self) -> Result<Bounds, Error> {
+    /// The current start and end of the partition. Records before the end are on all required replicas.
+    pub(super) async fn bounds(&self) -> Result<Bounds, TopicError> {
         let what = || format!("asking for the offsets of {}", self.name());
         let link = self.reader().await?;
         let answer = link.call(FetchOffsetsRequest::new(self.topic.clone(), self.number), ANSWER_LIMIT).await;
         let response = self.answered(answer, &what()).await?;
         let key = fluvio::dataplane::record::ReplicaKey::new(self.topic.as_str(), self.number);
-        let Some(answer) = response.find_partition(&key) else {
-            return Err(self.cluster.failed(&what(), "the answer is to another question"));
-        };
+        let answer = response.find_partition(&key);
+        let answer =
+            answer.ok_or_else(|| self.cluster.failed(&what(), "the answer is to another question"))?;
         match answer.error_code {
             ErrorCode::None => {
                 Ok(Bounds { start: offset(answer.start_offset), end: offset(answer.last_stable_offset) })
             }
-            code => self.answered(Err(Failure(code.to_string())), &what()).await,
+            code => self.answered(Err(code.into()), &what()).await,
         }
     }
 
-    /// About how many bytes there are between two offsets, by the records that were seen.
+    /// About how many bytes there are between two offsets, by the mean length of the records that were seen.
     pub(super) fn bytes_between(&self, from: Offset, to: Offset) -> u64 {
         let records = self.records_seen.load(Ordering::Relaxed);
         let bytes = self.bytes_seen.load(Ordering::Relaxed);
@@ -323,26 +328,17 @@ impl Partition {
         self.bytes_seen.fetch_add(batch.as_bytes().len() as u64, Ordering::Relaxed);
     }
 
-    async fn reader(&self) -> Result<Arc<Link>, Error> {
-        let mut reader = self.reader.lock().await;
-        if let Some(link) = reader.as_ref().filter(|link| !link.is_closed()) {
-            return Ok(Arc::clone(link));
-        }
-        let link = self.cluster.connect(&self.topic, self.number).await?;
-        *reader = Some(Arc::clone(&link));
-        Ok(link)
+    async fn reader(&self) -> Result<Arc<Link>, TopicError> {
+        self.reader.get(self.cluster.connect(&self.topic, self.number)).await
     }
 
-    /// Takes an answer on the reader's connection; after a failure it is dropped.
-    async fn answered<A>(&self, answer: Result<A, Failure>, what: &str) -> Result<A, Error> {
-        if answer.is_err() {
-            *self.reader.lock().await = None;
-        }
-        answer.map_err(|failure| self.cluster.failed(what, failure))
+    /// Unwraps an answer on the reader's connection.
+    async fn answered<A>(&self, answer: Result<A, LinkFailure>, what: &str) -> Result<A, TopicError> {
+        self.reader.answered(answer).await.map_err(|failure| self.cluster.failed(what, failure))
     }
 
     fn name(&self) -> String {
-        format!("topic '{}', partition {}", self.topic, self.number)
+        place(&self.topic, self.number)
     }
 }
 

@@ -1,15 +1,15 @@
-//! Records as Fluvio stores them, to and from batches.
+//! Batches to and from the records that Fluvio stores.
 //!
-//! The client builds and takes apart batches record by record, with several allocations each, which costs
-//! more than all else on the way. So the records of a batch are written and read here, in one buffer; batches
-//! themselves, compression and requests are the client's. The records of a batch are their number, in four
-//! bytes, big endian, and behind it each as
+//! The client library encodes and decodes batches record by record, with several allocations each, which costs more
+//! than all other work on a record's way. This module therefore writes and reads the records of a batch itself, in
+//! one buffer. The batches, their compression and the requests are the client library's. The records of a batch are
+//! preceded by their number, in four bytes, big endian. The layout of each record:
 //!
 //! ```text
 //!   length | attributes: 1 byte | timestamp | offset in the batch | has a key: 1 byte | key | value | 0
 //! ```
 //!
-//! where numbers are variable in length, zigzag, as in protocol buffers, and key and value follow their length.
+//! Numbers are zigzag varints, as in protocol buffers. Key and value are preceded by their lengths.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,24 +20,24 @@ use fluvio::dataplane::record::{
 };
 use tidegate_core::record::{Batch, Record};
 
-use crate::Offset;
+use crate::{Fetched, Offset};
 
-/// A batch in a topic is closed when it has as many bytes, uncompressed: four fill a read.
+/// A batch in a topic is closed when it has this many bytes, uncompressed. Four of them fill a read.
 pub(super) const STORED_BYTES: usize = 250 << 10;
 
-/// A request carries batches until they have as many bytes.
+/// A request takes batches until they have this many bytes.
 pub(super) const REQUEST_BYTES: usize = 4 << 20;
 
-/// The longest record: no cluster takes larger batches by default.
+/// The longest record. By default no cluster accepts larger batches.
 pub(super) const RECORD_BYTES_MAX: usize = 32 << 20;
 
-/// The number of records in front of them.
+/// The length of the number that precedes the records of a batch.
 const COUNT_BYTES: usize = 4;
 
-/// What is at most added to key and value of a record.
+/// The most bytes that a record has besides its key and value.
 const FRAME_BYTES_MAX: usize = 32;
 
-/// The next of `records` as stored batches, enough for one request; empty at their end.
+/// The next of `records` as stored batches, enough for one request. Empty at the end of `records`.
 pub(super) fn next_request<'a>(
     records: &mut impl Iterator<Item = Record<'a>>,
     compression: Compression,
@@ -113,36 +113,27 @@ fn number_len(number: u64) -> usize {
     bits.div_ceil(7)
 }
 
-/// Records that were read.
-pub(super) struct Found {
-    pub(super) batch: Batch,
-    /// The offset of the first.
-    pub(super) base: Offset,
-    /// The offset after the last.
-    pub(super) next: Offset,
-}
-
-/// What stored batches hold from an offset on.
-pub(super) enum Decoded {
-    /// Records that follow each other.
-    Records(Found),
-    /// None: the first batch is cut off.
+/// The records of stored batches from an offset on.
+pub(super) enum Decoding {
+    /// Consecutive records.
+    Records(Fetched),
+    /// No records: the first batch is cut off.
     Cut {
-        /// How many bytes from its beginning on make it whole.
+        /// How many bytes the whole batch has.
         needed: usize,
     },
-    /// A batch that is no batch.
+    /// A batch that cannot be decoded.
     Malformed {
-        /// The offset behind it.
+        /// The offset after the batch.
         next: Offset,
     },
 }
 
-/// Takes stored batches apart, up to the first that does not follow the one before it.
-pub(super) fn decode(stored: &[Stored<RawRecords>], from: Offset) -> Decoded {
+/// Decodes stored batches, up to the first that does not follow the one before it.
+pub(super) fn decode(stored: &[Stored<RawRecords>], from: Offset) -> Decoding {
     let mut batch = Batch::with_capacity(stored.iter().map(|stored| stored.records().0.len() * 5 / 4).sum());
     let mut found: Option<(Offset, Offset)> = None;
-    // Where not even the header of a batch came.
+    // How many bytes are needed if not even a batch's header was read.
     let mut needed = BATCH_FILE_HEADER_SIZE;
     for stored in stored {
         let first = u64::try_from(stored.base_offset).unwrap_or(0);
@@ -163,19 +154,19 @@ pub(super) fn decode(stored: &[Stored<RawRecords>], from: Offset) -> Decoded {
         if read_into(&mut batch, stored, (start - first) as usize).is_none()
             || (batch.len() - before) as u64 != next - start
         {
-            // What came before it whole is given first; the next read begins here.
+            // The records before this batch are returned first. The next read begins at this batch.
             return match found {
-                None => Decoded::Malformed { next },
+                None => Decoding::Malformed { next },
                 Some((base, end)) => {
-                    Decoded::Records(Found { batch: shortened(batch, before), base, next: end })
+                    Decoding::Records(Fetched { batch: shortened(batch, before), base, next: end })
                 }
             };
         }
         found = Some((found.map_or(start, |(base, _)| base), next));
     }
     match found {
-        Some((base, next)) => Decoded::Records(Found { batch, base, next }),
-        None => Decoded::Cut { needed },
+        Some((base, next)) => Decoding::Records(Fetched { batch, base, next }),
+        None => Decoding::Cut { needed },
     }
 }
 
@@ -188,7 +179,7 @@ fn shortened(batch: Batch, records: usize) -> Batch {
     first
 }
 
-/// Appends the records of a stored batch but the first `skipped`. `None` where it is malformed.
+/// Appends the records of a stored batch, except the first `skipped`. `None` if the batch is malformed.
 fn read_into(batch: &mut Batch, stored: &Stored<RawRecords>, skipped: usize) -> Option<()> {
     let bytes = &stored.records().0;
     if !is_intact(stored) {
@@ -218,8 +209,8 @@ fn read_into(batch: &mut Batch, stored: &Stored<RawRecords>, skipped: usize) -> 
     Some(())
 }
 
-/// Whether a stored batch matches its checksum, which covers the header behind it and the records. One that
-/// says that it follows a schema, as nobody's does yet, is taken as it is.
+/// Whether a stored batch matches its checksum, which covers the header fields after it and the records. A batch
+/// that claims to have a schema is accepted unchecked: no writer makes such batches yet.
 fn is_intact(stored: &Stored<RawRecords>) -> bool {
     let header = &stored.header;
     if header.has_schema() {
@@ -274,7 +265,7 @@ mod tests {
         batch
     }
 
-    /// Batches as a topic would give them: with offsets, and the length that travels with them.
+    /// Batches as a topic returns them, with offsets and encoded lengths.
     fn stored_from(batch: &Batch, compression: Compression) -> Vec<Stored<RawRecords>> {
         let mut records = batch.iter();
         let stored = next_request(&mut records, compression).unwrap();
@@ -288,7 +279,7 @@ mod tests {
         sent.collect()
     }
 
-    /// A batch as it comes back: with its length and its checksum.
+    /// A batch as it is read back, with its length and its checksum.
     fn travelled(batch: &Stored<RawRecords>) -> Stored<RawRecords> {
         let mut bytes = Vec::new();
         batch.encode(&mut bytes, 0).unwrap();
@@ -316,7 +307,7 @@ mod tests {
         let theirs: Vec<Theirs> =
             batch.iter().map(|record| (record.key.to_vec(), record.value.to_vec()).into()).collect();
         let stored = Stored::<RawRecords>::try_from(Stored::from(theirs)).unwrap();
-        let Decoded::Records(found) = decode(&[travelled(&stored)], 0) else { panic!("nothing was read") };
+        let Decoding::Records(found) = decode(&[travelled(&stored)], 0) else { panic!("nothing was read") };
         assert_eq!(found.batch, batch);
     }
 
@@ -325,7 +316,7 @@ mod tests {
         let batch = sample();
         let stored = stored_from(&batch, Compression::Lz4);
         for from in [0, 1, 2, 3, 9_999, batch.len() as u64 - 1] {
-            let Decoded::Records(found) = decode(&stored, from) else { panic!("nothing was read") };
+            let Decoding::Records(found) = decode(&stored, from) else { panic!("nothing was read") };
             let mut rest = batch.clone();
             rest.skip_front(from as usize);
             assert_eq!((found.base, found.next), (from, batch.len() as u64));
@@ -339,28 +330,28 @@ mod tests {
         let mut stored = stored_from(&batch, Compression::None);
         let (last, whole) = (stored.len() - 1, stored[0].batch_len());
         let first = stored[0].records_len() as u64;
-        // The last one cut off: what is before it is read, and it alone tells how long it is.
+        // The last batch is cut off. The batches before it are read, and a read of it alone says how long it is.
         let cut = stored[last].records().0.slice(..100);
         *stored[last].mut_records() = RawRecords(cut);
         let until = stored[last].base_offset as u64;
-        let Decoded::Records(found) = decode(&stored, 0) else { panic!("nothing was read") };
+        let Decoding::Records(found) = decode(&stored, 0) else { panic!("nothing was read") };
         assert_eq!((found.base, found.next, found.batch.len() as u64), (0, until, until));
-        let Decoded::Cut { needed } = decode(&stored, until) else { panic!("it is cut off") };
+        let Decoding::Cut { needed } = decode(&stored, until) else { panic!("it is cut off") };
         assert_eq!(needed, BATCH_PREAMBLE_SIZE + stored[last].batch_len() as usize);
-        // The first one damaged: one bit; and in its middle, with a checksum that matches.
+        // The first batch is damaged: one bit, and then its middle with a checksum that matches.
         let undamaged = stored[0].records().0.to_vec();
         let (middle, mut damaged) = (undamaged.len() / 2, undamaged.clone());
         damaged[middle] ^= 1;
         *stored[0].mut_records() = RawRecords(Bytes::from(damaged));
         assert_eq!(stored[0].batch_len(), whole);
-        let Decoded::Malformed { next } = decode(&stored, 0) else { panic!("it is damaged") };
+        let Decoding::Malformed { next } = decode(&stored, 0) else { panic!("it is damaged") };
         assert_eq!(next, first);
         let mut damaged = undamaged;
         damaged[middle..].fill(0xff);
         *stored[0].mut_records() = RawRecords(Bytes::from(damaged));
         stored[0] = travelled(&stored[0]);
         assert!(is_intact(&stored[0]));
-        let Decoded::Malformed { next } = decode(&stored, 0) else { panic!("it is malformed") };
+        let Decoding::Malformed { next } = decode(&stored, 0) else { panic!("it is malformed") };
         assert_eq!(next, first);
     }
 

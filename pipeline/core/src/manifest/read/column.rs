@@ -6,30 +6,30 @@ use marked_yaml::Node;
 use regex::{Regex, RegexBuilder};
 
 use super::super::limits::{COLUMNS_MAX, IDENTIFIER_BYTES_MAX, TAKEN_COLUMNS};
-use super::super::yaml::{Entry, Fields, Place, Reader, Text, found};
+use super::super::yaml::{KeyValue, KeyValues, Location, NodeReader, Text, found};
 use super::super::{Bound, Instant, Kind, Rules, compare_decimals, is_decimal, keys};
 use super::ColumnDraft;
 
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
-impl Reader<'_> {
-    pub(super) fn columns(&mut self, fields: &Fields<'_>, place: Place) -> Option<Vec<ColumnDraft>> {
+impl NodeReader<'_> {
+    pub(super) fn columns(&mut self, fields: &KeyValues<'_>, place: Location) -> Option<Vec<ColumnDraft>> {
         let hint = "list them in the order of the files: \"columns: {id: integer, name: text}\"";
         let node = self.required(fields, "columns", place, hint)?;
         let entries = self.entries(node, "columns")?;
         if entries.is_empty() {
-            self.fault(Place::of(node.span()), "there is no column", hint);
+            self.fault(Location::of(node.span()), "there is no column", hint);
         }
         if entries.len() > COLUMNS_MAX {
             let message = format!("there are {} columns", entries.len());
-            self.fault(Place::of(node.span()), message, format!("a table holds at most {COLUMNS_MAX}"));
+            self.fault(Location::of(node.span()), message, format!("a table holds at most {COLUMNS_MAX}"));
         }
         Some(entries.iter().map(|entry| self.column(entry)).collect())
     }
 
-    fn column(&mut self, entry: &Entry<'_>) -> ColumnDraft {
+    fn column(&mut self, entry: &KeyValue<'_>) -> ColumnDraft {
         self.column_name(entry);
-        let Entry { name, node, .. } = *entry;
+        let KeyValue { name, node, .. } = *entry;
         let mut column = ColumnDraft {
             name: name.to_owned(),
             kind: None,
@@ -43,15 +43,15 @@ impl Reader<'_> {
             Node::Sequence(_) => {
                 let message = format!("expected a type or a mapping, found {}", found(node));
                 let hint = "write \"name: text\" or \"name: {type: text, optional: true}\"";
-                self.fault(Place::of(node.span()), message, hint);
+                self.fault(Location::of(node.span()), message, hint);
             }
             Node::Mapping(_) => self.column_fields(&mut column, entry),
         }
         column
     }
 
-    fn column_name(&mut self, entry: &Entry<'_>) {
-        let Entry { name, place, .. } = *entry;
+    fn column_name(&mut self, entry: &KeyValue<'_>) {
+        let KeyValue { name, place, .. } = *entry;
         if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || name.contains('\0') {
             let hint = format!("a name has 1 to {IDENTIFIER_BYTES_MAX} bytes");
             self.fault(place, format!("\"{name}\" cannot name a column"), hint);
@@ -62,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    fn column_fields(&mut self, column: &mut ColumnDraft, entry: &Entry<'_>) {
+    fn column_fields(&mut self, column: &mut ColumnDraft, entry: &KeyValue<'_>) {
         let Some(fields) = self.fields(entry.node, "the column's keys", &keys::COLUMN) else { return };
         let type_node = self.required(&fields, "type", entry.place, "give the column one: \"type: text\"");
         column.kind = type_node.and_then(|node| self.kind(node));
@@ -75,12 +75,12 @@ impl Reader<'_> {
 
     fn kind(&mut self, node: &Node) -> Option<Kind> {
         let Text { value, place } = self.text(node, "a type")?;
-        let kind = Kind::read(&value);
+        let kind = Kind::parse(&value);
         kind.map_err(|(message, hint)| self.fault(place, message, hint)).ok()
     }
 
-    /// Rules that do not fit the type are faults; those of a column without a type are not looked at.
-    fn rules(&mut self, fields: &Fields<'_>, kind: Option<Kind>) -> Rules {
+    /// Reads the rules. Rules that do not fit the type are faults. If the column has no type, its rules are not read.
+    fn rules(&mut self, fields: &KeyValues<'_>, kind: Option<Kind>) -> Rules {
         let mut rules = Rules::default();
         let Some(kind) = kind else { return rules };
         rules.min = fields.get("min").and_then(|node| self.bound(node, "min", kind));
@@ -92,10 +92,7 @@ impl Reader<'_> {
         }
         rules.min_length = self.length(fields, "min_length", kind);
         rules.max_length = self.length(fields, "max_length", kind);
-        let most = match kind {
-            Kind::Varchar(length) => Some(rules.max_length.map_or(length, |max| max.min(length))),
-            _ => rules.max_length,
-        };
+        let most = rules.length_max(kind);
         if most.is_some_and(|most| rules.min_length > Some(most)) {
             let other = if rules.max_length == most { "max_length" } else { "the length of the type" };
             self.crossed(fields, "min_length", other);
@@ -105,8 +102,8 @@ impl Reader<'_> {
         rules
     }
 
-    fn crossed(&mut self, fields: &Fields<'_>, min: &str, max: &str) {
-        let place = fields.place(min).unwrap_or(Place::START);
+    fn crossed(&mut self, fields: &KeyValues<'_>, min: &str, max: &str) {
+        let place = fields.place(min).unwrap_or(Location::START);
         self.fault(place, format!("{min} is above {max}"), "no value could be both; lower it");
     }
 
@@ -118,7 +115,7 @@ impl Reader<'_> {
             Kind::Real | Kind::Double => value.parse().ok().filter(|x: &f64| x.is_finite()).map(Bound::Float),
             _ if kind.is_instant() => instant(kind, &value),
             _ => {
-                self.misplaced(Place::of(node.span()), key, "numbers, dates and times", kind);
+                self.misplaced(Location::of(node.span()), key, "numbers, dates and times", kind);
                 return None;
             }
         };
@@ -129,10 +126,10 @@ impl Reader<'_> {
         bound
     }
 
-    fn length(&mut self, fields: &Fields<'_>, key: &str, kind: Kind) -> Option<u32> {
+    fn length(&mut self, fields: &KeyValues<'_>, key: &str, kind: Kind) -> Option<u32> {
         let node = fields.get(key)?;
         if !kind.is_text() {
-            self.misplaced(Place::of(node.span()), key, "text and varchar", kind);
+            self.misplaced(Location::of(node.span()), key, "text and varchar", kind);
             return None;
         }
         self.count(node, key)
@@ -159,13 +156,13 @@ impl Reader<'_> {
 
     fn one_of(&mut self, node: &Node, kind: Kind) -> Option<Vec<String>> {
         if !kind.is_text() && !kind.is_integer() {
-            self.misplaced(Place::of(node.span()), "one_of", "text, varchar and whole numbers", kind);
+            self.misplaced(Location::of(node.span()), "one_of", "text, varchar and whole numbers", kind);
             return None;
         }
         let Some(list) = node.as_sequence().filter(|list| !list.is_empty()) else {
             let what = if node.as_sequence().is_some() { "an empty list" } else { found(node) };
             let message = format!("expected a list of values, found {what}");
-            self.fault(Place::of(node.span()), message, "write \"one_of: [a, b]\"");
+            self.fault(Location::of(node.span()), message, "write \"one_of: [a, b]\"");
             return None;
         };
         let mut values = Vec::with_capacity(list.len());
@@ -185,13 +182,13 @@ impl Reader<'_> {
         Some(values)
     }
 
-    fn misplaced(&mut self, place: Place, key: &str, kinds: &str, kind: Kind) {
+    fn misplaced(&mut self, place: Location, key: &str, kinds: &str, kind: Kind) {
         let message = format!("{key} is for {kinds}, not for {kind}");
         self.fault(place, message, "remove it, or change the column's type");
     }
 }
 
-/// The value as it is compared: whole numbers without `+` and leading zeros.
+/// The value in the form in which it is compared: integers without `+` and leading zeros.
 fn allowed(value: String, kind: Kind) -> Result<String, String> {
     if kind.is_text() {
         return Ok(value);
@@ -199,7 +196,7 @@ fn allowed(value: String, kind: Kind) -> Result<String, String> {
     value.parse::<i64>().map(|number| number.to_string()).map_err(|_| value)
 }
 
-/// A `timestamp` may be a date alone, which means midnight.
+/// Reads a bound. For a `timestamp` it may be a date alone, which means midnight.
 fn instant(kind: Kind, value: &str) -> Option<Bound> {
     let midnight = || match kind {
         Kind::Timestamp => Instant::parse(kind, format!("{value}T00:00").as_bytes()).ok(),

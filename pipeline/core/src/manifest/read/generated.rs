@@ -1,20 +1,20 @@
-//! How a key comes to a row that brings none.
+//! How a key is generated for a row that has none.
 
 use std::ops::RangeInclusive;
 
 use marked_yaml::Node;
 
-use super::super::fault::nearest;
 use super::super::limits::UUID_CHARS;
-use super::super::yaml::{Place, Reader, Text};
+use super::super::yaml::{Location, NodeReader, Text};
 use super::super::{Bound, Generated, Kind, Rules, keys};
 use super::ColumnDraft;
+use crate::suggestion::did_you_mean;
 
-impl Reader<'_> {
-    /// What does not fit the column's type and rules is a fault; that only a key may have it, the linker
-    /// knows.
-    pub(super) fn generated(&mut self, node: &Node, column: &ColumnDraft) -> Option<(Generated, Place)> {
-        let place = Place::of(node.span());
+impl NodeReader<'_> {
+    /// Reads how a key is generated. A way that does not fit the column's type and rules is a fault. Whether the
+    /// column is the key is checked by the linker.
+    pub(super) fn generated(&mut self, node: &Node, column: &ColumnDraft) -> Option<(Generated, Location)> {
+        let place = Location::of(node.span());
         let generated = match node {
             Node::Scalar(_) => self.uuid(node)?,
             _ => self.sequence(node, column)?,
@@ -42,10 +42,8 @@ impl Reader<'_> {
         if value == "uuid" {
             return Some(Generated::Uuid);
         }
-        let hint = match nearest(&value, ["uuid"]) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => "write \"uuid\", or \"{start: 1000000}\" for whole numbers".to_owned(),
-        };
+        let otherwise = || "write \"uuid\", or \"{start: 1000000}\" for whole numbers".to_owned();
+        let hint = did_you_mean(&value, &["uuid"], otherwise);
         self.fault(place, format!("\"{value}\" is no way to generate a key"), hint);
         None
     }
@@ -53,7 +51,7 @@ impl Reader<'_> {
     fn sequence(&mut self, node: &Node, column: &ColumnDraft) -> Option<Generated> {
         let fields = self.fields(node, "what is generated", &keys::GENERATED)?;
         let hint = "say where it begins: \"generated: {start: 1000000}\"";
-        let node = self.required(&fields, "start", Place::of(node.span()), hint)?;
+        let node = self.required(&fields, "start", Location::of(node.span()), hint)?;
         let Text { value, place } = self.text(node, "a number")?;
         let Ok(start) = value.parse::<i64>() else {
             let message = format!("start must be a whole number, not \"{value}\"");
@@ -75,24 +73,15 @@ impl Generated {
     fn fits(self, kind: Kind, rules: &Rules) -> bool {
         match self {
             Self::Sequence { .. } => kind.is_integer(),
-            Self::Uuid => match kind {
-                Kind::Uuid => true,
-                Kind::Text => rules.max_length.is_none_or(|most| most >= UUID_CHARS),
-                Kind::Varchar(most) => rules.max_length.map_or(most, |max| max.min(most)) >= UUID_CHARS,
-                _ => false,
-            },
+            Self::Uuid if kind.is_text() => rules.length_max(kind).is_none_or(|most| most >= UUID_CHARS),
+            Self::Uuid => kind == Kind::Uuid,
         }
     }
 }
 
-/// The numbers that the type and its rules allow.
+/// The integers that the type and its rules allow.
 fn allowed(kind: Kind, rules: &Rules) -> Option<RangeInclusive<i64>> {
-    let (least, most) = match kind {
-        Kind::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        Kind::Integer => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        Kind::BigInt => (i64::MIN, i64::MAX),
-        _ => return None,
-    };
+    let (least, most) = kind.integers()?.into_inner();
     let bound = |bound: &Option<Bound>, otherwise: i64| match bound {
         Some(Bound::Integer(bound)) => *bound,
         _ => otherwise,

@@ -1,11 +1,9 @@
 //! Where HTTP is served.
 
-use std::path::PathBuf;
-
 use marked_yaml::Node;
 
 use super::super::limits::{BODY_BYTES, CONNECTIONS_MAX, UPLOAD_BYTES};
-use super::super::yaml::{Entry, Reader, Text};
+use super::super::yaml::{KeyValue, NodeReader, Text};
 use super::super::{Http, HttpTls, keys};
 
 const BODY_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;
@@ -14,10 +12,10 @@ const CONNECTIONS_DEFAULT: u32 = 1024;
 const LISTEN_HINT: &str =
     "write host and port: \"127.0.0.1:8088\" for this machine alone, \"0.0.0.0:8088\" for others too";
 
-impl Reader<'_> {
-    /// A text alone is what to listen on.
-    pub(super) fn http(&mut self, entry: &Entry<'_>) -> Option<Http> {
-        let Entry { node, place, .. } = *entry;
+impl NodeReader<'_> {
+    /// Reads the settings. A text alone is the address to listen on.
+    pub(super) fn http(&mut self, entry: &KeyValue<'_>) -> Option<Http> {
+        let KeyValue { node, place, .. } = *entry;
         if node.as_scalar().is_some() {
             return self.listen(node).map(with_defaults);
         }
@@ -25,14 +23,12 @@ impl Reader<'_> {
         let listen = self.required(&fields, "listen", place, LISTEN_HINT);
         let listen = listen.and_then(|node| self.listen(node));
         let tls = fields.entry("tls").and_then(|entry| self.http_tls(entry));
-        let body = fields.get("max_body_bytes").and_then(|node| {
-            let range = "a size from 1KiB to 64MiB";
-            self.bytes(node, "max_body_bytes", *BODY_BYTES.start(), *BODY_BYTES.end(), range)
-        });
-        let upload = fields.get("max_upload_bytes").and_then(|node| {
-            let range = "a size of at least 1KiB";
-            self.bytes(node, "max_upload_bytes", *UPLOAD_BYTES.start(), *UPLOAD_BYTES.end(), range)
-        });
+        let body = fields
+            .get("max_body_bytes")
+            .and_then(|node| self.bytes(node, "max_body_bytes", BODY_BYTES, "a size from 1KiB to 64MiB"));
+        let upload = fields
+            .get("max_upload_bytes")
+            .and_then(|node| self.bytes(node, "max_upload_bytes", UPLOAD_BYTES, "a size of at least 1KiB"));
         let connections = fields
             .get("max_connections")
             .and_then(|node| self.number(node, "max_connections", CONNECTIONS_MAX));
@@ -51,7 +47,7 @@ impl Reader<'_> {
         let parts = value.rsplit_once(':');
         let port = parts.and_then(|(_, port)| port.parse::<u16>().ok());
         let host = parts.map_or("", |(host, _)| host);
-        // An address of version 6 has colons of its own, so it stands in brackets.
+        // An IPv6 address has colons of its own, so it is in brackets.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_host = match bare {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -64,17 +60,13 @@ impl Reader<'_> {
         Some(value)
     }
 
-    fn http_tls(&mut self, entry: &Entry<'_>) -> Option<HttpTls> {
-        let Entry { node, place, .. } = *entry;
+    fn http_tls(&mut self, entry: &KeyValue<'_>) -> Option<HttpTls> {
+        let KeyValue { node, place, .. } = *entry;
         let hint = "name the PEM files of the certificate and of its private key, both";
         let fields = self.fields(node, "tls settings", &keys::HTTP_TLS)?;
         let [cert, key] = keys::HTTP_TLS.map(|key| {
             let node = self.required(&fields, key, place, hint)?;
-            let Text { value, place } = self.text(node, "a path")?;
-            if value.is_empty() || value.contains('\0') {
-                self.fault(place, format!("{key} must be a path"), hint);
-            }
-            Some(PathBuf::from(value))
+            self.path(node, key, hint)
         });
         Some(HttpTls { cert: cert?, key: key? })
     }

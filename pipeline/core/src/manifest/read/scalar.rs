@@ -1,4 +1,4 @@
-//! Texts to durations, sizes, characters and the like.
+//! Texts to durations, sizes, characters and other scalars.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use marked_yaml::Node;
 
 use super::super::ColumnsAbsent;
-use super::super::yaml::{Place, Reader, Text};
+use super::super::yaml::{Location, NodeReader, Text};
+use crate::suggestion::did_you_mean;
 
 const UNITS: [(&str, u64); 3] = [("KiB", 1024), ("MiB", 1024 * 1024), ("GiB", 1024 * 1024 * 1024)];
 
-impl Reader<'_> {
+impl NodeReader<'_> {
     pub(super) fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
         let Text { value, place } = self.text(node, "true or false")?;
         match value.as_str() {
@@ -24,14 +25,14 @@ impl Reader<'_> {
         }
     }
 
-    /// `refuse` or `null`, which YAML takes for nothing at all where it is not quoted.
+    /// Reads `refuse` or `null`. YAML takes an unquoted `null` for no value, so the node is not read as a text.
     pub(super) fn columns_absent(&mut self, node: &Node) -> Option<ColumnsAbsent> {
         match node.as_scalar().map(|scalar| scalar.as_str()) {
             Some("refuse") => Some(ColumnsAbsent::Refuse),
             Some("null") => Some(ColumnsAbsent::Null),
             _ => {
                 let hint = "write refuse, or null where a file may lack an optional column";
-                self.fault(Place::of(node.span()), "columns_absent must be refuse or null", hint);
+                self.fault(Location::of(node.span()), "columns_absent must be refuse or null", hint);
                 None
             }
         }
@@ -54,12 +55,18 @@ impl Reader<'_> {
         duration
     }
 
-    pub(super) fn bytes(&mut self, node: &Node, key: &str, min: u64, max: u64, range: &str) -> Option<u64> {
+    pub(super) fn bytes(
+        &mut self,
+        node: &Node,
+        key: &str,
+        range: RangeInclusive<u64>,
+        words: &str,
+    ) -> Option<u64> {
         let Text { value, place } = self.text(node, "a size")?;
-        let bytes = parse_bytes(&value).filter(|bytes| (min..=max).contains(bytes));
+        let bytes = parse_bytes(&value).filter(|bytes| range.contains(bytes));
         if bytes.is_none() {
             let hint = "write a number of bytes, or one with KiB, MiB or GiB";
-            self.fault(place, format!("{key} must be {range}, not \"{value}\""), hint);
+            self.fault(place, format!("{key} must be {words}, not \"{value}\""), hint);
         }
         bytes
     }
@@ -74,7 +81,35 @@ impl Reader<'_> {
         count
     }
 
-    /// One ASCII character that can stand between or around the fields of a line.
+    pub(super) fn number(&mut self, node: &Node, key: &str, max: u32) -> Option<u32> {
+        let Text { value, place } = self.text(node, "a number")?;
+        let number = value.parse().ok().filter(|number| (1..=max).contains(number));
+        if number.is_none() {
+            let message = format!("{key} must be a number from 1 to {max}, not \"{value}\"");
+            self.fault(place, message, "write a whole number");
+        }
+        number
+    }
+
+    /// The one of `all` that has the word of a node. `what` is the name of such a word.
+    pub(super) fn word<T: Copy, const N: usize>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        all: [T; N],
+        word: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let Text { value, place } = self.text(node, &format!("the name of a {what}"))?;
+        let found = all.into_iter().find(|known| word(*known) == value);
+        if found.is_none() {
+            let words = all.map(word);
+            let hint = did_you_mean(&value, &words, || format!("known are {}", words.join(", ")));
+            self.fault(place, format!("\"{value}\" is no {what}"), hint);
+        }
+        found
+    }
+
+    /// An ASCII character that can separate or enclose the fields of a line.
     pub(super) fn character(&mut self, node: &Node, key: &str) -> Option<u8> {
         let Text { value, place } = self.text(node, "one character")?;
         match value.as_bytes() {

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use marked_yaml::Node;
 
-use super::super::fault::nearest;
 use super::super::limits::{FLUVIO_RECORD_BYTES_MAX, REPLICATION_MAX, RETENTION_MAX, RETENTION_MIN};
-use super::super::yaml::{Fields, Place, Reader, Text};
-use super::super::{Compression, Engine, Fluvio, PARTITIONS_MAX, Tls, keys};
+use super::super::yaml::{KeyValues, Location, NodeReader, Text};
+use super::super::{Compression, Engine, FluvioOptions, PARTITIONS_MAX, Tls, keys};
 
 const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-impl Reader<'_> {
-    /// `Some(None)` where the topics are embedded, `None` where what stands there is faulty.
-    pub(super) fn topics(&mut self, fields: &Fields<'_>) -> Option<Option<Fluvio>> {
+impl NodeReader<'_> {
+    /// `Some(None)` if the topics are embedded, `None` if the settings are faulty.
+    pub(super) fn topics(&mut self, fields: &KeyValues<'_>) -> Option<Option<FluvioOptions>> {
         let Some(node) = fields.get("topics") else { return Some(None) };
         if node.as_scalar().is_some() {
             let Text { value, place } = self.text(node, "\"embedded\" or a mapping")?;
@@ -30,11 +29,11 @@ impl Reader<'_> {
         }
         let kinds = self.fields(node, "kinds of topics", &keys::TOPICS)?;
         let hint = "write \"fluvio: {endpoint: \"host:port\"}\", or \"topics: embedded\"";
-        let node = self.required(&kinds, "fluvio", Place::of(node.span()), hint)?;
+        let node = self.required(&kinds, "fluvio", Location::of(node.span()), hint)?;
         self.fluvio(node).map(Some)
     }
 
-    fn fluvio(&mut self, node: &Node) -> Option<Fluvio> {
+    fn fluvio(&mut self, node: &Node) -> Option<FluvioOptions> {
         let fields = self.fields(node, "fluvio settings", &keys::FLUVIO)?;
         let endpoint = fields.get("endpoint").and_then(|node| self.endpoint(node));
         let profile = fields.get("profile").and_then(|node| self.profile(node));
@@ -52,20 +51,16 @@ impl Reader<'_> {
         };
         let partitions = number("partitions", PARTITIONS_MAX);
         let replication = number("replication", REPLICATION_MAX);
-        let compression = fields.get("compression").and_then(|node| {
-            self.word(
-                node,
-                "compression",
-                Compression::ALL.map(|compression| (compression.as_str(), compression)),
-            )
-        });
-        let transform = fields.get("transform").and_then(|node| {
-            self.word(node, "engine of the transform", Engine::ALL.map(|engine| (engine.as_str(), engine)))
-        });
+        let compression = fields
+            .get("compression")
+            .and_then(|node| self.word(node, "compression", Compression::ALL, Compression::as_str));
+        let transform = fields
+            .get("transform")
+            .and_then(|node| self.word(node, "engine of the transform", Engine::ALL, Engine::as_str));
         let retention = fields
             .get("retention")
             .and_then(|node| self.duration(node, "retention", RETENTION_MIN..=RETENTION_MAX));
-        Some(Fluvio {
+        Some(FluvioOptions {
             endpoint,
             profile,
             tls,
@@ -99,7 +94,7 @@ impl Reader<'_> {
     }
 
     fn tls(&mut self, node: &Node) -> Option<Tls> {
-        let place = Place::of(node.span());
+        let place = Location::of(node.span());
         let fields = self.fields(node, "tls settings", &keys::TLS)?;
         let hint = "give all of domain, ca, cert and key";
         let mut texts = keys::TLS.map(|key| {
@@ -115,38 +110,8 @@ impl Reader<'_> {
         Some(Tls { domain: domain.take()?, ca: path(ca)?, cert: path(cert)?, key: path(key)? })
     }
 
-    pub(super) fn number(&mut self, node: &Node, key: &str, max: u32) -> Option<u32> {
-        let Text { value, place } = self.text(node, "a number")?;
-        let number = value.parse().ok().filter(|number| (1..=max).contains(number));
-        if number.is_none() {
-            let message = format!("{key} must be a number from 1 to {max}, not \"{value}\"");
-            self.fault(place, message, "write a whole number");
-        }
-        number
-    }
-
-    /// One of the known words for `what`, and what it stands for.
-    pub(super) fn word<T, const N: usize>(
-        &mut self,
-        node: &Node,
-        what: &str,
-        known: [(&str, T); N],
-    ) -> Option<T> {
-        let Text { value, place } = self.text(node, &format!("the name of a {what}"))?;
-        let words = known.each_ref().map(|(word, _)| *word);
-        let found = known.into_iter().find(|(word, _)| *word == value);
-        if found.is_none() {
-            let hint = match nearest(&value, words) {
-                Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => format!("known are {}", words.join(", ")),
-            };
-            self.fault(place, format!("\"{value}\" is no {what}"), hint);
-        }
-        found.map(|(_, meant)| meant)
-    }
-
-    /// What a cluster takes by default bounds what a dead letter may become.
-    pub(super) fn record_fits_fluvio(&mut self, fields: &Fields<'_>, bytes: Option<u64>) {
+    /// Limits `max_record_bytes`: a dead letter must fit into the batches that a cluster accepts by default.
+    pub(super) fn record_fits_fluvio(&mut self, fields: &KeyValues<'_>, bytes: Option<u64>) {
         if let (Some(node), Some(bytes)) = (fields.get("max_record_bytes"), bytes)
             && bytes > FLUVIO_RECORD_BYTES_MAX
         {
@@ -155,7 +120,7 @@ impl Reader<'_> {
                 FLUVIO_RECORD_BYTES_MAX >> 20
             );
             let hint = "lower it, or write \"topics: embedded\"";
-            self.fault(Place::of(node.span()), message, hint);
+            self.fault(Location::of(node.span()), message, hint);
         }
     }
 }

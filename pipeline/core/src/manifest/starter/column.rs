@@ -1,66 +1,67 @@
 //! What the values of one column look like.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::super::{Instant, Kind, is_decimal};
 use super::dates::Dates;
 use super::markers::{MARKERS, marker_of};
-use super::numbers::{NUMERIC, Written};
-use super::shapes::Shapes;
+use super::numbers::NumberStyles;
+use super::shapes::TextTraits;
+use crate::spelling::Value;
 
-/// The share of values that a type must fit, so that a few broken rows do not make a column text.
+/// The share of values that must fit a type, so that a few broken rows do not make a column text.
 const FIT_PERCENT: u64 = 90;
 
 /// A column with more empty fields than this is optional.
 const EMPTY_PERCENT: u64 = 20;
 
-/// A key may be missing in this share of rows, which are broken then.
+/// A key may be missing in this share of rows, which are then taken for broken.
 const LACKING_PERCENT: u64 = 5;
 
-/// Above this share of values like `007`, numbers are codes, and text.
+/// If the share of values like `007` is larger, the column holds codes, which are text.
 const CODE_PERCENT: u64 = 1;
 
-/// What was seen of one column.
+/// What the sample shows of one column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnSample {
-    /// From the header, or `column_1` and so on.
+    /// The name in the header, or `column_1` and so on.
     pub name: String,
-    /// The name in the header, where a table cannot have it.
+    /// The name in the header, if a table cannot have it.
     pub renamed: Option<String>,
-    /// The narrowest type that nine of ten values fit, and that loads none of them as something else.
+    /// The narrowest type that nine of ten values fit, and as which no value is loaded with another meaning.
     pub kind: Kind,
-    /// What the values are, where the types of the manifest do not read them as they are written.
-    pub meant: Option<Meant>,
+    /// What the values mean, if the manifest's types cannot read them as they are written.
+    pub meaning: Option<Meaning>,
     /// How many fields had a value.
     pub filled: u64,
     /// How many fields were empty.
     pub empty: u64,
     /// How many values do not fit the type.
     pub misfits: u64,
-    /// How often each text stood there that seems to mean a missing value, in the order of [`MARKERS`]. A column of
-    /// text counts them as values too.
-    pub(super) markers: Vec<u64>,
-    /// How many of these stood in quotes, where the pipeline takes them for values.
+    /// How often each text was seen that seems to mean a missing value, in the order of [`MARKERS`]. A column of text
+    /// counts these as values too.
+    pub(super) markers: [u64; MARKERS.len()],
+    /// How many of these were in quotes. The pipeline takes them for values.
     pub(super) quoted_markers: u64,
     /// How many values are whole numbers that fit into eight bytes.
     pub(super) whole: u64,
-    /// Of texts the average length, in bytes.
+    /// The average length of texts, in bytes.
     pub(super) length: u64,
-    /// A hash of each value, in the order of rows; 0 where there is none.
+    /// A hash of each value, in the order of rows; 0 if the value is missing.
     pub(super) hashes: Vec<u64>,
+    /// Whether no value occurs twice.
     pub(super) distinct: bool,
 }
 
-/// What values are that the manifest's types do not read as they are written.
+/// The meaning of values that the manifest's types cannot read as they are written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Meant {
-    /// What they would be.
+pub struct Meaning {
+    /// The type that they would have.
     pub kind: Kind,
     /// How they are written.
     pub how: String,
-    /// One of them.
+    /// One of the values.
     pub example: String,
     /// Whether all values allow only this reading.
     pub sure: bool,
@@ -72,7 +73,7 @@ impl ColumnSample {
         self.filled + self.empty + self.missing()
     }
 
-    /// Fields that hold a text which means a missing value.
+    /// How many fields hold a text that means a missing value.
     pub(super) fn missing(&self) -> u64 {
         if self.is_text() { 0 } else { self.marked() }
     }
@@ -82,37 +83,32 @@ impl ColumnSample {
         self.markers.iter().sum()
     }
 
-    /// Whether its values are nothing but text.
+    /// Whether the values are plain text.
     pub(super) fn is_text(&self) -> bool {
-        self.kind == Kind::Text && self.meant.is_none()
+        self.kind == Kind::Text && self.meaning.is_none()
     }
 
-    /// Whether so many fields are empty, or marked as missing, that this seems to be meant.
+    /// Whether so many fields are empty that the column seems to be optional.
     pub fn optional(&self) -> bool {
         self.empty * 100 > self.rows() * EMPTY_PERCENT
     }
 
-    /// Whether no value came twice.
-    pub fn distinct(&self) -> bool {
-        self.distinct
-    }
-
-    /// Whether it could be a key: a value in each row but for a few broken ones, and none twice.
+    /// Whether the column could be a key: each row has a value, except a few broken rows, and none occurs twice.
     pub fn identifies(&self) -> bool {
         let lacking = self.empty + self.missing();
         self.distinct && self.filled > 0 && lacking * 100 <= self.rows() * LACKING_PERCENT
     }
 
-    /// Whether its values are whole numbers, but for a few broken ones.
+    /// Whether the values are integers, except a few broken ones.
     pub(super) fn is_whole(&self) -> bool {
         let is_number = matches!(self.kind, Kind::Integer | Kind::BigInt | Kind::Numeric { .. });
         is_number && self.whole * 100 >= (self.filled - self.misfits) * (100 - CODE_PERCENT)
     }
 }
 
-/// Counts what the values of a column fit.
+/// Counts the types that the values of a column fit.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ColumnTally {
     pub(super) filled: u64,
     empty: u64,
     codes: u64,
@@ -120,30 +116,30 @@ pub(super) struct Tally {
     bigints: u64,
     numbers: u64,
     json: u64,
-    /// Of the kinds in [`OTHERS`], in their order.
+    /// By kind, in the order of [`OTHERS`].
     others: [u64; OTHERS.len()],
-    /// Of the pairs in [`WORDS`], both words.
+    /// By pair, in the order of [`WORDS`], for each of the two words.
     words: [[u64; 2]; WORDS.len()],
-    written: Written,
+    numbers_as_written: NumberStyles,
     dates: Dates,
     markers: [u64; MARKERS.len()],
     quoted_markers: u64,
     bytes: u64,
-    pub(super) shapes: Shapes,
+    pub(super) shapes: TextTraits,
     hashes: Vec<u64>,
 }
 
-/// The kinds besides numbers and text, in the order in which they are tried.
+/// The kinds other than numbers and text, in the order in which they are tried.
 const OTHERS: [Kind; 6] =
     [Kind::Boolean, Kind::Date, Kind::Timestamp, Kind::Timestamptz, Kind::Time, Kind::Uuid];
 
-/// Words for true and false besides these, which are only meant so where both stand in a column.
+/// Other words for true and false. They count as such only if both words of a pair are in the column.
 const WORDS: [[&str; 2]; 4] = [["yes", "no"], ["y", "n"], ["t", "f"], ["on", "off"]];
 
-impl Tally {
-    /// Of a column that has this text in the first row.
+impl ColumnTally {
+    /// A tally of a column whose first row holds this text.
     pub(super) fn below(first: &str) -> Self {
-        Self { shapes: Shapes::below(first), ..Self::default() }
+        Self { shapes: TextTraits::below(first), ..Self::default() }
     }
 
     pub(super) fn observe(&mut self, value: &str, quoted: bool) {
@@ -152,7 +148,7 @@ impl Tally {
             self.hashes.push(0);
             return;
         }
-        self.hashes.push(hash(&canonical(value)));
+        self.hashes.push(hash(value));
         if let Some(marker) = marker_of(value) {
             self.markers[marker] += 1;
             self.quoted_markers += u64::from(quoted);
@@ -161,7 +157,7 @@ impl Tally {
         self.filled += 1;
         self.bytes += value.len() as u64;
         self.shapes.observe(value);
-        self.written.observe(value);
+        self.numbers_as_written.observe(value);
         if is_code(value) {
             self.codes += 1;
         } else if is_decimal(value) {
@@ -182,39 +178,38 @@ impl Tally {
         }
     }
 
-    /// Whether no field had anything in it.
+    /// Whether all fields were empty.
     pub(super) fn is_blank(&self) -> bool {
         self.filled == 0 && self.markers.iter().all(|count| *count == 0)
     }
 
-    /// What a column of this one value would be.
+    /// A tally of this value alone.
     pub(super) fn of(value: &str) -> Self {
         let mut tally = Self::default();
         tally.observe(value, false);
         tally
     }
 
-    /// Its type; if its values are meant as one that the manifest cannot say, that.
+    /// The type of the column, or the type that its values mean if the manifest's types cannot read them.
     pub(super) fn kind(&self, delimiter: u8) -> Kind {
-        let (kind, _, meant) = self.judge(delimiter);
-        meant.map_or(kind, |meant| meant.kind)
+        let (kind, _, meaning) = self.judge(delimiter);
+        meaning.map_or(kind, |meaning| meaning.kind)
     }
 
     pub(super) fn finish(self, name: String, renamed: Option<String>, delimiter: u8) -> ColumnSample {
-        let (kind, fitting, meant) = self.judge(delimiter);
+        let (kind, fitting, meaning) = self.judge(delimiter);
         let Self { mut filled, empty, markers, quoted_markers, bytes, bigints: whole, hashes, .. } = self;
         let misfits = filled - fitting;
         let length = bytes / filled.max(1);
-        if kind == Kind::Text && meant.is_none() {
+        if kind == Kind::Text && meaning.is_none() {
             filled += markers.iter().sum::<u64>();
         }
         let distinct = all_distinct(&hashes);
-        let markers = markers.to_vec();
         ColumnSample {
             name,
             renamed,
             kind,
-            meant,
+            meaning,
             filled,
             empty,
             misfits,
@@ -227,19 +222,19 @@ impl Tally {
         }
     }
 
-    /// The type, how many values fit it, and what they are meant as if that is another one.
-    fn judge(&self, delimiter: u8) -> (Kind, u64, Option<Meant>) {
+    /// The type, how many values fit it, and the meaning of the values if it is another type.
+    fn judge(&self, delimiter: u8) -> (Kind, u64, Option<Meaning>) {
         let enough = |count: u64| self.filled > 0 && count * 100 >= self.filled * FIT_PERCENT;
         let is_coded = self.codes * 100 > self.filled * CODE_PERCENT;
-        if !is_coded && let Some(meant) = self.written.meant(self.filled, delimiter) {
-            return (Kind::Text, self.filled, Some(meant));
+        if !is_coded && let Some(meaning) = self.numbers_as_written.meaning(self.filled, delimiter) {
+            return (Kind::Text, self.filled, Some(meaning));
         }
         if enough(self.numbers) && !is_coded {
             // Among numbers the widest wins, because a large or a broken one is rarely a mistake.
             let kind = match self.numbers {
                 numbers if numbers == self.integers => Kind::Integer,
                 numbers if numbers == self.bigints => Kind::BigInt,
-                _ => NUMERIC,
+                _ => Kind::NUMERIC,
             };
             return (kind, self.numbers, None);
         }
@@ -254,11 +249,11 @@ impl Tally {
         if let Some((kind, count)) = OTHERS.iter().zip(self.others).find(|(_, count)| enough(*count)) {
             return (*kind, count, None);
         }
-        (Kind::Text, self.filled, self.dates.meant(self.filled))
+        (Kind::Text, self.filled, self.dates.meaning(self.filled))
     }
 }
 
-/// Whether a value is one of that kind.
+/// Whether a value is of a kind.
 fn fits(kind: Kind, value: &str) -> bool {
     match kind {
         Kind::Integer => value.parse::<i32>().is_ok(),
@@ -277,28 +272,20 @@ fn is_code(value: &str) -> bool {
     value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One text for all that are the same value: a key of its type does not tell them apart.
-fn canonical(value: &str) -> Cow<'_, str> {
-    let could_be_typed =
-        value.len() <= 40 && value.bytes().any(|byte| byte.is_ascii_digit()) && !is_code(value);
-    if !could_be_typed {
-        return value.into();
-    }
-    if let Ok(number) = value.parse::<i64>() {
-        return number.to_string().into();
-    }
-    if let (36, Ok(uuid)) = (value.len(), uuid::Uuid::try_parse(value)) {
-        return uuid.to_string().into();
-    }
-    let instant = [Kind::Timestamp, Kind::Timestamptz]
-        .into_iter()
-        .find_map(|kind| Some((kind, Instant::parse(kind, value.as_bytes()).ok()?)));
-    instant.map_or(value.into(), |(kind, instant)| format!("{kind} {instant:?}").into())
-}
-
-/// Of a value, by which it is compared with others; never 0.
-pub(super) fn hash(value: &str) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(value).max(1)
+/// The hash by which a value is compared with others; never 0. Texts of one value share it, because a key of that type
+/// does not tell them apart.
+fn hash(value: &str) -> u64 {
+    let could_be_typed = value.len() <= 40 && value.contains(|c: char| c.is_ascii_digit()) && !is_code(value);
+    let kinds = [Kind::BigInt, Kind::Uuid, Kind::Timestamp, Kind::Timestamptz];
+    let kind = kinds.into_iter().find(|kind| could_be_typed && fits(*kind, value));
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let hash = match kind.and_then(|kind| Value::of(kind, value.as_bytes())) {
+        Some(Value::Integer(number)) => hasher.hash_one(number),
+        Some(Value::Uuid(uuid)) => hasher.hash_one(uuid),
+        Some(Value::Instant(instant)) => hasher.hash_one((kind, instant)),
+        Some(Value::Decimal(_)) | None => hasher.hash_one(value),
+    };
+    hash.max(1)
 }
 
 fn all_distinct(hashes: &[u64]) -> bool {

@@ -1,34 +1,34 @@
-//! Days and times that are not written as ISO 8601 has them.
+//! Dates and times that are not in ISO 8601.
 
-use super::column::Meant;
+use super::column::Meaning;
 use crate::manifest::Kind;
 
 /// How the dates of a column are written, counted over its values.
 #[derive(Debug, Default)]
 pub(super) struct Dates {
-    /// As the first of them is.
+    /// The pattern of the first date.
     pattern: Option<Pattern>,
-    /// How many are like the first.
+    /// How many dates have that pattern.
     alike: u64,
-    /// How many have a first, or a second number that is no month.
+    /// How many have a first number, and how many a second number, that cannot be a month.
     first_no_month: u64,
     second_no_month: u64,
-    /// One that shows which of them is the day, or else any.
+    /// A date that shows which number is the day. If there is none, any date.
     example: String,
 }
 
-/// What two dates written alike have in common.
+/// The format that two dates may have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pattern {
-    order: Order,
+    order: DateOrder,
     separator: char,
     short_year: bool,
-    time: Option<Time>,
+    time: Option<TimeFormat>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// Two numbers, then the year: the column tells which is which.
+enum DateOrder {
+    /// Two numbers, then the year. The values of the column tell the day from the month.
     Numbers,
     YearFirst,
     /// `27 Jul 2021`.
@@ -38,14 +38,14 @@ enum Order {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Time {
+struct TimeFormat {
     seconds: bool,
     half_day: bool,
     zone: bool,
 }
 
 impl Dates {
-    /// Counts a value, if it is such a date.
+    /// Counts a value if it is such a date.
     pub(super) fn observe(&mut self, value: &str) {
         let Some((pattern, numbers)) = parse(value) else { return };
         if *self.pattern.get_or_insert(pattern) != pattern {
@@ -60,37 +60,39 @@ impl Dates {
         self.second_no_month += u64::from(second);
     }
 
-    /// What the dates of a column are, of which `filled` fields have a value.
-    pub(super) fn meant(&self, filled: u64) -> Option<Meant> {
+    /// The meaning of the dates of a column with `filled` values.
+    pub(super) fn meaning(&self, filled: u64) -> Option<Meaning> {
         let pattern = self.pattern.filter(|_| self.alike * 10 >= filled * 9 && filled > 0)?;
         let kind = match pattern.time {
             None => Kind::Date,
-            Some(Time { zone: true, .. }) => Kind::Timestamptz,
+            Some(TimeFormat { zone: true, .. }) => Kind::Timestamptz,
             Some(_) => Kind::Timestamp,
         };
         let (how, sure) = match (pattern.order, self.first_no_month > 0, self.second_no_month > 0) {
-            (Order::Numbers, true, true) => ("some with the day first, some with the month".into(), false),
-            (Order::Numbers, false, true) => (pattern.format(false), true),
-            (Order::Numbers, false, false) if pattern.separator != '.' => {
+            (DateOrder::Numbers, true, true) => {
+                ("some with the day first, some with the month".into(), false)
+            }
+            (DateOrder::Numbers, false, true) => (pattern.format(false), true),
+            (DateOrder::Numbers, false, false) if pattern.separator != '.' => {
                 let (day, month) = (pattern.format(true), pattern.format(false));
                 (format!("{day} or {month}: no value tells the day from the month"), false)
             }
             _ => (pattern.format(true), true),
         };
-        Some(Meant { kind, how, example: self.example.clone(), sure })
+        Some(Meaning { kind, how, example: self.example.clone(), sure })
     }
 }
 
 impl Pattern {
-    /// As `strftime` has it.
+    /// The format in the notation of `strftime`.
     fn format(self, day_first: bool) -> String {
         let (separator, year) = (self.separator, if self.short_year { "%y" } else { "%Y" });
         let mut format = match self.order {
-            Order::Numbers if day_first => format!("%d{separator}%m{separator}{year}"),
-            Order::Numbers => format!("%m{separator}%d{separator}{year}"),
-            Order::YearFirst => format!("{year}{separator}%m{separator}%d"),
-            Order::DayName => format!("%d{separator}%b{separator}{year}"),
-            Order::NameDay => format!("%b %d, {year}"),
+            DateOrder::Numbers if day_first => format!("%d{separator}%m{separator}{year}"),
+            DateOrder::Numbers => format!("%m{separator}%d{separator}{year}"),
+            DateOrder::YearFirst => format!("{year}{separator}%m{separator}%d"),
+            DateOrder::DayName => format!("%d{separator}%b{separator}{year}"),
+            DateOrder::NameDay => format!("%b %d, {year}"),
         };
         if let Some(time) = self.time {
             let hour = if time.half_day { " %I:%M" } else { " %H:%M" };
@@ -102,7 +104,7 @@ impl Pattern {
     }
 }
 
-/// The pattern of a date, and its two numbers besides the year in the order in which they stand.
+/// The pattern of a date, and its two numbers other than the year, in the order in which they are written.
 fn parse(value: &str) -> Option<(Pattern, [u32; 2])> {
     if value.len() > 40 || !value.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
@@ -126,7 +128,7 @@ fn parse(value: &str) -> Option<(Pattern, [u32; 2])> {
         && (first <= 12 || second <= 12)
         && separator != ' '
     {
-        return Some((pattern(Order::Numbers, separator, year), [first, second]));
+        return Some((pattern(DateOrder::Numbers, separator, year), [first, second]));
     }
     if a.len() == 4
         && let (Some(_), Some(month), Some(day)) = (number(a, 4), number(b, 2), number(c, 2))
@@ -134,16 +136,16 @@ fn parse(value: &str) -> Option<(Pattern, [u32; 2])> {
         && (1..=31).contains(&day)
         && (separator != '-' || time.is_some())
     {
-        return Some((pattern(Order::YearFirst, separator, a), [month, day]));
+        return Some((pattern(DateOrder::YearFirst, separator, a), [month, day]));
     }
     if let (Some(day), true, Some(year)) = (number(a, 2), is_month(b), year(c)) {
-        return (1..=31).contains(&day).then_some((pattern(Order::DayName, separator, year), [day, 0]));
+        return (1..=31).contains(&day).then_some((pattern(DateOrder::DayName, separator, year), [day, 0]));
     }
     let (true, Some(day), Some(year)) = (is_month(a), number(b, 2), year(c)) else { return None };
-    (1..=31).contains(&day).then_some((pattern(Order::NameDay, ' ', year), [0, day]))
+    (1..=31).contains(&day).then_some((pattern(DateOrder::NameDay, ' ', year), [0, day]))
 }
 
-fn parse_time(text: &str) -> Option<Time> {
+fn parse_time(text: &str) -> Option<TimeFormat> {
     let upper = text.trim().to_ascii_uppercase();
     let (clock, half_day) = match upper.strip_suffix("AM").or_else(|| upper.strip_suffix("PM")) {
         Some(clock) => (clock.trim(), true),
@@ -159,7 +161,7 @@ fn parse_time(text: &str) -> Option<Time> {
         }
         _ => false,
     };
-    fits.then_some(Time { seconds: parts.len() == 3, half_day, zone: end < clock.len() })
+    fits.then_some(TimeFormat { seconds: parts.len() == 3, half_day, zone: end < clock.len() })
 }
 
 fn number(text: &str, digits_max: usize) -> Option<u32> {

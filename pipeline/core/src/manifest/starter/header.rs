@@ -1,51 +1,53 @@
 //! Whether the first row names the columns.
 //!
-//! As DuckDB's sniffer does: a row whose texts do not fit the types of the columns below is a header. Where all is text,
-//! what tells are names that read like names, that no value repeats, and that look unlike the values below.
+//! The rule is that of DuckDB's sniffer: a row whose texts do not fit the types of the columns below it is a header.
+//! If all columns are text, it is a header if its texts read like names, no value repeats them, and they look unlike
+//! the values below.
 
 use std::collections::HashSet;
 
-use super::column::Tally;
+use super::column::ColumnTally;
+use super::key::has_word;
 use crate::manifest::Kind;
 
-/// What the first row is.
+/// The decision about the first row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct HeaderGuess {
     pub(super) is_header: bool,
     pub(super) is_sure: bool,
 }
 
-/// Longer texts are no names.
+/// A longer text is not a name.
 const NAME_CHARS_MAX: usize = 200;
 
-/// What the first row is above columns of those tallies.
-pub(super) fn judge(first: &[String], columns: &[Tally], delimiter: u8) -> Verdict {
+/// Decides what the first row is, above columns of these tallies.
+pub(super) fn judge(first: &[String], columns: &[ColumnTally], delimiter: u8) -> HeaderGuess {
     let named: Vec<&String> = first.iter().filter(|name| !name.is_empty()).collect();
     let distinct = named.iter().collect::<HashSet<_>>().len() == named.len();
     let readable = named.iter().all(|name| is_name(name));
     if named.is_empty() {
-        return Verdict { is_header: false, is_sure: true };
+        return HeaderGuess { is_header: false, is_sure: true };
     }
     if columns.iter().all(|column| column.kind_or_none(delimiter).is_none()) {
-        let is_word = |name: &&String| Tally::of(name).kind(delimiter) == Kind::Text;
+        let is_word = |name: &&String| ColumnTally::of(name).kind(delimiter) == Kind::Text;
         let is_header = readable && distinct && named.len() == first.len() && named.iter().all(is_word);
-        return Verdict { is_header, is_sure: !is_header };
+        return HeaderGuess { is_header, is_sure: !is_header };
     }
     let (mut unfit, mut fit) = (0, Vec::new());
     for (name, column) in first.iter().zip(columns) {
         match column.kind_or_none(delimiter) {
             None | Some(Kind::Text) => {}
-            Some(_) if name.is_empty() || Tally::of(name).filled == 0 => {}
-            Some(kind) if same_class(kind, Tally::of(name).kind(delimiter)) => fit.push(name.as_str()),
+            Some(_) if name.is_empty() || ColumnTally::of(name).filled == 0 => {}
+            Some(kind) if same_class(kind, ColumnTally::of(name).kind(delimiter)) => fit.push(name.as_str()),
             Some(_) => unfit += 1,
         }
     }
     let repeats = first.iter().zip(columns).any(|(_, column)| column.shapes.has_first_again());
-    let certain = |is_header| Verdict { is_header, is_sure: true };
-    let unsure = |is_header| Verdict { is_header, is_sure: false };
+    let certain = |is_header| HeaderGuess { is_header, is_sure: true };
+    let unsure = |is_header| HeaderGuess { is_header, is_sure: false };
     match (unfit, fit.len()) {
         // A broken first line is likelier than a header that a later line repeats.
-        (1.., 0) if readable => Verdict { is_header: true, is_sure: distinct },
+        (1.., 0) if readable => HeaderGuess { is_header: true, is_sure: distinct },
         (1.., 0) => certain(false),
         (0, 0) => among_texts(first, columns, readable && distinct && !repeats),
         _ if is_sequence(&fit) && readable && !repeats => unsure(true),
@@ -54,15 +56,15 @@ pub(super) fn judge(first: &[String], columns: &[Tally], delimiter: u8) -> Verdi
     }
 }
 
-impl Tally {
-    /// The type of what stands in it; `None` if nothing does.
+impl ColumnTally {
+    /// The type of the column's values. `None` if it has none.
     fn kind_or_none(&self, delimiter: u8) -> Option<Kind> {
         (self.filled > 0).then(|| self.kind(delimiter))
     }
 }
 
-/// Where all columns are text.
-fn among_texts(first: &[String], columns: &[Tally], could_be: bool) -> Verdict {
+/// Decides if all columns are text.
+fn among_texts(first: &[String], columns: &[ColumnTally], could_be: bool) -> HeaderGuess {
     let evidence: usize = first
         .iter()
         .zip(columns)
@@ -70,17 +72,17 @@ fn among_texts(first: &[String], columns: &[Tally], could_be: bool) -> Verdict {
         .sum();
     let all_named = first.iter().skip(1).all(|name| !name.is_empty());
     let is_header = could_be && all_named && evidence > 0;
-    // That text is unlike all other text in nothing proves little.
-    Verdict { is_header, is_sure: if is_header { evidence > 1 } else { !could_be } }
+    // One difference from the texts below proves little.
+    HeaderGuess { is_header, is_sure: if is_header { evidence > 1 } else { !could_be } }
 }
 
-/// Whether a text could name a column: it is no number, no date and no long text.
+/// Whether a text could be the name of a column: it is not long, not JSON, and neither an address nor a URL.
 fn is_name(text: &str) -> bool {
     let is_plain = text.chars().count() <= NAME_CHARS_MAX && !text.contains('@') && !text.contains("://");
     is_plain && !text.starts_with(['{', '['])
 }
 
-/// Whether two types are read alike: what is no number is told from all numbers.
+/// Whether two types belong to the same class, such as numbers: the types of one class are not told apart here.
 fn same_class(a: Kind, b: Kind) -> bool {
     let class = |kind| match kind {
         Kind::SmallInt | Kind::Integer | Kind::BigInt | Kind::Numeric { .. } | Kind::Real | Kind::Double => 0,
@@ -94,7 +96,7 @@ fn same_class(a: Kind, b: Kind) -> bool {
     class(a) == class(b)
 }
 
-/// Whether numbers in the first row are years, or count on by one: names of the columns of a cross table.
+/// Whether the numbers in the first row are years or consecutive, as the column names of a cross table are.
 fn is_sequence(texts: &[&str]) -> bool {
     let numbers: Option<Vec<i64>> = texts.iter().map(|text| text.parse().ok()).collect();
     let Some(numbers) = numbers.filter(|numbers| numbers.len() > 1) else { return false };
@@ -105,107 +107,16 @@ fn is_sequence(texts: &[&str]) -> bool {
     even && (years || (numbers.len() > 2 && (0..=1).contains(&numbers[0])))
 }
 
-/// Words that headers are made of, and hardly any value is.
-const WORDS: &[&str] = &[
-    "id",
-    "name",
-    "names",
-    "code",
-    "date",
-    "time",
-    "datetime",
-    "timestamp",
-    "type",
-    "status",
-    "state",
-    "city",
-    "country",
-    "region",
-    "address",
-    "street",
-    "zip",
-    "email",
-    "mail",
-    "phone",
-    "title",
-    "description",
-    "desc",
-    "category",
-    "value",
-    "price",
-    "amount",
-    "total",
-    "count",
-    "quantity",
-    "qty",
-    "number",
-    "nr",
-    "no",
-    "key",
-    "label",
-    "comment",
-    "comments",
-    "note",
-    "notes",
-    "text",
-    "url",
-    "first",
-    "last",
-    "user",
-    "customer",
-    "product",
-    "item",
-    "order",
-    "sku",
-    "company",
-    "department",
-    "job",
-    "gender",
-    "sex",
-    "age",
-    "year",
-    "month",
-    "day",
-    "unit",
-    "currency",
-    "carrier",
-    "symbol",
-    "author",
-    "language",
-    "lang",
-    "version",
-    "group",
-    "class",
-    "role",
-    "nombre",
-    "fecha",
-    "codigo",
-    "ciudad",
-    "pais",
-    "precio",
-    "datum",
-    "ort",
-    "stadt",
-    "land",
-    "preis",
-    "nom",
-    "ville",
-    "pays",
-    "prix",
-    "nome",
-    "data",
-    "cognome",
-    "vorname",
-    "nachname",
-    "apellido",
-    "surname",
-    "firstname",
-    "lastname",
-    "fullname",
-    "username",
-];
+/// Words that are common in headers and rare among values, separated by blanks.
+const WORDS: &str = "id name names code date time datetime timestamp type status state city country region \
+    address street zip email mail phone title description desc category value price amount total \
+    count quantity qty number nr no key label comment comments note notes text url first last \
+    user customer product item order sku company department job gender sex age year month day \
+    unit currency carrier symbol author language lang version group class role nombre fecha \
+    codigo ciudad pais precio datum ort stadt land preis nom ville pays prix nome data cognome \
+    vorname nachname apellido surname firstname lastname fullname username";
 
-/// Whether a text is a word of headers, or words put together as programs do.
+/// Whether a text is a word of headers, or several words joined as programs join them.
 fn is_known_word(text: &str) -> bool {
     let joined = text.contains('_') && text.chars().all(|c| c.is_alphanumeric() || c == '_');
     let humps = text.starts_with(char::is_lowercase)
@@ -214,5 +125,5 @@ fn is_known_word(text: &str) -> bool {
     let lower = text.to_lowercase();
     let parts: Vec<&str> =
         lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
-    joined || humps || (parts.len() <= 3 && parts.last().is_some_and(|last| WORDS.contains(last)))
+    joined || humps || (parts.len() <= 3 && parts.last().is_some_and(|last| has_word(WORDS, last)))
 }

@@ -1,44 +1,44 @@
-//! The rows of one file to its columns.
+//! From the rows of one file to its columns.
 
-use super::column::{ColumnSample, Tally};
-use super::header::{self, Verdict};
+use super::column::{ColumnSample, ColumnTally};
+use super::header::{self, HeaderGuess};
 use super::{Layout, Sample, names};
 use crate::manifest::limits::COLUMNS_MAX;
 
-/// Looks at the rows of one file, one by one, and says what its columns seem to be.
+/// Reads the rows of one file, one by one, and infers its columns.
 #[derive(Debug)]
 pub struct Inference {
     file_name: String,
     layout: Layout,
     width: usize,
     first: Option<Vec<String>>,
-    columns: Vec<Tally>,
+    columns: Vec<ColumnTally>,
     rows: u64,
     ragged: u64,
 }
 
-/// What is odd about the first row.
+/// What is unusual about the first row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Oddities {
     /// Lines end in a delimiter, so that the last column has neither name nor values.
     pub trailing_delimiter: bool,
-    /// The header has one name less than lines have fields: R writes row names so.
+    /// The header has one name less than lines have fields: R writes row names like this.
     pub short_header: bool,
 }
 
 impl Inference {
-    /// An inference for the file of that name, without its folder, of rows as `layout` says.
+    /// An inference for the file of this name, without its folder. `layout` says how its rows are written.
     pub fn new(file_name: &str, layout: Layout) -> Self {
         let (columns, width) = (Vec::new(), layout.width.min(COLUMNS_MAX));
         Self { file_name: file_name.to_owned(), layout, width, first: None, columns, rows: 0, ragged: 0 }
     }
 
-    /// Takes the next row, from the first on, which may be a header. `quoted` tells which fields stood in quotes; behind
-    /// its end none did.
+    /// Reads the next row. The first row may be a header. `quoted` says which fields were in quotes; fields beyond
+    /// its end were not.
     pub fn observe(&mut self, fields: &[&str], quoted: &[bool]) {
         if self.first.is_none() {
             let text = |index: usize| fields.get(index).copied().unwrap_or_default();
-            let tally = |index| Tally::below(text(index));
+            let tally = |index| ColumnTally::below(text(index));
             self.columns = (0..self.width).map(tally).collect();
             self.first = Some(fields.iter().map(|field| (*field).to_owned()).collect());
             return;
@@ -46,13 +46,13 @@ impl Inference {
         self.tally(fields, quoted);
     }
 
-    /// What the columns seem to be.
+    /// The inferred columns.
     pub fn finish(mut self) -> Sample {
         let mut first = self.first.take().unwrap_or_default();
         let mut odd = self.put_right(&mut first);
         let verdict = match first.len() == self.width && self.width > 0 {
             true => header::judge(&first, &self.columns, self.layout.delimiter),
-            false => Verdict { is_header: false, is_sure: self.ragged + self.rows == 0 },
+            false => HeaderGuess { is_header: false, is_sure: self.ragged + self.rows == 0 },
         };
         if !verdict.is_header && !first.is_empty() {
             let skipped = usize::from(std::mem::take(&mut odd.short_header));
@@ -88,7 +88,7 @@ impl Inference {
         }
     }
 
-    /// Makes a header fit that has a field more or less than the lines, and notes why it has.
+    /// Adjusts a header that has one field more or less than the lines, and notes the reason.
     fn put_right(&mut self, first: &mut Vec<String>) -> Oddities {
         let mut odd = Oddities::default();
         let last_is_empty = self.rows > 0 && self.columns.last().is_some_and(|column| column.is_blank());
@@ -100,7 +100,7 @@ impl Inference {
             && last_is_empty
             && (first.len() + 1 == self.width || (first.len() == self.width && ends_empty))
         {
-            // Without names above them, such lines have one column more, and no value in it.
+            // If the first row is not a header, such lines have one column more, which is empty.
             let names = &first[..self.width - 1];
             let verdict = header::judge(names, &self.columns[..self.width - 1], self.layout.delimiter);
             if verdict.is_header {

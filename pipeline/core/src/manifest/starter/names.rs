@@ -1,14 +1,14 @@
-//! Names of files, headers and folders to names that a manifest may have.
+//! From names of files, headers and folders to names that a manifest may have.
 
 use std::collections::HashSet;
 
-use crate::printable::is_harmful;
+use crate::printable::{in_quotes, is_harmful};
 
 use super::super::limits::{
     DATASET_CHARS_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX, TAKEN_COLUMNS, TOPIC_BYTES_MAX,
 };
 
-/// A valid name of a pipeline that is as near as can be.
+/// The valid name of a pipeline that is nearest to this name.
 pub(super) fn pipeline(name: &str) -> String {
     let name = squeezed(name, '-');
     let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
@@ -17,7 +17,7 @@ pub(super) fn pipeline(name: &str) -> String {
     if name.is_empty() { "pipeline".into() } else { name.into() }
 }
 
-/// Names of columns for those in a header: the same, and which of them a table could not have.
+/// The names of the columns of a header, each with the name in the header if a table cannot have that.
 pub(super) fn columns(header: &[String]) -> Vec<(String, Option<String>)> {
     let mut taken = HashSet::new();
     let names = header.iter().enumerate().map(|(index, name)| {
@@ -31,15 +31,14 @@ pub(super) fn columns(header: &[String]) -> Vec<(String, Option<String>)> {
             1 => wanted.clone(),
             _ => format!("{}_{number}", shortened(&wanted, IDENTIFIER_BYTES_MAX - 8)),
         };
-        let ours = (1..).map(numbered).find(|ours| !taken.contains(ours)).unwrap_or_default();
-        taken.insert(ours.clone());
+        let ours = unused(&mut taken, numbered);
         let renamed = (ours != *name).then(|| name.clone());
         (ours, renamed)
     });
     names.collect()
 }
 
-/// The beginning of a text, of at most so many bytes.
+/// The beginning of a text, at most `bytes_max` bytes.
 fn shortened(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
@@ -49,37 +48,32 @@ pub(super) fn key_text(name: &str) -> String {
     if is_plain(name) { name.into() } else { quoted(name) }
 }
 
-/// A text value as YAML, quoted where it must be, and safe from variables.
+/// A text value as YAML, quoted where it must be, with `${` escaped.
 pub(super) fn value_text(value: &str) -> String {
     if is_plain(value) { value.into() } else { quoted(&value.replace("${", "$${")) }
 }
 
-/// Gives each file a dataset's name and a glob that no other has.
-pub(super) struct Files {
+/// Gives each file a dataset's name and a glob that no other file has.
+pub(super) struct FileNames {
     name_chars_max: usize,
     names: HashSet<String>,
     globs: HashSet<String>,
 }
 
-impl Files {
+impl FileNames {
     pub(super) fn new(pipeline: &str) -> Self {
         let room = TOPIC_BYTES_MAX - pipeline.len() - "-accepted-".len();
         Self { name_chars_max: room.min(DATASET_CHARS_MAX), names: HashSet::new(), globs: HashSet::new() }
     }
 
-    /// The name and the glob for a file; `None` where a file of the same name was there, or it is none.
+    /// The name and the glob for a file. `None` if a file of the same name was taken before, or if this is not a file
+    /// name.
     pub(super) fn take(&mut self, file_name: &str) -> Option<(String, String)> {
         let (stem, extension) = parted(file_name);
         let glob = format!("{}*{}", escaped(stem), escaped(extension));
         if file_name.contains('/') || file_name.is_empty() || !self.globs.insert(glob.clone()) {
             return None;
         }
-        let name = self.unused_name(stem);
-        self.names.insert(name.clone());
-        Some((name, glob))
-    }
-
-    fn unused_name(&self, stem: &str) -> String {
         let name = squeezed(stem, '_');
         let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
         let name = if name.is_empty() { "dataset" } else { name };
@@ -88,11 +82,18 @@ impl Files {
             let begin: String = name.chars().take(self.name_chars_max - end.len()).collect();
             format!("{}{end}", begin.trim_end_matches('_'))
         };
-        (1..).map(numbered).find(|name| !self.names.contains(name)).unwrap_or_default()
+        Some((unused(&mut self.names, numbered), glob))
     }
 }
 
-/// A file's name without its extension, and that: `.csv`, `.csv.gz`.
+/// The first of numbered names that is not taken. It is taken then.
+fn unused(taken: &mut HashSet<String>, numbered: impl Fn(usize) -> String) -> String {
+    let name = (1..).map(numbered).find(|name| !taken.contains(name)).unwrap_or_default();
+    taken.insert(name.clone());
+    name
+}
+
+/// A file's name without its extension, and the extension: `.csv`, `.csv.gz`.
 fn parted(file_name: &str) -> (&str, &str) {
     let part = |end: usize| file_name[..end].rfind('.').filter(|at| *at > 0);
     let Some(at) = part(file_name.len()) else { return (file_name, "") };
@@ -106,7 +107,7 @@ fn escaped(text: &str) -> String {
     globset::escape(text).replace('\\', "[\\]")
 }
 
-/// In lower case, with `gap` for each run of other characters than letters and digits.
+/// The name in lower case, with `gap` for each run of characters other than ASCII letters and digits.
 fn squeezed(name: &str, gap: char) -> String {
     let lower = name.to_ascii_lowercase();
     let parts = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
@@ -123,14 +124,5 @@ fn is_plain(text: &str) -> bool {
 
 /// A text in quotes, as YAML.
 pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            _ if is_harmful(character) => quoted.push_str(&format!("\\U{:08x}", u32::from(character))),
-            _ => quoted.push(character),
-        }
-    }
-    quoted.push('"');
-    quoted
+    in_quotes(text, is_harmful)
 }

@@ -1,4 +1,4 @@
-//! Which columns reference which dataset: by their names, and by the values that both hold.
+//! Which columns reference which dataset, by their names and by the values that both hold.
 
 use std::collections::HashSet;
 
@@ -6,28 +6,28 @@ use super::Guess;
 use super::column::ColumnSample;
 use super::key::words;
 
-/// What a column references, and how many of its values the other file lacks.
+/// The dataset that a column references, and how many of the column's values are not among its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reference {
+pub(super) struct ReferenceGuess {
     pub(super) dataset: usize,
     pub(super) lacking: usize,
 }
 
-/// For each column of each dataset what it seems to reference: `department_id` a dataset that is called `department` or a
-/// plural of it, and `carrier` one whose key has this name. The key there has the same type, and holds the values; where
-/// the name says which dataset is meant, half of them are enough.
-pub(super) fn guess(all: &[Guess<'_>]) -> Vec<Vec<Option<Reference>>> {
-    let mut references: Vec<Vec<Option<Reference>>> =
-        all.iter().map(|dataset| vec![None; dataset.columns.len()]).collect();
+/// For each column of each dataset, the dataset that it seems to reference. `department_id` references a dataset that
+/// is called `department` or a plural of it, and `carrier` one whose key has this name. The key must have the same
+/// type and hold the column's values. If the name says which dataset is meant, half of the values are enough.
+pub(super) fn guess(all: &[Guess<'_>]) -> Vec<Vec<Option<ReferenceGuess>>> {
+    let mut references: Vec<Vec<Option<ReferenceGuess>>> =
+        all.iter().map(|dataset| vec![None; dataset.sample.columns.len()]).collect();
     for (from, dataset) in all.iter().enumerate() {
-        for (index, column) in dataset.columns.iter().enumerate() {
+        for (index, column) in dataset.sample.columns.iter().enumerate() {
             let own_key = dataset.key.column() == Some(index);
             let found = all.iter().enumerate().find_map(|(target, other)| {
                 if (target == from && own_key) || (target != from && leads_to(&references, target, from)) {
                     return None;
                 }
                 let lacking = lacking_in(column, other, own_key || target == from)?;
-                Some(Reference { dataset: target, lacking })
+                Some(ReferenceGuess { dataset: target, lacking })
             });
             references[from][index] = found;
         }
@@ -35,17 +35,17 @@ pub(super) fn guess(all: &[Guess<'_>]) -> Vec<Vec<Option<Reference>>> {
     references
 }
 
-/// How many of a column's values the key of a dataset lacks; `None` if it does not seem to reference it.
+/// How many of a column's values are not keys of a dataset. `None` if the column does not seem to reference it.
 fn lacking_in(column: &ColumnSample, other: &Guess<'_>, by_name_alone: bool) -> Option<usize> {
-    let key = &other.columns[other.key.column()?];
-    if key.kind != column.kind || key.meant != column.meant || column.filled == 0 {
+    let key = &other.sample.columns[other.key.column()?];
+    if key.kind != column.kind || key.meaning != column.meaning || column.filled == 0 {
         return None;
     }
     let (name, key_name) = (words(&column.name).concat(), words(&key.name).concat());
     let stem =
         name.strip_suffix(&key_name).or_else(|| name.strip_suffix("id")).filter(|stem| !stem.is_empty());
     let is_named_for = stem.is_some_and(|stem| is_named_for(&other.name.replace('_', ""), stem));
-    // A name like `id` or `name` is in many files, and means another thing in each.
+    // A name like `id` or `name` is in many files, and means something else in each.
     let is_telling =
         !matches!(key_name.as_str(), "id" | "name" | "key" | "code" | "no" | "nr" | "number" | "row");
     if !is_named_for && (name != key_name || !is_telling || by_name_alone) {
@@ -55,8 +55,8 @@ fn lacking_in(column: &ColumnSample, other: &Guess<'_>, by_name_alone: bool) -> 
     let values: HashSet<u64> = column.hashes.iter().copied().filter(|hash| *hash != 0).collect();
     let lacking = values.iter().filter(|value| !there.contains(value)).count();
     match is_named_for {
-        // What was not looked at may hold the rest.
-        true => (lacking * 2 <= values.len() || !other.layout.whole).then_some(lacking),
+        // If the file was not sampled whole, the rest of it may hold the missing values.
+        true => (lacking * 2 <= values.len() || !other.sample.layout.whole).then_some(lacking),
         false => (lacking == 0).then_some(0),
     }
 }
@@ -67,8 +67,8 @@ fn is_named_for(dataset: &str, stem: &str) -> bool {
     plain || ies.as_deref() == Some(dataset)
 }
 
-/// Whether following references from one dataset arrives at another, which would close a cycle.
-fn leads_to(references: &[Vec<Option<Reference>>], from: usize, to: usize) -> bool {
+/// Whether references lead from one dataset to another. A reference back would then close a cycle.
+fn leads_to(references: &[Vec<Option<ReferenceGuess>>], from: usize, to: usize) -> bool {
     let (mut seen, mut open) = (vec![false; references.len()], vec![from]);
     while let Some(at) = open.pop() {
         if at == to {

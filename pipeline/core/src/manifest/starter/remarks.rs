@@ -1,4 +1,4 @@
-//! What a person should know about a dataset that was guessed.
+//! What a person should know about a guessed dataset.
 
 use super::key::KeyGuess;
 use super::markers::{MARKERS, is_no_word};
@@ -9,21 +9,21 @@ use super::{ColumnSample, Guess};
 pub struct Remarks {
     /// The file's name.
     pub file_name: String,
-    /// What was found, in a line.
+    /// What was found, in one line.
     pub found: String,
-    /// What keeps the pipeline from reading it as it is, each with what to do.
+    /// What keeps the pipeline from reading the file as it is, each with what to do.
     pub obstacles: Vec<String>,
-    /// What may be otherwise.
+    /// What may be a wrong guess.
     pub doubts: Vec<String>,
 }
 
-/// About one dataset.
+/// The remarks on one dataset.
 pub(super) fn about(guess: &Guess<'_>) -> Remarks {
     let mut remarks = Remarks {
         file_name: guess.sample.file_name.clone(),
         found: found(guess),
-        obstacles: guess.layout.obstacles.clone(),
-        doubts: guess.layout.doubts.clone(),
+        obstacles: guess.sample.layout.obstacles.clone(),
+        doubts: guess.sample.layout.doubts.clone(),
     };
     of_header(guess, &mut remarks);
     of_key(guess, &mut remarks);
@@ -34,7 +34,7 @@ pub(super) fn about(guess: &Guess<'_>) -> Remarks {
             "{} of {} lines do not have {} fields: they are rejected",
             guess.sample.ragged,
             guess.sample.ragged + guess.sample.rows,
-            guess.layout.width
+            guess.sample.layout.width
         );
         remarks.doubts.push(what);
     }
@@ -43,18 +43,18 @@ pub(super) fn about(guess: &Guess<'_>) -> Remarks {
 
 fn found(guess: &Guess<'_>) -> String {
     let sample = guess.sample;
-    let (bytes, rows, columns) = (guess.layout.bytes, sample.rows, guess.columns.len());
-    let looked = match guess.layout.whole {
+    let (bytes, rows, columns) = (guess.sample.layout.bytes, sample.rows, guess.sample.columns.len());
+    let looked = match guess.sample.layout.whole {
         true => format!("all {bytes} bytes"),
         false => format!("the first {bytes} bytes"),
     };
     let header = if sample.header.is_some() { "a header" } else { "no header" };
-    let delimiter = match guess.layout.delimiter {
+    let delimiter = match guess.sample.layout.delimiter {
         b'\t' => "tab".to_owned(),
         byte => format!("\"{}\"", char::from(byte)),
     };
     let key = match guess.key.column() {
-        Some(key) => format!("key '{}'", guess.columns[key].name),
+        Some(key) => format!("key '{}'", guess.sample.columns[key].name),
         None => "no key".to_owned(),
     };
     let null = sample.null().map(|null| format!(", missing values as \"{null}\"")).unwrap_or_default();
@@ -86,7 +86,7 @@ fn of_header(guess: &Guess<'_>, remarks: &mut Remarks) {
                 .into(),
         );
     }
-    for column in guess.columns {
+    for column in &guess.sample.columns {
         if let Some(name) = &column.renamed
             && !sample.odd.short_header
         {
@@ -106,7 +106,7 @@ fn of_header(guess: &Guess<'_>, remarks: &mut Remarks) {
 }
 
 fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
-    let name = |index: usize| guess.columns[index].name.as_str();
+    let name = |index: usize| guess.sample.columns[index].name.as_str();
     let doubt = match &guess.key {
         KeyGuess::Column(_) => return,
         KeyGuess::Unsure(column, why) => format!("'{}' seems to be the key, but {why}", name(*column)),
@@ -136,7 +136,7 @@ fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
 }
 
 fn of_missing(guess: &Guess<'_>, remarks: &mut Remarks) {
-    for column in guess.columns {
+    for column in &guess.sample.columns {
         let found = column.markers.iter().enumerate().filter(|(_, count)| **count > 0);
         for (marker, count) in found {
             let (text, name) = (MARKERS[marker], &column.name);
@@ -151,7 +151,7 @@ fn of_missing(guess: &Guess<'_>, remarks: &mut Remarks) {
                 remarks.doubts.push(format!(
                     "'{name}' has \"{text}\" {count} times and keeps it as text: if it means missing, set csv: null"
                 ));
-            } else if !is_null && column.meant.is_none() {
+            } else if !is_null && column.meaning.is_none() {
                 remarks.obstacles.push(format!(
                     "'{name}' has \"{text}\" {count} times; only one text can mean a missing value, so such lines are rejected"
                 ));
@@ -167,22 +167,20 @@ fn of_missing(guess: &Guess<'_>, remarks: &mut Remarks) {
 }
 
 fn of_values(guess: &Guess<'_>, remarks: &mut Remarks) {
-    for column in guess.columns {
-        let Some(meant) = &column.meant else { continue };
-        match meant.sure {
-            true => remarks.obstacles.push(format!("'{}' stays text: {}", column.name, in_words(column))),
-            false => remarks.doubts.push(format!("'{}' stays text: {}", column.name, in_words(column))),
-        }
+    for column in &guess.sample.columns {
+        let Some(meaning) = &column.meaning else { continue };
+        let list = if meaning.sure { &mut remarks.obstacles } else { &mut remarks.doubts };
+        list.push(format!("'{}' stays text: {}", column.name, in_words(column)));
     }
 }
 
-/// What the values of a column are, where they are not read as that.
+/// What the values of a column mean, if the manifest's types cannot read them.
 pub(super) fn in_words(column: &ColumnSample) -> String {
-    let Some(meant) = &column.meant else { return String::new() };
-    let example = match meant.example.as_str() {
+    let Some(meaning) = &column.meaning else { return String::new() };
+    let example = match meaning.example.as_str() {
         "" => String::new(),
         example => format!(", as in \"{example}\""),
     };
-    let sure = if meant.sure { "which is not read yet" } else { "which cannot be told" };
-    format!("{}, {}{example}, {sure}", meant.kind, meant.how)
+    let sure = if meaning.sure { "which is not read yet" } else { "which cannot be told" };
+    format!("{}, {}{example}, {sure}", meaning.kind, meaning.how)
 }

@@ -1,18 +1,18 @@
-//! What texts of a column have in common, by which a name above them stands out.
+//! The traits that the texts of a column share, from which a name above them may differ.
 
-/// How many values of a column have what a name may lack, or lack what a name may have.
+/// How many values of a column have each trait, and their lengths.
 #[derive(Debug, Default)]
-pub(super) struct Shapes {
+pub(super) struct TextTraits {
     values: u64,
     traits: [u64; Traits::COUNT],
     /// The shortest and the longest value, in characters.
     lengths: Option<(usize, usize)>,
-    /// Whether the first row's text came again.
+    /// The text of the first row.
     first: Option<String>,
     first_again: bool,
 }
 
-/// What is true of a text.
+/// The traits of a text.
 struct Traits([bool; Traits::COUNT]);
 
 impl Traits {
@@ -31,11 +31,11 @@ impl Traits {
     }
 }
 
-/// Above this share of values a trait is the column's, and below its rest it is none.
+/// A column has a trait if at least this share of its values has it, and lacks it if at most the rest does.
 const SHARE_PERCENT: u64 = 95;
 
-impl Shapes {
-    /// With the text of the first row, which may be a name.
+impl TextTraits {
+    /// The shapes of a column, with the text of the first row, which may be a name.
     pub(super) fn below(first: &str) -> Self {
         Self { first: Some(first.to_owned()), ..Self::default() }
     }
@@ -51,12 +51,12 @@ impl Shapes {
         self.first_again |= self.first.as_deref() == Some(value);
     }
 
-    /// Whether the text of the first row is among the others.
+    /// Whether a value equals the text of the first row.
     pub(super) fn has_first_again(&self) -> bool {
         self.first_again
     }
 
-    /// Whether a text is unlike all values, in a way that these share.
+    /// Whether a text differs from all values in a trait that they share.
     pub(super) fn stands_out(&self, text: &str) -> bool {
         if self.values == 0 || text.is_empty() {
             return false;
@@ -72,13 +72,13 @@ impl Shapes {
             shortest == longest && shortest != length && many
         };
         let same_length = self.lengths.is_some_and(is_as_long);
-        // Fewer values than these may share anything by chance.
+        // Fewer values may share anything by chance.
         let many = self.values >= 2;
         same_length
             || (many && traits.enumerate().any(|(i, (is, count))| unlike(is, count) && Self::tells(i, is)))
     }
 
-    /// Whether a trait tells a name from values: one that names often have, and these never; or the other way around.
+    /// Whether a trait that a name has, or lacks, distinguishes it from values.
     fn tells(index: usize, name_has_it: bool) -> bool {
         match index {
             0 | 1 | 4 | 5 => !name_has_it, // digits, a capital first, blanks, punctuation

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::names::{self, Files, key_text, value_text};
-use super::references::{self, Reference};
+use super::names::{self, FileNames, key_text, value_text};
+use super::references::{self, ReferenceGuess};
 use super::remarks::{self, Remarks};
 use super::{ColumnSample, Guess, Sample, key};
 use crate::printable::printable_line;
@@ -11,19 +11,19 @@ use crate::printable::printable_line;
 /// A manifest to start from.
 #[derive(Clone, Debug)]
 pub struct Starter {
-    /// It itself.
+    /// The text of the manifest.
     pub text: String,
-    /// What to know about each dataset.
+    /// What a person should know about each dataset.
     pub remarks: Vec<Remarks>,
-    /// Files of which nothing stands in it, each with the reason.
+    /// The files that are not in the manifest, each with the reason.
     pub left_out: Vec<(String, &'static str)>,
 }
 
-/// Writes a manifest for the samples, with comments on what to check. Samples without a column, and a
-/// second one of the same file name, are left out. `pipeline` is made a valid name.
+/// Writes a manifest for the samples, with comments on what to check. A sample without columns, or with the file name
+/// of an earlier sample, is left out. `pipeline` is turned into a valid name.
 pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
     let pipeline = names::pipeline(pipeline);
-    let mut files = Files::new(&pipeline);
+    let mut files = FileNames::new(&pipeline);
     let (mut guesses, mut left_out) = (Vec::new(), Vec::new());
     for sample in samples {
         match guess(sample, &mut files) {
@@ -51,19 +51,18 @@ pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
     Starter { text, remarks, left_out }
 }
 
-/// What stands in a manifest for which there were no samples.
+/// The datasets of a manifest without samples.
 const EXAMPLE: &str = "  example: # no sample to infer from; replace this\n    key: id\n    columns:\n      \
                        id: integer\n      name: text\n";
 
-fn guess<'a>(sample: &'a Sample, files: &mut Files) -> Result<Guess<'a>, &'static str> {
+fn guess<'a>(sample: &'a Sample, files: &mut FileNames) -> Result<Guess<'a>, &'static str> {
     if sample.columns.is_empty() {
         return Err("nothing in it is divided into columns: it is empty, or no CSV");
     }
     let (name, files) =
         files.take(&sample.file_name).ok_or("another file has its name: give one of each dataset")?;
-    let (layout, columns) = (&sample.layout, &sample.columns);
-    let key = key::guess(columns, &name);
-    Ok(Guess { name, files, sample, layout, key, null: sample.null_marker(), columns })
+    let key = key::guess(&sample.columns, &name);
+    Ok(Guess { name, files, sample, key, null: sample.null_marker() })
 }
 
 // Writing to a text cannot fail.
@@ -72,7 +71,7 @@ fn write_dataset(
     guess: &Guess<'_>,
     remarks: &Remarks,
     all: &[Guess<'_>],
-    references: &[Option<Reference>],
+    references: &[Option<ReferenceGuess>],
 ) {
     let _ = writeln!(text, "  {}:", guess.name);
     for obstacle in &remarks.obstacles {
@@ -82,7 +81,7 @@ fn write_dataset(
         let _ = writeln!(text, "    # not sure: {}", printable_line(doubt));
     }
     let _ = writeln!(text, "    files: {}", value_text(&guess.files));
-    let layout = guess.layout;
+    let layout = &guess.sample.layout;
     let delimiter = (layout.delimiter != b',')
         .then(|| format!("delimiter: {:?}", char::from(layout.delimiter).to_string()));
     let header = guess.sample.header.is_some().then(|| "header: true".to_owned());
@@ -92,13 +91,13 @@ fn write_dataset(
         let _ = writeln!(text, "    csv: {{{}}}", dialect.join(", "));
     }
     let _ = match guess.key.column() {
-        Some(key) => writeln!(text, "    key: {}\n    columns:", value_text(&guess.columns[key].name)),
+        Some(key) => writeln!(text, "    key: {}\n    columns:", value_text(&guess.sample.columns[key].name)),
         None => writeln!(
             text,
             "    # key: which column identifies a row? 'tidegate check' fails until this says it\n    columns:"
         ),
     };
-    for (index, column) in guess.columns.iter().enumerate() {
+    for (index, column) in guess.sample.columns.iter().enumerate() {
         let target =
             references[index].map(|reference| (all[reference.dataset].name.as_str(), reference.lacking));
         let _ = writeln!(text, "      {}", column_line(guess, column, index, target));
@@ -133,7 +132,7 @@ fn column_line(
     if !rejected.is_empty() {
         doubts.push(format!("of {} sampled: {}; these are rejected", column.rows(), rejected.join(", ")));
     }
-    if column.meant.is_some() {
+    if column.meaning.is_some() {
         doubts.push(format!("{}: text keeps it", remarks::in_words(column)));
     }
     if let Some((target, lacking @ 1..)) = references {

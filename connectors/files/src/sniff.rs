@@ -1,0 +1,8 @@
+//! Detects the format of a file by its bytes: whether it is text at all, its encoding, and its delimiters.
+
+pub(super) mod nature;
+pub(super) mod head;
+pub(super) mod encoding;
+pub(super) mod dialect;
+
+pub use nature::Nature;

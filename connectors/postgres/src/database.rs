@@ -1,0 +1,150 @@
+//! A pipeline's database: one pool, in which every connection has the same settings, and the pipeline's manifest.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Transaction,
+};
+use tidegate_core::manifest::Manifest;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use crate::error::PgError;
+use crate::session::{How, Sessions, Setting, end_with_us};
+use crate::table::TableSql;
+use crate::watchdog::Watchdog;
+
+const CONNECTIONS_MAX: usize = 8;
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+/// How many readers may run at once, how long a reader waits for a connection, and the settings of its session, which
+/// limit how long a statement may take.
+const READERS_MAX: usize = 3;
+const READ_TURN_WITHIN: Duration = Duration::from_secs(10);
+const READ_SETTINGS: [Setting; 2] = [("default_transaction_read_only", "on"), ("statement_timeout", "30s")];
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection of a pool.
+pub type Connection = Object;
+
+/// A pipeline's database. Cheap to clone. Connects on first use.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    sessions: Arc<Sessions>,
+    /// How a session is opened.
+    pub(crate) config: Arc<Config>,
+    manifest: Arc<Manifest>,
+    tables: Arc<[TableSql]>,
+}
+
+impl Database {
+    /// Returns the database at `url`, a connection string of libpq's form, for the pipeline of `manifest`.
+    ///
+    /// # Errors
+    ///
+    /// If the url cannot be parsed.
+    pub fn new(url: &str, manifest: Arc<Manifest>) -> Result<Self, PgError> {
+        Self::open(url, manifest, CONNECTIONS_MAX, TURN_WITHIN, &[])
+    }
+
+    /// Returns the same database behind a small read-only pool with a statement timeout, so that queries cannot
+    /// starve the pipeline.
+    ///
+    /// # Errors
+    ///
+    /// If the url cannot be parsed.
+    pub fn readers(&self, url: &str) -> Result<Self, PgError> {
+        Self::open(url, self.manifest.clone(), READERS_MAX, READ_TURN_WITHIN, &READ_SETTINGS)
+    }
+
+    fn open(
+        url: &str,
+        manifest: Arc<Manifest>,
+        connections_max: usize,
+        turn_within: Duration,
+        settings: &'static [Setting],
+    ) -> Result<Self, PgError> {
+        let mut config = Config::from_str(url).map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            PgError::halt(format!(
+                "the database url cannot be read: {cause}; write postgres://user@host:5432/name"
+            ))
+        })?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(PgError::halt(
+                "sslmode=require is not supported yet; connect over a socket, loopback or a tunnel",
+            ));
+        }
+        config.connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
+        if config.get_application_name().is_none() {
+            config.application_name("tidegate");
+        }
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let sessions = Arc::new(Sessions::told(settings));
+        let manager = Manager::from_connect(config.clone(), Watchdog::over(sessions.clone()), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(connections_max)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .wait_timeout(Some(turn_within))
+            .build()
+            .map_err(|error| PgError::halt(error.to_string()))?;
+        let tables = manifest.datasets.iter().map(TableSql::new).collect();
+        Ok(Self { pool, sessions, config: Arc::new(config), manifest, tables })
+    }
+
+    /// The manifest of the pipeline.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The tables of the datasets, in the manifest's order.
+    pub fn tables(&self) -> &[TableSql] {
+        &self.tables
+    }
+
+    /// Returns whether a pooler is known to stand between this process and the server.
+    pub fn is_pooled(&self) -> bool {
+        self.sessions.are_pooled()
+    }
+
+    /// Takes a connection from the pool.
+    ///
+    /// # Errors
+    ///
+    /// If the pool has none in time, or Postgres cannot be reached.
+    pub async fn connection(&self) -> Result<Connection, PgError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Takes a connection out of the pool, for statements that take long. Dropping the connection closes it. It is
+    /// not returned to the pool, where it would still wait for the answer to a statement that was abandoned.
+    pub async fn own_connection(&self) -> Result<ClientWrapper, PgError> {
+        Ok(Object::take(self.connection().await?))
+    }
+
+    /// Begins a transaction in which texts and values are read and written by
+    /// [`SESSION_SETTINGS`](crate::session::SESSION_SETTINGS). **Every statement that reads a text as a value, or
+    /// writes a value as text, runs in such a transaction**: behind a pooler the settings of a session do not hold,
+    /// only those of a transaction.
+    pub async fn begin<'a>(
+        &self,
+        connection: &'a mut ClientWrapper,
+        how: How,
+    ) -> Result<Transaction<'a>, PgError> {
+        self.sessions.begin(connection, how).await
+    }
+
+    /// Begins a read-only transaction with one snapshot and without timeouts.
+    pub async fn begin_snapshot<'a>(
+        &self,
+        connection: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, PgError> {
+        let tx = self.begin(connection, How::OneMoment).await?;
+        end_with_us(&tx).await?;
+        Ok(tx)
+    }
+}

@@ -1,0 +1,104 @@
+//! A pipeline's store: its database, and the state that one process keeps about it.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use tidegate_core::dead_letter::Stage;
+use tidegate_core::manifest::Manifest;
+use tidegate_core::validate::Validator;
+use tidegate_postgres::{Database, PgError};
+use tidegate_views::Maintained;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::state::{ProcessState, ShapeCache, SinkState, Validators};
+
+/// A pipeline's [`Database`], and the state that one process keeps about it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    pub(super) inner: Arc<ProcessState>,
+    /// The leases that every writing transaction holds.
+    pub(super) leases: Arc<Leases>,
+}
+
+impl Store {
+    /// Creates the store of the pipeline of `manifest` in the database at `url`. `owner` is the identity that holds
+    /// leases: that of the data directory.
+    pub fn new(url: &str, manifest: Arc<Manifest>, owner: Uuid) -> Result<Self, PgError> {
+        Ok(Self::over(Database::new(url, manifest)?, owner))
+    }
+
+    /// Creates the same store over [`Database::readers`].
+    pub fn readers(&self, url: &str) -> Result<Self, PgError> {
+        Ok(Self::over(self.database.readers(url)?, self.inner.owner))
+    }
+
+    fn over(database: Database, owner: Uuid) -> Self {
+        let manifest = database.manifest();
+        let inner = ProcessState {
+            validators: Validators {
+                as_given: manifest.datasets.iter().map(Validator::new).collect(),
+                canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
+            },
+            sink: SinkState::new(manifest.datasets.len()),
+            shapes: ShapeCache::default(),
+            owner,
+            views: OnceLock::new(),
+            moves_made: Notify::new(),
+        };
+        let partitions: Vec<u32> = (0..manifest.partitions()).collect();
+        let leases = Leases::of(&Stage::ALL, &partitions);
+        Self { database, inner: Arc::new(inner), leases: Arc::new(leases) }
+    }
+
+    /// The same store for a process that acts as one stage for some partitions. Its transactions hold the leases of
+    /// `stage` and `partitions` instead of all leases of the pipeline.
+    pub fn acting(&self, stage: Stage, partitions: &[u32]) -> Self {
+        let leases = Arc::new(Leases::of(&[stage], partitions));
+        Self { database: self.database.clone(), inner: self.inner.clone(), leases }
+    }
+
+    /// The validator for lines of a dataset in the form in which their source gives them.
+    pub fn validator(&self, dataset: usize) -> &Validator {
+        &self.inner.validators.as_given[dataset]
+    }
+
+    /// The views that are maintained incrementally. None before the database is prepared.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Maintained> {
+        self.inner.views.get().into_iter().flatten()
+    }
+
+    /// The incrementally maintained views over a dataset's table. None before the database is prepared.
+    pub(super) fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {
+        self.views().filter(move |view| view.dataset == dataset)
+    }
+}
+
+impl Deref for Store {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+/// Leases by stage and partition, as two columns of equal length.
+#[derive(Clone, Debug)]
+pub(super) struct Leases {
+    pub(super) stages: Vec<&'static str>,
+    pub(super) partitions: Vec<i32>,
+}
+
+impl Leases {
+    /// Returns the leases of each of the stages for each of the partitions.
+    pub(super) fn of(stages: &[Stage], partitions: &[u32]) -> Self {
+        let each = stages.iter().flat_map(|stage| partitions.iter().map(|p| (stage.as_str(), *p as i32)));
+        let (stages, partitions) = each.unzip();
+        Self { stages, partitions }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.stages.len()
+    }
+}

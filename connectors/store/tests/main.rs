@@ -1,0 +1,6 @@
+//! The tests of the store, in one binary.
+
+#![allow(clippy::unwrap_used)] // the whole crate is tests; the lint knows only `#[test]` functions
+
+mod constructs;
+mod sink;
