@@ -140,10 +140,10 @@ impl Work<'_> {
     /// idle.
     pub(crate) async fn until_moves_made(&self, store: &Store) -> Result<(), Failure> {
         match self.ends_idle() {
-            // If another stage fails, the run ends with its failure.
+            // If another stage fails, the run ends with the failure of that stage.
             true => {
-                let made = self.stop.run_until_cancelled(workers::until_moves_made(store, self.stop));
-                Ok(made.await.unwrap_or(Ok(()))?)
+                let made = self.stop.run_until_cancelled(workers::until_moves_made(store)).await;
+                Ok(made.unwrap_or(Ok(()))?)
             }
             false => Ok(()),
         }

@@ -96,12 +96,12 @@ async fn make_due(store: &Store) -> Option<Duration> {
     }
 }
 
-/// Waits until no move is requested any more. Nodes that share the pipeline make them meanwhile.
-pub(crate) async fn until_moves_made(store: &Store, stop: &CancellationToken) -> Result<(), Error> {
-    while let Some(next) = patiently(stop, async || make_moves::next_moves(store).await).await? {
-        if stop.run_until_cancelled(tokio::time::sleep(next.max(LOOK_EVERY))).await.is_none() {
-            break;
-        }
+/// Waits until no move is requested any more. Nodes that share the pipeline make them meanwhile. A caller that is
+/// stopped drops the future.
+pub(crate) async fn until_moves_made(store: &Store) -> Result<(), Error> {
+    let never = CancellationToken::new();
+    while let Some(next) = patiently(&never, async || make_moves::next_moves(store).await).await? {
+        tokio::time::sleep(next.max(LOOK_EVERY)).await;
     }
     Ok(())
 }
