@@ -33,7 +33,7 @@ impl<R: Registry> Landing<R> {
                 self.pending.remove(source);
                 continue;
             }
-            let content = match reopen(&self.folder.path, read) {
+            let content = match reopen(&self.folder.path, read).await {
                 Ok(Some(opened)) => match self.content(opened) {
                     Ok(content) => Ok(content),
                     Err(FileFault::Failed(_)) => continue, // it is tried again after its rest
@@ -148,12 +148,18 @@ pub(super) async fn share(folder: &Path, opened: &mut OpenFile, source: u64) -> 
 }
 
 /// Opens a file that was read before; `None` if it has changed.
-fn reopen(folder: &Path, read: &PendingFile) -> io::Result<Option<OpenFile>> {
+async fn reopen(folder: &Path, read: &PendingFile) -> io::Result<Option<OpenFile>> {
     let (file, stamp) = file::open(&read.file.path)?;
+    let file = Arc::new(file);
     let ClosedFile { path, name, dataset, stamp: before, content, spooled, keys, shape } = read.file.clone();
     // A file of done/ may have got another name.
-    let is_same = stamp == before || (is_done(folder, &path) && stamp.looks_like(&before));
-    let (file, has_odd_quotes) = (Arc::new(file), false);
+    let mut is_same = stamp == before || (is_done(folder, &path) && stamp.looks_like(&before));
+    // A file of the spool is replaced whenever its client sends it again.
+    if spooled && !is_same {
+        let now = file::hash(file.clone(), stamp.size, b'"').await?;
+        is_same = now.is_some_and(|now| now.content == content);
+    }
+    let has_odd_quotes = false;
     let opened = OpenFile { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape };
     Ok((read.whole && is_same).then_some(opened))
 }

@@ -1,8 +1,12 @@
 //! Going on after a stop, a loss or an error.
 
 use std::fs;
+use std::sync::Arc;
 
 use tidegate_core::contract::PollAnswer;
+use tidegate_core::registry::{Arrival, ArrivalRole, Registry};
+use tidegate_core::shape::Shape;
+use tidegate_files::{Body, EnteredSource, Inbox};
 
 use super::{Bench, many_lines};
 
@@ -66,6 +70,40 @@ async fn what_is_on_no_topic_any_more_is_read_again_from_the_file() {
     bench.account();
     bench.idle().await;
     assert_eq!(bench.done(), ["1-jobs.csv"]);
+}
+
+#[tokio::test]
+async fn a_spooled_file_that_is_sent_again_while_its_lines_are_in_flight_is_removed_at_the_end() {
+    const TEXT: &str = "1,a\n2,b\n";
+    let mut bench = Bench::new();
+    let (spool, inbox) = (bench.dir.path().join("spool"), Arc::new(Inbox::default()));
+    fs::create_dir(&spool).unwrap();
+    let (path, replacement) = (spool.join("jobs.csv"), spool.join("new"));
+    fs::write(&path, TEXT).unwrap();
+    let (dataset, definition) = bench.manifest.dataset("jobs").unwrap();
+    let (content, name) = (*blake3::hash(TEXT.as_bytes()).as_bytes(), "upload".to_owned());
+    let arrival = Arrival {
+        dataset: "jobs",
+        name: &name,
+        fingerprint: &content,
+        content: &content,
+        bytes: TEXT.len() as u64,
+        role: ArrivalRole::Delivery,
+        shape: &Shape::of(&bench.manifest, definition),
+    };
+    let source = bench.memory.register(arrival).await.unwrap().source;
+    bench.hand_over(inbox.clone());
+    let body = Body::File { path: path.clone(), content, known: false, lines: None, keys: None };
+    inbox.push(EnteredSource { source, dataset, name, shape: None, body });
+    bench.read(1).await;
+    fs::write(&replacement, TEXT).unwrap();
+    fs::rename(&replacement, &path).unwrap();
+    // Nothing is in the ledger yet and nothing is on a topic: the lines are read again.
+    bench.poll_until(true, |bench, _| bench.numbers() == [1, 2, 1, 2]).await;
+    assert!(!bench.memory.source(source).awaited);
+    bench.account();
+    bench.idle().await;
+    assert!(!path.exists());
 }
 
 #[tokio::test]
