@@ -17,7 +17,8 @@ use crate::world::{Stats, World};
 
 /// How many processes may be alive at once.
 const PROCESSES_MAX: usize = 3;
-/// How often a process may end with nothing left to do before all is as it must be.
+/// How many processes may end with nothing left to do before all is as it must be. A process is not counted if a file
+/// arrived while it ran, which may have been after its last scan.
 const IDLE_MAX: u32 = 4;
 
 /// Where the files of one seed after another lie.
@@ -119,6 +120,7 @@ impl Machines {
         let mut idle = 0;
         loop {
             let index = self.choose();
+            let arrivals = self.world.state().arrivals;
             let (is_idle, may_commit) = self.go_on(index)?;
             if !is_idle || !may_commit {
                 continue;
@@ -126,7 +128,7 @@ impl Machines {
             if self.is_settled() {
                 return Ok(());
             }
-            idle += 1;
+            idle += u32::from(self.world.state().arrivals == arrivals);
             if idle > IDLE_MAX {
                 return Err(format!("nothing is left to do, but {}", self.unsettled()));
             }

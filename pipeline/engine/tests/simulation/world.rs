@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) outside: Vec<(usize, Vec<String>)>,
     /// Whether waiting lines were looked at since the last of them.
     pub(crate) outside_is_seen: bool,
+    /// How many files have arrived in the landing folder.
+    pub(crate) arrivals: u64,
     /// By name, the files that were put there, but for those whose content was there last.
     pub(crate) deliveries: BTreeMap<String, Vec<usize>>,
     /// Files that are being written in the landing folder.
@@ -75,6 +77,7 @@ pub(crate) struct State {
 impl State {
     /// Notes that a file lies in the landing folder as a whole.
     fn delivered(&mut self, name: &str, file: usize) {
+        self.arrivals += 1;
         let deliveries = self.deliveries.entry(name.to_owned()).or_default();
         if deliveries.last() != Some(&file) {
             deliveries.push(file);
@@ -394,6 +397,7 @@ impl World {
             manifest: manifest.clone(),
             outside: Vec::new(),
             outside_is_seen: true,
+            arrivals: 0,
             deliveries: BTreeMap::new(),
             writing: Vec::new(),
             sent: Vec::new(),
