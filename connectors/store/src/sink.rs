@@ -52,9 +52,7 @@ impl Sink for Store {
 
     /// **Requested moves are made here too**, so that every holder of the leases makes them, however it runs.
     async fn heal(&self) -> Result<u64, contract::Error> {
-        if make_moves::next_moves(self).await?.is_some() {
-            make_moves::make_moves(self).await?;
-        }
+        make_moves::make_requested(self).await?;
         Ok(heal::waiting(self).await?)
     }
 

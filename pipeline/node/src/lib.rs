@@ -2,8 +2,9 @@
 //!
 //! # Layout
 //!
-//! * [`Node`]: the parts of a node. `run`: how it gets its partitions. `members`: nodes that share a pipeline over a cluster. `work`: the stages as
-//!   one node runs them for its partitions. [`alone`]: work that needs every lease of the pipeline.
+//! * [`Node`]: the parts of a node. `run`: how it gets its partitions. `members`: nodes that share a pipeline over a
+//!   cluster. `work`: the stages as one node runs them for its partitions. [`alone`]: work that needs every lease of the
+//!   pipeline.
 //! * [`data_dir`]: data directory and identity. [`journal`]: the registered sources, noted beside the topics.
 //!   [`recover`]: a Postgres that is older than the journal.
 //! * [`ingest_queue`]: registers requests, uploads and restores. [`spool`]: keeps their files until every line is

@@ -23,6 +23,7 @@ pub mod settings;
 mod signals;
 pub mod output;
 mod progress;
+mod requester;
 
 use std::path::PathBuf;
 

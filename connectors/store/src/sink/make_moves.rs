@@ -42,18 +42,18 @@ pub struct MovesRound {
 /// If another process has taken the leases over, or Postgres cannot be queried. Moves that were made before stay
 /// made.
 pub async fn work(store: &Store) -> Result<MovesRound, PgError> {
-    if next_moves(store).await?.is_none() {
-        return Ok(MovesRound::default());
-    }
-    let lines = make_moves(store).await?;
+    let Some(lines) = make_requested(store).await? else { return Ok(MovesRound::default()) };
     if lines > 0 {
         heal::waiting(store).await?;
     }
     Ok(MovesRound { lines, next: next_moves(store).await? })
 }
 
-/// Makes the moves as [`work`] does, without healing. Returns how many lines were moved.
-pub(crate) async fn make_moves(store: &Store) -> Result<u64, PgError> {
+/// Makes the moves as [`work`] does, without healing. Returns how many lines were moved; `None` if no move is requested.
+pub(super) async fn make_requested(store: &Store) -> Result<Option<u64>, PgError> {
+    if next_moves(store).await?.is_none() {
+        return Ok(None);
+    }
     // Open moves come first: a job may have claimed these lines before a crash.
     let mut lines = make_open(store).await?;
     for job in jobs::due(store).await? {
@@ -62,7 +62,7 @@ pub(crate) async fn make_moves(store: &Store) -> Result<u64, PgError> {
         }
     }
     jobs::end(store).await?;
-    Ok(lines)
+    Ok(Some(lines))
 }
 
 async fn make_open(store: &Store) -> Result<u64, PgError> {

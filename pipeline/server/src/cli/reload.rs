@@ -13,15 +13,16 @@ use tidegate_store::{KeyUse, Receipt, TaskState, receipts};
 use tracing::info;
 
 use crate::Failure;
+use crate::cli::requester::requester;
 use crate::cli::restore::{RequestState, until_accounted};
 use crate::cli::sources::ReloadArguments;
-use crate::cli::{Format, Global, dead_letters, output, settings};
+use crate::cli::{Format, Global, output, settings};
 
 /// Runs `tidegate sources reload`.
 pub async fn command(global: &Global, arguments: &ReloadArguments, format: Format) -> Result<(), Failure> {
     let (settings, store) = settings::load_with_store(global)?;
     schema::migrate(&store).await?;
-    let by = dead_letters::requester(arguments.by.as_deref());
+    let by = requester(arguments.by.as_deref());
     let mut lines = 0;
     for source in &arguments.sources {
         let receipt = receipts::of_sources(&store, &[*source]).await?.pop();

@@ -27,7 +27,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::Failure;
-use crate::cli::{Format, Global, dead_letters, output, progress, run, settings, signals};
+use crate::cli::requester::requester;
+use crate::cli::{Format, Global, output, progress, run, settings, signals};
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
@@ -73,7 +74,7 @@ pub async fn command(global: &Global, arguments: &RestoreArguments) -> Result<()
     let store = settings.database(Uuid::nil())?;
     schema::migrate(&store).await?;
     let id = Uuid::now_v7();
-    let by = dead_letters::requester(arguments.by.as_deref());
+    let by = requester(arguments.by.as_deref());
     restores::ask(&store, id, None, &files, &by, None).await?;
     let rows: u64 = files.iter().map(|file| file.rows).sum();
     info!(restore = %id, rows, "the files are whole and fit; the restore is asked for");
