@@ -52,21 +52,21 @@ fn compare(bench: &Bench, size: u64, rounds: usize) -> Anything<f64> {
     let clean = bench.generate("clean", size, 0.0)?;
     let broken = bench.generate("broken", size, REJECTS_PERCENT)?;
     let views = shipped_views()?;
-    let (mut bare, mut idempotency_key, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut with_keys, mut runs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         bare.push(copy(bench, &clean, "", "")?);
-        idempotency_key.push(copy(bench, &clean, " references departments", " references jobs")?);
+        with_keys.push(copy(bench, &clean, " references departments", " references jobs")?);
         runs.push(bench.tidegate(&broken, &views)?);
     }
-    let (bare, idempotency_key, run) = (median(bare), median(idempotency_key), Run::summary(&runs));
+    let (bare, with_keys, run) = (median(bare), median(with_keys), Run::summary(&runs));
     let rate = |seconds: f64| size as f64 / seconds / 1000.0;
     println!(
         "| {size} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} |",
         rate(bare),
-        rate(idempotency_key),
+        rate(with_keys),
         rate(run.seconds),
         bare / run.seconds,
-        idempotency_key / run.seconds,
+        with_keys / run.seconds,
         run.cpu_seconds,
         run.peak_mib,
     );
