@@ -146,7 +146,7 @@ async fn what_cannot_be_is_refused_and_said() {
     letters(&home, &["discard", "3:3", "--wait", "200ms"])
         .await
         .failed_with(1)
-        .saying(&["not done within 200ms"]);
+        .saying(&["was not made within 200ms"]);
     home.query("update tidegate.leases set expires_at = '-infinity'").await;
     letters(&home, &["discard", "3:3"]).await.failed_with(1).saying(&["is not done yet"]);
     home.run("run --until-idle").await.succeeded();

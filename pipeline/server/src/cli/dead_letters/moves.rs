@@ -30,12 +30,12 @@ pub(super) async fn carry_out(
     format: LettersFormat,
 ) -> Result<(), Failure> {
     let (by, note) = (requester(arguments.by.as_deref()), arguments.note.clone());
-    let through = Through { settings, store, wait: arguments.wait };
+    let waiter = MoveWaiter { settings, store, wait: arguments.wait };
     if let Some(position) = arguments.position {
         let asked =
             ask::ask(store, position, &MoveRequest { kind, line, by, note, idempotency_key: None }).await?;
         let number = asked.number;
-        let done = through
+        let done = waiter
             .until(&format!("the {} of line {position}", kind.as_str()), async || {
                 Ok(moves::find(store, number).await?.filter(|asked| asked.done_at.is_some()))
             })
@@ -69,20 +69,20 @@ pub(super) async fn carry_out(
         return write_preview(&preview, kind, format).await;
     }
     let job = jobs::ask(store, &bulk).await?.job;
-    let done = through
+    let done = waiter
         .until(&format!("job {job}"), async || Ok(jobs::find(store, job).await?.filter(Job::has_ended)))
         .await?;
     write_job(&done, format)
 }
 
-/// Carries a stored request through.
-struct Through<'a> {
+/// Waits for requested moves.
+struct MoveWaiter<'a> {
     settings: &'a Settings,
     store: &'a Store,
     wait: Duration,
 }
 
-impl Through<'_> {
+impl MoveWaiter<'_> {
     /// Waits until a running pipeline has carried out the request. If none runs, carries it out.
     async fn until<T>(
         &self,
@@ -97,8 +97,8 @@ impl Through<'_> {
                 }
                 if begun.elapsed() > self.wait {
                     return Err(Failure::new(format!(
-                        "{what} is asked for, and not done within {}; who runs the pipeline does it in time; \
-                         'tidegate dead-letters jobs' and 'show' tell, --wait waits longer",
+                        "{what} is requested, but was not made within {}; a process that runs the pipeline makes it later: \
+                         see 'tidegate dead-letters jobs' or 'show', or give a longer --wait",
                         humantime::format_duration(self.wait)
                     )));
                 }
