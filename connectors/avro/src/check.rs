@@ -11,7 +11,7 @@ use crate::AvroError;
 use crate::backup::chosen;
 use crate::blocks::{ContainerReader, Damage, FileTotals};
 use crate::file::TableFile;
-use crate::fit::{self, Fit};
+use crate::fit::{self, FieldMap};
 use crate::folder::{Backup, DESCRIPTION, describe, file_in_backup};
 
 /// A file that was read to its end, and whose rows are rows of a dataset.
@@ -142,10 +142,10 @@ fn open(
     path: &Path,
     dataset: &Dataset,
     expected: Option<TableFile>,
-) -> Result<(ContainerReader, Fit), AvroError> {
+) -> Result<(ContainerReader, FieldMap), AvroError> {
     let mut blocks = ContainerReader::open(path, expected)?;
     blocks.schema = fit::lenient(blocks.schema);
-    let fit = Fit::of(&blocks.schema, dataset).map_err(|differences| {
+    let fit = FieldMap::of(&blocks.schema, dataset).map_err(|differences| {
         AvroError::refused(format!(
             "the rows of '{}' are none of '{}':\n  {}",
             path.display(),

@@ -6,7 +6,7 @@ use crate::layout::AvroForm;
 
 /// A value that its form cannot hold: a time that is infinite or out of range, or a number that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoForm;
+pub(super) struct UnencodableValue;
 
 /// Postgres counts days and microseconds from 2000-01-01, Avro from 1970-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -22,11 +22,11 @@ pub(super) fn value(
     optional: bool,
     raw: Option<&[u8]>,
     out: &mut Vec<u8>,
-) -> Result<(), NoForm> {
+) -> Result<(), UnencodableValue> {
     match raw {
         // The branches of the union: null, then the form.
         None if optional => long(0, out),
-        None => return Err(NoForm),
+        None => return Err(UnencodableValue),
         Some(raw) => {
             if optional {
                 long(1, out);
@@ -37,16 +37,16 @@ pub(super) fn value(
     Ok(())
 }
 
-fn present(form: AvroForm, raw: &[u8], out: &mut Vec<u8>) -> Result<(), NoForm> {
+fn present(form: AvroForm, raw: &[u8], out: &mut Vec<u8>) -> Result<(), UnencodableValue> {
     match form {
-        AvroForm::Boolean => out.push(*raw.first().ok_or(NoForm)?),
+        AvroForm::Boolean => out.push(*raw.first().ok_or(UnencodableValue)?),
         AvroForm::Int | AvroForm::Long => long(integer(raw)?, out),
         AvroForm::Float => out.extend(f32::from_be_bytes(fixed(raw)?).to_le_bytes()),
         AvroForm::Double => out.extend(f64::from_be_bytes(fixed(raw)?).to_le_bytes()),
         AvroForm::Bytes | AvroForm::String => bytes(raw, out),
         AvroForm::Jsonb => match raw {
             [1, text @ ..] => bytes(text, out),
-            _ => return Err(NoForm),
+            _ => return Err(UnencodableValue),
         },
         AvroForm::Uuid => {
             bytes(uuid::Uuid::from_bytes(fixed(raw)?).as_hyphenated().to_string().as_bytes(), out);
@@ -54,14 +54,14 @@ fn present(form: AvroForm, raw: &[u8], out: &mut Vec<u8>) -> Result<(), NoForm> 
         AvroForm::Date => {
             let days = i32::from_be_bytes(fixed(raw)?);
             let is_infinite = [i32::MIN, i32::MAX].contains(&days);
-            let days = days.checked_add(EPOCH_DAYS).filter(|_| !is_infinite).ok_or(NoForm)?;
+            let days = days.checked_add(EPOCH_DAYS).filter(|_| !is_infinite).ok_or(UnencodableValue)?;
             long(i64::from(days), out);
         }
         AvroForm::Time => long(integer(raw)?, out),
         AvroForm::Timestamp | AvroForm::Timestamptz => {
             let at = i64::from_be_bytes(fixed(raw)?);
             let is_infinite = [i64::MIN, i64::MAX].contains(&at);
-            long(at.checked_add(EPOCH_MICROSECONDS).filter(|_| !is_infinite).ok_or(NoForm)?, out);
+            long(at.checked_add(EPOCH_MICROSECONDS).filter(|_| !is_infinite).ok_or(UnencodableValue)?, out);
         }
         AvroForm::Decimal { scale, .. } => bytes(&decimal(raw, scale)?.to_signed_bytes_be(), out),
     }
@@ -69,7 +69,7 @@ fn present(form: AvroForm, raw: &[u8], out: &mut Vec<u8>) -> Result<(), NoForm> 
 }
 
 /// Decodes a whole number of two, four or eight bytes.
-fn integer(raw: &[u8]) -> Result<i64, NoForm> {
+fn integer(raw: &[u8]) -> Result<i64, UnencodableValue> {
     match raw.len() {
         2 => Ok(i64::from(i16::from_be_bytes(fixed(raw)?))),
         4 => Ok(i64::from(i32::from_be_bytes(fixed(raw)?))),
@@ -77,21 +77,21 @@ fn integer(raw: &[u8]) -> Result<i64, NoForm> {
     }
 }
 
-fn fixed<const N: usize>(raw: &[u8]) -> Result<[u8; N], NoForm> {
-    raw.try_into().map_err(|_| NoForm)
+fn fixed<const N: usize>(raw: &[u8]) -> Result<[u8; N], UnencodableValue> {
+    raw.try_into().map_err(|_| UnencodableValue)
 }
 
 /// Decodes a numeric to its unscaled number, with `scale` digits after the point. Postgres sends four decimal digits
 /// in two bytes: the count of these groups, the weight of the first, the sign, the number of digits that are shown
 /// after the point, and the groups.
-fn decimal(raw: &[u8], scale: u16) -> Result<BigInt, NoForm> {
+fn decimal(raw: &[u8], scale: u16) -> Result<BigInt, UnencodableValue> {
     let mut words = raw.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]]));
-    let mut word = || words.next().ok_or(NoForm);
+    let mut word = || words.next().ok_or(UnencodableValue);
     let (count, weight, sign, _) = (word()?, word()?, word()? as u16, word()?);
     let sign = match sign {
         0x0000 => Sign::Plus,
         0x4000 => Sign::Minus,
-        _ => return Err(NoForm), // NaN or infinite
+        _ => return Err(UnencodableValue), // NaN or infinite
     };
     let mut number = BigInt::ZERO;
     for _ in 0..count {
@@ -104,7 +104,7 @@ fn decimal(raw: &[u8], scale: u16) -> Result<BigInt, NoForm> {
     } else if (&number % &power) == BigInt::ZERO {
         number / power
     } else {
-        return Err(NoForm);
+        return Err(UnencodableValue);
     };
     Ok(if sign == Sign::Minus { -number } else { number })
 }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(decimal(&raw(&[0, 0, 0, 0]), 2), Ok(BigInt::ZERO));
         assert_eq!(decimal(&raw(&[1, 2, 0, 0, 100]), 2), Ok(BigInt::from(1_000_000_000_000i64)));
         // More digits than the scale has, and NaN.
-        assert_eq!(decimal(&raw(&[1, -1, 0, 4, 1]), 3), Err(NoForm));
-        assert_eq!(decimal(&raw(&[0, 0, 0xc000, 0]), 2), Err(NoForm));
+        assert_eq!(decimal(&raw(&[1, -1, 0, 4, 1]), 3), Err(UnencodableValue));
+        assert_eq!(decimal(&raw(&[0, 0, 0xc000, 0]), 2), Err(UnencodableValue));
     }
 }

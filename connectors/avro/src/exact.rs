@@ -23,7 +23,7 @@ use crate::backup::in_thread;
 use crate::blocks::{ContainerReader, Damage};
 use crate::check::check_backup;
 use crate::file::TableFile;
-use crate::fit::Fit;
+use crate::fit::FieldMap;
 use crate::folder::{Backup, DESCRIPTION, describe, file_in_backup};
 use crate::snapshot::own_tables;
 
@@ -77,8 +77,8 @@ pub fn check(manifest: &Manifest, folder: &Path) -> Result<ExactBackup, AvroErro
     Ok(ExactBackup { folder: folder.to_owned(), backup })
 }
 
-fn all_of(blocks: &ContainerReader, path: &Path) -> Result<(Fit, Vec<String>), AvroError> {
-    Fit::of_all(&blocks.schema).map_err(|differences| {
+fn all_of(blocks: &ContainerReader, path: &Path) -> Result<(FieldMap, Vec<String>), AvroError> {
+    FieldMap::of_all(&blocks.schema).map_err(|differences| {
         AvroError::refused(format!("'{}' cannot be restored: {}", path.display(), differences.join("; ")))
     })
 }
@@ -199,7 +199,11 @@ async fn obstacles(tx: &Transaction<'_>, tables: &[String]) -> Result<Vec<String
 
 /// Reads a file, and sends its rows as lines of CSV, with how many rows were sent so far. Values are quoted and nulls
 /// are empty: in quotes even an empty text is a value, and `\.` does not end the rows.
-fn read(blocks: ContainerReader, fit: &Fit, hand_over: &mpsc::Sender<(u64, Bytes)>) -> Result<(), AvroError> {
+fn read(
+    blocks: ContainerReader,
+    fit: &FieldMap,
+    hand_over: &mpsc::Sender<(u64, Bytes)>,
+) -> Result<(), AvroError> {
     let mut lines = Vec::new();
     let mut rows = 0;
     let gone = || Damage::Failed(AvroError::refused("Postgres takes no more rows")); // the sink returns the reason

@@ -12,7 +12,7 @@ use crate::text::text;
 
 /// The fields of a file, by column.
 #[derive(Clone, Debug)]
-pub(super) struct Fit {
+pub(super) struct FieldMap {
     /// For each column that is needed, its field.
     columns: Vec<Option<ColumnField>>,
 }
@@ -44,7 +44,7 @@ pub(super) fn dataset_name(schema: &Schema) -> Option<&str> {
     }
 }
 
-impl Fit {
+impl FieldMap {
     /// Finds the columns of a dataset among the fields of a file. If the file's rows are not rows of the dataset, the
     /// error holds all differences.
     pub(super) fn of(schema: &Schema, dataset: &Dataset) -> Result<Self, Vec<String>> {

@@ -12,7 +12,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use crate::error::PgError;
-use crate::session::{How, Sessions, Setting, end_with_us};
+use crate::session::{Sessions, Setting, TransactionMode, end_with_us};
 use crate::table::TableSql;
 use crate::watchdog::Watchdog;
 
@@ -133,7 +133,7 @@ impl Database {
     pub async fn begin<'a>(
         &self,
         connection: &'a mut ClientWrapper,
-        how: How,
+        how: TransactionMode,
     ) -> Result<Transaction<'a>, PgError> {
         self.sessions.begin(connection, how).await
     }
@@ -143,7 +143,7 @@ impl Database {
         &self,
         connection: &'a mut ClientWrapper,
     ) -> Result<Transaction<'a>, PgError> {
-        let tx = self.begin(connection, How::OneMoment).await?;
+        let tx = self.begin(connection, TransactionMode::Snapshot).await?;
         end_with_us(&tx).await?;
         Ok(tx)
     }

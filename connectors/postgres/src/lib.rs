@@ -25,4 +25,4 @@ pub mod private;
 pub use database::{Connection, Database};
 pub use error::PgError;
 pub use schema::SERVER_VERSION_MIN;
-pub use session::How;
+pub use session::TransactionMode;

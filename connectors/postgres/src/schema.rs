@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::database::{Connection, Database};
 use crate::error::{self, PgError};
-use crate::session::{How, SIGN_OF_LIFE, end_with_us};
+use crate::session::{SIGN_OF_LIFE, TransactionMode, end_with_us};
 use crate::table::has_relation;
 
 mod migrations {
@@ -43,7 +43,7 @@ pub async fn migrate(database: &Database) -> Result<Uuid, PgError> {
     // One process migrates at a time. The lock belongs to a transaction: behind a pooler a session, with its lock,
     // may be given to another client.
     let mut locking = database.connection().await?;
-    let lock = database.begin(&mut locking, How::Write).await?;
+    let lock = database.begin(&mut locking, TransactionMode::Write).await?;
     end_with_us(&lock).await?;
     lock.batch_execute("select pg_advisory_xact_lock(hashtext('tidegate.migrate'))").await?;
     let mut migrating = pin!(migrate_locked(database, &mut connection));

@@ -126,13 +126,15 @@ impl Sessions {
     pub(super) async fn begin<'a>(
         &self,
         connection: &'a mut ClientWrapper,
-        how: How,
+        how: TransactionMode,
     ) -> Result<Transaction<'a>, PgError> {
         let begin = connection.build_transaction();
         let begin = match how {
-            How::Write => begin.isolation_level(IsolationLevel::ReadCommitted),
-            How::Read => begin.isolation_level(IsolationLevel::ReadCommitted).read_only(true),
-            How::OneMoment => begin.isolation_level(IsolationLevel::RepeatableRead).read_only(true),
+            TransactionMode::Write => begin.isolation_level(IsolationLevel::ReadCommitted),
+            TransactionMode::Read => begin.isolation_level(IsolationLevel::ReadCommitted).read_only(true),
+            TransactionMode::Snapshot => {
+                begin.isolation_level(IsolationLevel::RepeatableRead).read_only(true)
+            }
         };
         let tx = begin.start().await?;
         if self.are_pooled() {
@@ -144,13 +146,13 @@ impl Sessions {
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum TransactionMode {
     /// Writes. Each statement sees what is committed when it starts.
     Write,
     /// Read-only. Each statement sees what is committed when it starts.
     Read,
     /// Read-only. All statements see one snapshot.
-    OneMoment,
+    Snapshot,
 }
 
 /// Lifts the timeouts of the role for a transaction and its statements. If this process is gone, Postgres ends the

@@ -137,7 +137,7 @@ fn locked(sessions: &Mutex<Vec<Session>>) -> MutexGuard<'_, Vec<Session>> {
 
 /// Looks at the sessions at intervals, until the pool is dropped.
 async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, begin: Arc<Sessions>, config: Config) {
-    let mut lookout: Option<Lookout> = None;
+    let mut lookout: Option<WatchConnection> = None;
     let mut unanswered: Option<(Instant, u32)> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -186,7 +186,7 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, begin: Arc<Sessions>, con
 }
 
 /// A connection beside the pool, and the statement that looks at the pool's sessions.
-struct Lookout {
+struct WatchConnection {
     client: Client,
     statement: Statement,
     _task: AbortOnDropHandle<()>,
@@ -194,17 +194,17 @@ struct Lookout {
 
 /// Asks the server for the state of the sessions of these processes.
 async fn look(
-    lookout: &mut Option<Lookout>,
+    lookout: &mut Option<WatchConnection>,
     config: &Config,
     pids: &[i32],
 ) -> Result<Vec<ServerSession>, tokio_postgres::Error> {
-    let Lookout { client, statement, .. } = match lookout {
+    let WatchConnection { client, statement, .. } = match lookout {
         Some(lookout) if !lookout.client.is_closed() => lookout,
         _ => {
             let (client, task) = open(config).await?;
             let _task = AbortOnDropHandle::new(task);
             let statement = client.prepare(include_str!("../../../sql/queries/watch_sessions.sql")).await?;
-            lookout.insert(Lookout { client, statement, _task })
+            lookout.insert(WatchConnection { client, statement, _task })
         }
     };
     let rows = client.query(&*statement, &[&pids]).await?;

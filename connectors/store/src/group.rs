@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, ConsumerOffset, SINK_READER};
 use tidegate_core::dead_letter::Stage;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -84,7 +84,7 @@ pub async fn join(
     ends: impl AsyncFnOnce() -> Result<Vec<ConsumerOffset>, contract::Error>,
 ) -> Result<(), contract::Error> {
     let mut connection = store.connection().await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     let changed = change_config(store, &tx, config_fingerprint).await?;
     let ends = ends().await?;
     begin_reading(store, &tx, transform_reader, &ends, changed).await?;
@@ -148,7 +148,7 @@ pub async fn heartbeat(store: &Store, me: &Membership, lag_records: Option<u64>)
     let stage = stage.as_str();
     let seconds = manifest.lease.as_secs_f64();
     let mut connection = store.connection().await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     assert_config(&tx, config_fingerprint).await?;
     let pinned_numbers: Option<Vec<i32>> =
         pinned.as_ref().map(|pinned| pinned.iter().map(|p| *p as i32).collect());
@@ -190,7 +190,7 @@ pub async fn give_back(store: &Store, stage: Stage, partitions: &BTreeSet<u32>) 
 /// Releases all leases of a stage and removes this instance from its members.
 pub async fn deregister(store: &Store, stage: Stage) -> Result<(), PgError> {
     let mut connection = store.connection().await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     let (stage, owner) = (stage.as_str(), store.inner.owner);
     for table in ["leases", "members"] {
         let sql = format!("delete from tidegate.{table} where stage = $1 and owner = $2");

@@ -3,8 +3,8 @@
 use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Generated};
 use tidegate_postgres::table::{self, TableSql, elsewhere};
-use tidegate_postgres::{Database, How, PgError, SERVER_VERSION_MIN};
-use tidegate_views::{Action, Explanation, Maintained, ViewStep};
+use tidegate_postgres::{Database, PgError, SERVER_VERSION_MIN, TransactionMode};
+use tidegate_views::{Action, Explanation, MaintainedStore, ViewStep};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -53,7 +53,7 @@ pub async fn database(database: &Database) -> Result<Vec<Inspection>, PgError> {
         return Ok(findings);
     }
     findings.push(pipeline(database, &connection, prepared).await?);
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     let views = tidegate_views::maintained(&tx, database.manifest()).await?;
     tx.commit().await?;
     for (index, dataset) in database.manifest().datasets.iter().enumerate() {
@@ -181,7 +181,7 @@ async fn table_findings(
     database: &Database,
     connection: &tidegate_postgres::Connection,
     dataset: &Dataset,
-    views: &[&Maintained],
+    views: &[&MaintainedStore],
 ) -> Result<Vec<Inspection>, PgError> {
     let manifest = database.manifest();
     let subject = format!("table {}", dataset.table.name);

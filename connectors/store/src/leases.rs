@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::{ClientWrapper, GenericClient, Transaction};
 use tidegate_core::failpoint::Failpoint;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -67,7 +67,7 @@ pub async fn acquire(store: &Store, me: &Holder, lease: Duration, take_over: boo
     {
         return Err(refused(Some(other), lease));
     }
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     let taken = take(store, &tx, &store.leases, me, lease, take_over).await?;
     if taken.len() < store.leases.len() {
         // Another process was faster.
@@ -157,7 +157,7 @@ pub async fn fenced<'a>(
     connection: &'a mut ClientWrapper,
 ) -> Result<Transaction<'a>, PgError> {
     let Leases { stages, partitions } = &*store.leases;
-    let tx = store.begin(connection, How::Write).await?;
+    let tx = store.begin(connection, TransactionMode::Write).await?;
     let sql = include_str!("../../../sql/queries/hold_leases.sql");
     let held = statement::query(&tx, sql, &[stages, partitions, &store.inner.owner]).await?;
     if held.len() == store.leases.len() { Ok(tx) } else { Err(lease_lost(store, &tx).await?) }

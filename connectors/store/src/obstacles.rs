@@ -4,7 +4,7 @@ use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_postgres::PgError;
 use tidegate_postgres::table::{TableSql, declarations};
-use tidegate_views::Maintained;
+use tidegate_views::MaintainedStore;
 
 use crate::statement;
 
@@ -14,7 +14,7 @@ pub(super) async fn find(
     client: &impl GenericClient,
     manifest: &Manifest,
     dataset: &Dataset,
-    views: &[&Maintained],
+    views: &[&MaintainedStore],
 ) -> Result<Vec<String>, PgError> {
     let table = TableSql::new(dataset);
     let references = || dataset.columns.iter().filter_map(|c| Some((c, &manifest.datasets[c.references?])));

@@ -3,7 +3,7 @@
 use deadpool_postgres::Transaction;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_postgres::session::end_with_us;
-use tidegate_postgres::{How, PgError, table};
+use tidegate_postgres::{PgError, TransactionMode, table};
 use tidegate_views::{View, ViewStep};
 
 use crate::store::Store;
@@ -26,7 +26,7 @@ pub async fn prepare_together(
     views: &[View],
 ) -> Result<(), PgError> {
     let mut connection = store.own_connection().await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     tx.batch_execute("select pg_advisory_xact_lock(hashtext('tidegate.prepare'))").await?;
     group::assert_config(&tx, config_fingerprint).await?;
     apply_in(store, tx, views, false).await?;

@@ -3,7 +3,7 @@
 
 use deadpool_postgres::Transaction;
 use tidegate_postgres::listener::notify;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 use tokio_postgres::Row;
 
 use crate::idempotency::{self, IdempotencyKey, KeyUse, Resource};
@@ -51,7 +51,7 @@ pub async fn ask(
     idempotency_key: Option<&IdempotencyKey>,
 ) -> Result<KeyUse<Option<u64>>, PgError> {
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     match idempotency::claim::<i64>(idempotency_key, &tx, Resource::Reload).await? {
         KeyUse::New => {}
         KeyUse::Known(reload) => return Ok(KeyUse::Known(Some(reload as u64))),

@@ -9,7 +9,7 @@ use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Kind;
 use tidegate_core::shape::Shape;
 use tidegate_postgres::table::TableSql;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 
 use crate::registry::LOCK_SOURCES;
 use crate::source_kind::SourceKind;
@@ -169,7 +169,7 @@ pub async fn incomplete(store: &Store, among: Option<&[u64]>) -> Result<Vec<Inco
 /// registered.
 pub async fn sources_of(database: &Database, requests: &[Request]) -> Result<Vec<Vec<u64>>, PgError> {
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     // The lock waits for other transactions that register sources. One of them may be this process's own, whose
     // answer was lost.
     tx.batch_execute(LOCK_SOURCES).await?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_postgres::listener::notify;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ pub async fn ask(
     idempotency_key: Option<&IdempotencyKey>,
 ) -> Result<KeyUse<Uuid>, PgError> {
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     let before = idempotency::claim(idempotency_key, &tx, Resource::Restore).await?;
     if before != KeyUse::New {
         return Ok(before);

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use tidegate_core::contract::{self, CommitReport, Delivery, Sink};
 use tidegate_postgres::error::PgErrorKind;
 use tidegate_postgres::session::end_with_us;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 
 use crate::store::Store;
 use crate::upkeep;
@@ -87,7 +87,7 @@ async fn keys(
     let table = &database.tables()[dataset];
     let sql = format!("select {}::text from {} limit {}", table.key, table.name, limit + 1);
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     end_with_us(&tx).await?;
     let portal = tx.bind(&sql, &[]).await?;
     let mut found = 0;

@@ -9,7 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use tidegate_core::shape::Shape;
 use tidegate_core::validate::Validator;
 use tidegate_postgres::Connection;
-use tidegate_views::Maintained;
+use tidegate_views::MaintainedStore;
 use tokio::sync::{self, Notify, OnceCell};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ const BACKOFF_BATCHES_MAX: u32 = 64;
 pub(super) struct ProcessState {
     pub(super) validators: Validators,
     pub(super) owner: Uuid,
-    pub(super) views: OnceLock<Vec<Maintained>>,
+    pub(super) views: OnceLock<Vec<MaintainedStore>>,
     pub(super) sink: SinkState,
     /// Notified when moves were made.
     pub(super) moves_made: Notify,

@@ -7,7 +7,7 @@ use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::Validator;
 use tidegate_postgres::{Database, PgError};
-use tidegate_views::Maintained;
+use tidegate_views::MaintainedStore;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -65,12 +65,12 @@ impl Store {
     }
 
     /// The views that are maintained incrementally. None before the database is prepared.
-    pub(super) fn views(&self) -> impl Iterator<Item = &Maintained> {
+    pub(super) fn views(&self) -> impl Iterator<Item = &MaintainedStore> {
         self.inner.views.get().into_iter().flatten()
     }
 
     /// The incrementally maintained views over a dataset's table. None before the database is prepared.
-    pub(super) fn maintained(&self, dataset: usize) -> impl Iterator<Item = &Maintained> {
+    pub(super) fn maintained(&self, dataset: usize) -> impl Iterator<Item = &MaintainedStore> {
         self.views().filter(move |view| view.dataset == dataset)
     }
 }

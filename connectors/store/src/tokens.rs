@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use tidegate_postgres::listener::notify;
-use tidegate_postgres::{Database, How, PgError, stored_enum};
+use tidegate_postgres::{Database, PgError, TransactionMode, stored_enum};
 use tokio_postgres::types::ToSql;
 
 stored_enum! {
@@ -73,7 +73,7 @@ pub async fn delete(database: &Database, name: &str) -> Result<bool, PgError> {
 /// Runs a statement, and notifies running pipelines when its transaction commits. Returns whether a row was changed.
 async fn change(database: &Database, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, PgError> {
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     let is_changed = tx.execute(sql, parameters).await? > 0;
     notify(&tx).await?;
     tx.commit().await?;

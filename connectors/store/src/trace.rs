@@ -9,7 +9,7 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::position::Position;
 use tidegate_core::shape::Shape;
 use tidegate_postgres::error::is_about_values;
-use tidegate_postgres::{Database, How, PgError, schema};
+use tidegate_postgres::{Database, PgError, TransactionMode, schema};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -117,7 +117,7 @@ pub async fn sources(store: &Store, which: SourceFilter<'_>) -> Result<Vec<Trace
 /// Returns the fate and the history of a line. Its number counts from 1.
 pub async fn line(store: &Store, position: Position) -> Result<TracedLine, PgError> {
     let mut connection = schema::prepared_connection(store).await?;
-    let tx = store.begin(&mut connection, How::OneMoment).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Snapshot).await?;
     let fate = ledger::chunk(&tx, position.source, position.line).await?.fate(position.line);
     let kept = filter::find_in(&tx, position).await?;
     tx.commit().await?;
@@ -134,7 +134,7 @@ pub async fn line(store: &Store, position: Position) -> Result<TracedLine, PgErr
 pub async fn key(database: &Database, dataset: usize, key: &str) -> Result<Option<String>, PgError> {
     let sql = format!("select ($1::text)::{}::text", &database.tables()[dataset].key_type);
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     match tx.query_one(&sql, &[&key]).await {
         Ok(row) => Ok(row.get(0)),
         Err(error) if error.code().is_some_and(|state| is_about_values(state.code())) => Ok(None),
@@ -169,7 +169,7 @@ pub async fn row(
         table.key_type
     );
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     let row = tx.query_opt(&sql, &parameters).await?;
     tx.commit().await?;
     Ok(row.map(|row| {
@@ -195,7 +195,7 @@ pub async fn row_of(
         format!("select {}::text from {} where _source = $1 and _line = $2 limit 1", table.key, table.name);
     let (source, line) = (position.source as i64, position.line as i64);
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     let key = tx.query_opt(&sql, &[&source, &line]).await?.map(|row| row.get(0));
     tx.commit().await?;
     Ok(key)
@@ -211,7 +211,7 @@ pub async fn letters(
     let sql = "select source, line, stage, text, shape from tidegate.dead_letters where dataset = $1 \
                order by source, line";
     let mut connection = store.connection().await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     let portal = tx.bind(sql, &[&dataset]).await?;
     loop {
         let rows = tx.query_portal(&portal, LETTERS_AT_ONCE).await?;

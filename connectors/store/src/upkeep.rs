@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tidegate_core::failpoint::Failpoint;
 use tidegate_postgres::PgError;
-use tidegate_views::Maintained;
+use tidegate_views::MaintainedStore;
 
 use crate::leases;
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub async fn fold_all(store: &Store) -> Result<(), PgError> {
     Ok(())
 }
 
-async fn fold(store: &Store, view: &Maintained) -> Result<(), PgError> {
+async fn fold(store: &Store, view: &MaintainedStore) -> Result<(), PgError> {
     let mut connection = store.connection().await?;
     let tx = leases::fenced(store, &mut connection).await?;
     let Some(rows) = tidegate_views::upkeep::fold(&tx, view).await? else { return Ok(()) };

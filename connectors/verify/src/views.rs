@@ -2,7 +2,7 @@
 
 use tidegate_postgres::table::{has_relation, quoted, table_name};
 use tidegate_postgres::{PgError, error};
-use tidegate_views::{Maintained, RegisteredView, maintained, registered, set_search_path, unknown};
+use tidegate_views::{MaintainedStore, RegisteredView, maintained, registered, set_search_path, unknown};
 use tokio_postgres::types::Type;
 
 use crate::audit::Audit;
@@ -19,7 +19,7 @@ impl Audit<'_> {
             return Err(unknown(name, &known));
         }
         let is_asked_for = |view: &&RegisteredView| names.is_empty() || names.contains(&view.name);
-        for Maintained { dataset, store, .. } in maintained(self.tx, self.manifest).await? {
+        for MaintainedStore { dataset, store, .. } in maintained(self.tx, self.manifest).await? {
             let is_its = |view: &RegisteredView| view.store.as_ref() == Some(&store.name);
             if names.is_empty() || views.iter().filter(is_asked_for).any(is_its) {
                 let table = table_name(&self.manifest.datasets[dataset]);

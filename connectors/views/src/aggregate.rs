@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use crate::sql::{Look, ident_value, look_through};
+use crate::sql::{Descent, ident_value, look_through};
 
 /// An aggregate in the query.
 #[derive(Debug)]
@@ -68,5 +68,6 @@ pub(super) fn as_aggregate(expr: &Expr) -> Option<Aggregate<'_>> {
 }
 
 pub(super) fn contains_aggregate(expr: &Expr) -> bool {
-    look_through(expr, |part| if as_aggregate(part).is_some() { Err(()) } else { Ok(Look::Deeper) }).is_err()
+    look_through(expr, |part| if as_aggregate(part).is_some() { Err(()) } else { Ok(Descent::Deeper) })
+        .is_err()
 }

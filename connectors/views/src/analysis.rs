@@ -19,11 +19,11 @@ use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 
 use crate::aggregate::function_name;
-use crate::compile::{Compiled, Number, Questions, compile};
+use crate::compile::{CompiledView, Number, Questions, compile};
 use crate::file::{View, in_order};
 use crate::kind::{RefreshReason, ViewKind, refuse};
 use crate::shape::{Catalog, CatalogRelation, ColumnOf, QueryShape, Special};
-use crate::sql::{Look, NamedTime, as_parsed, ident_value, line_of, look_through, times};
+use crate::sql::{Descent, NamedTime, as_parsed, ident_value, line_of, look_through, times};
 use crate::store::StoreSpec;
 
 /// A view, and its kind.
@@ -40,7 +40,7 @@ pub(super) struct AnalysedView {
     /// The names and types of its columns.
     pub(super) columns: Vec<(String, String)>,
     /// The store and the reading query of an incremental view.
-    pub(super) compiled: Option<Compiled>,
+    pub(super) compiled: Option<CompiledView>,
     /// The columns that identify the rows of a refreshed view, if its query says so.
     pub(super) unique: Vec<String>,
 }
@@ -135,7 +135,7 @@ impl Analysis<'_> {
         view: &View,
         query: &Result<Box<Query>, RefreshReason>,
         columns: &[(String, String)],
-    ) -> Result<Compiled, Obstacle> {
+    ) -> Result<CompiledView, Obstacle> {
         let query = query.as_ref().map_err(Clone::clone)?;
         let catalog = self.catalog(query).await?;
         let shape = QueryShape::of(query, self.manifest, &catalog, view.first_line)?;
@@ -332,7 +332,7 @@ impl Analysis<'_> {
             let mut parts: Vec<Expr> = Vec::new();
             let _ = look_through(scalar, |part| {
                 parts.push(part.clone());
-                Ok::<_, ()>(Look::Deeper)
+                Ok::<_, ()>(Descent::Deeper)
             });
             for part in parts.iter().rev() {
                 if let Some(fault) = self.immutable_fault(&probe.text(part)).await? {

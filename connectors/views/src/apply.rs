@@ -18,7 +18,7 @@ use crate::analysis::{AnalysedView, columns_of};
 use crate::file::View;
 use crate::kind::ViewKind;
 use crate::locks::{Tries, lock_out_writers};
-use crate::maintained::Maintained;
+use crate::maintained_store::MaintainedStore;
 use crate::plan::{Action, Plan, PlannedStore, PlannedView, ViewStep, plan, refresh_of};
 use crate::registered::RegisteredView;
 use crate::store::ViewStore;
@@ -31,14 +31,15 @@ pub async fn apply(
     manifest: &Manifest,
     views: &[View],
     cascade: bool,
-) -> Result<(Vec<ViewStep>, Vec<Maintained>), PgError> {
+) -> Result<(Vec<ViewStep>, Vec<MaintainedStore>), PgError> {
     let plan = plan(tx, manifest, views).await?;
     plan.warn();
     plan.change_stores(tx, manifest).await?;
     plan.compute_aside(tx).await?;
     plan.exchange(tx, cascade).await?;
     tx.batch_execute("set local search_path to default").await?;
-    let maintained = plan.stores.into_iter().map(|planned| Maintained::new(planned.dataset, planned.store));
+    let maintained =
+        plan.stores.into_iter().map(|planned| MaintainedStore::new(planned.dataset, planned.store));
     Ok((plan.steps, maintained.collect()))
 }
 

@@ -13,12 +13,12 @@ use tidegate_postgres::table::quoted;
 
 use crate::aggregate::{Aggregate, AggregateFunction, as_aggregate, contains_aggregate, function_name};
 use crate::shape::QueryShape;
-use crate::sql::{Look, all_of, bare, conjuncts, look_through, with_replaced};
+use crate::sql::{Descent, all_of, bare, conjuncts, look_through, with_replaced};
 use crate::store::{StoreSpec, Sum};
 
 /// A compiled view: its store, and the query that reads the store.
 #[derive(Clone, Debug)]
-pub(super) struct Compiled {
+pub(super) struct CompiledView {
     pub(super) store: StoreSpec,
     outputs: Vec<String>,
     /// The SQL that follows the store: the other tables of `from`, and the clauses after `from`.
@@ -56,18 +56,18 @@ impl Questions {
         questions
     }
 
-    fn ask(&mut self, part: &Expr) -> Look {
+    fn ask(&mut self, part: &Expr) -> Descent {
         if let Some(aggregate) = as_aggregate(part) {
             self.scalars.extend(aggregate.argument.into_iter().chain(aggregate.filter).cloned());
             if matches!(aggregate.function, AggregateFunction::Sum | AggregateFunction::Avg) {
                 self.summed.extend(aggregate.argument.cloned());
             }
         } else if contains_aggregate(part) {
-            return Look::Deeper;
+            return Descent::Deeper;
         } else {
             self.scalars.push(part.clone());
         }
-        Look::Done
+        Descent::Done
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn compile(
     manifest: &Manifest,
     summed: &[(Expr, Number)],
     names: &[&str],
-) -> Result<Compiled, String> {
+) -> Result<CompiledView, String> {
     let dataset = manifest.datasets[shape.tables[shape.fact].dataset].name.clone();
     let store = StoreSpec { dataset, ..StoreSpec::default() };
     let mut compiler =
@@ -115,10 +115,10 @@ pub(super) fn compile(
     if compiler.has_quotes {
         compiler.store.shareable.clear();
     }
-    Ok(Compiled { store: compiler.store, outputs, rest })
+    Ok(CompiledView { store: compiler.store, outputs, rest })
 }
 
-impl Compiled {
+impl CompiledView {
     /// Returns the view's query over the rows of its store.
     pub(super) fn over(&self, store: &str) -> String {
         let outputs = self.outputs.join(",\n    ");
@@ -163,7 +163,7 @@ impl Compiler<'_> {
             // be mistaken for such a text.
             self.has_quotes |= matches!(part, Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_))
                 && part.to_string().contains('"');
-            Ok::<_, ()>(Look::Deeper)
+            Ok::<_, ()>(Descent::Deeper)
         });
         self.has_quotes |= self.store.columns.keys().any(|name| name.contains('"'));
         self.text(expr)
@@ -267,9 +267,9 @@ impl Compiler<'_> {
     fn is_made_of_keys(&self, expr: &Expr) -> bool {
         let is_key = |part: &Expr| self.store.keys.contains(&self.text(part));
         let is_made = look_through(expr, |part| match self.shape.column(part, 0) {
-            _ if is_key(part) => Ok(Look::Done),
+            _ if is_key(part) => Ok(Descent::Done),
             Ok(Some(_)) => Err(()),
-            _ => Ok(Look::Deeper),
+            _ => Ok(Descent::Deeper),
         });
         is_made.is_ok() && !is_key(expr)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_postgres::{Database, How, PgError, table};
+use tidegate_postgres::{Database, PgError, TransactionMode, table};
 
 use crate::file::View;
 use crate::kind::ViewKind;
@@ -39,7 +39,7 @@ pub struct Explanation {
 /// Returns the views in the database, each after those that it reads; none before the first run.
 pub async fn in_database(database: &Database) -> Result<Vec<RegisteredView>, PgError> {
     let mut connection = database.connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     if has_run(&tx).await? { registered(&tx).await } else { Ok(Vec::new()) }
 }
 
@@ -55,7 +55,7 @@ pub async fn explain(
     let manifest = database.manifest();
     let mut connection = database.connection().await?;
     // The transaction is never committed.
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     table::ensure(&tx, manifest).await?;
     let plan = plan(&tx, manifest, views).await?;
     let explanations = plan.views.into_iter().zip(&plan.steps).map(|(planned, step)| {

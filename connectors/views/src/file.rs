@@ -88,7 +88,7 @@ impl View {
         let select = between(text, first, last);
         let query = parse_select(tokens)?;
         let reads = match &query {
-            Ok(query) => Reads::of(query),
+            Ok(query) => RelationCollector::of(query),
             Err(_) => words(tokens, name),
         };
         Ok(Self {
@@ -161,7 +161,7 @@ fn parse_select(tokens: &[TokenWithSpan]) -> Result<Result<Box<Query>, RefreshRe
 
 /// Collects the relations that a query names without a schema, other than its own parts, such as those of `with`.
 #[derive(Default)]
-struct Reads {
+struct RelationCollector {
     names: BTreeSet<String>,
     /// The queries around the one that is being visited.
     around: Vec<Parts>,
@@ -175,7 +175,7 @@ struct Parts {
     seen: usize,
 }
 
-impl Reads {
+impl RelationCollector {
     fn of(query: &Query) -> BTreeSet<String> {
         let mut reads = Self::default();
         let _ = query.visit(&mut reads);
@@ -183,7 +183,7 @@ impl Reads {
     }
 }
 
-impl Visitor for Reads {
+impl Visitor for RelationCollector {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {

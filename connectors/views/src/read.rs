@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 use tidegate_postgres::error::PgErrorKind;
 use tidegate_postgres::relation::{self, Relation};
 use tidegate_postgres::table::{qualified, quoted};
-use tidegate_postgres::{Database, How, PgError, schema};
+use tidegate_postgres::{Database, PgError, TransactionMode, schema};
 use tokio_postgres::types::{Kind, ToSql, Type};
 
 use crate::file::unknown;
@@ -89,7 +89,7 @@ impl std::str::FromStr for OrderBy {
 /// If there is no such view or column, a value is not of its column's type, or Postgres returns an error.
 pub async fn rows(database: &Database, name: &str, asked: &RowQuery) -> Result<RowPage, ReadError> {
     let mut connection = schema::prepared_connection(database).await?;
-    let tx = database.begin(&mut connection, How::Read).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     let relation = relation_of(&tx, name).await?;
     let statement = tx.prepare(&format!("select * from {relation}")).await?;
     let columns: Vec<(&str, &Type)> =

@@ -9,7 +9,7 @@ use tidegate_postgres::table::{has_relation, qualified, quoted};
 
 use crate::file::View;
 use crate::kind::ViewKind;
-use crate::maintained::Maintained;
+use crate::maintained_store::MaintainedStore;
 use crate::store::{StoreSpec, ViewStore};
 
 /// A view, as the database has it.
@@ -68,7 +68,7 @@ pub async fn registered(tx: &Transaction<'_>) -> Result<Vec<RegisteredView>, PgE
 }
 
 /// Returns the stores of the database, without those of datasets that the manifest no longer has.
-pub async fn maintained(tx: &Transaction<'_>, manifest: &Manifest) -> Result<Vec<Maintained>, PgError> {
+pub async fn maintained(tx: &Transaction<'_>, manifest: &Manifest) -> Result<Vec<MaintainedStore>, PgError> {
     let mut stores = Vec::new();
     if !has_run(tx).await? {
         return Ok(stores);
@@ -79,7 +79,7 @@ pub async fn maintained(tx: &Transaction<'_>, manifest: &Manifest) -> Result<Vec
         let spec =
             spec.map_err(|error| PgError::halt(format!("the store {name} cannot be read: {error}")))?;
         let dataset = manifest.dataset(&spec.dataset);
-        stores.extend(dataset.map(|(dataset, _)| Maintained::new(dataset, ViewStore { name, spec })));
+        stores.extend(dataset.map(|(dataset, _)| MaintainedStore::new(dataset, ViewStore { name, spec })));
     }
     Ok(stores)
 }

@@ -16,7 +16,7 @@ use tidegate_postgres::table::quoted;
 
 use crate::aggregate::{aggregate, contains_aggregate, function_name};
 use crate::kind::{RefreshReason, refuse};
-use crate::sql::{Look, bare, conjuncts, ident_value, is_operation, line_of, look_through, with_replaced};
+use crate::sql::{Descent, bare, conjuncts, ident_value, is_operation, line_of, look_through, with_replaced};
 
 /// What the server knows about the names in a query.
 #[derive(Debug, Default)]
@@ -317,7 +317,7 @@ impl<'a> QueryShape<'a> {
                 operation if is_operation(operation) => {}
                 _ => return unknown(),
             }
-            Ok(Look::Deeper)
+            Ok(Descent::Deeper)
         })
     }
 
@@ -377,7 +377,7 @@ impl<'a> QueryShape<'a> {
         let mut columns = BTreeSet::new();
         let _ = look_through(expr, |part| {
             columns.extend(self.column(part, 0).ok().flatten());
-            Ok::<_, ()>(Look::Deeper)
+            Ok::<_, ()>(Descent::Deeper)
         });
         columns
     }

@@ -22,9 +22,9 @@ pub(super) fn line_of(node: &impl Spanned, otherwise: u64) -> u64 {
 /// Renders an expression as SQL, with every part replaced for which `replace` returns a text. A part is asked for
 /// before its own parts. A replacement must be a name, or stand in parentheses.
 pub(super) fn with_replaced(expr: &Expr, replace: impl FnMut(&Expr) -> Option<String>) -> String {
-    struct Replacing<F>(F);
+    struct PartReplacer<F>(F);
 
-    impl<F: FnMut(&Expr) -> Option<String>> VisitorMut for Replacing<F> {
+    impl<F: FnMut(&Expr) -> Option<String>> VisitorMut for PartReplacer<F> {
         type Break = ();
 
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
@@ -38,7 +38,7 @@ pub(super) fn with_replaced(expr: &Expr, replace: impl FnMut(&Expr) -> Option<St
     }
 
     let mut expr = expr.clone();
-    let _ = VisitMut::visit(&mut expr, &mut Replacing(replace));
+    let _ = VisitMut::visit(&mut expr, &mut PartReplacer(replace));
     expr.to_string()
 }
 
@@ -80,13 +80,13 @@ pub(super) struct NamedTime {
 /// Returns the strings in a query that may be names of a time: `'today'`.
 pub(super) fn times(query: &Query) -> Vec<NamedTime> {
     /// Replaces the time in the string with this number by a word that is not a time.
-    struct Replacing {
+    struct TimeReplacer {
         number: usize,
         seen: usize,
         found: Option<(String, u64)>,
     }
 
-    impl VisitorMut for Replacing {
+    impl VisitorMut for TimeReplacer {
         type Break = ();
 
         fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
@@ -115,7 +115,7 @@ pub(super) fn times(query: &Query) -> Vec<NamedTime> {
 
     let of_number = |number| {
         let mut otherwise = query.clone();
-        let mut replacing = Replacing { number, seen: 0, found: None };
+        let mut replacing = TimeReplacer { number, seen: 0, found: None };
         let _ = VisitMut::visit(&mut otherwise, &mut replacing);
         replacing.found.map(|(text, line)| NamedTime { text, line, otherwise })
     };
@@ -151,16 +151,16 @@ pub(super) fn is_operation(expr: &Expr) -> bool {
     )
 }
 
-/// Calls `look` for an expression and its parts, the whole before the parts. If `look` returns [`Look::Done`], the
+/// Calls `look` for an expression and its parts, the whole before the parts. If `look` returns [`Descent::Done`], the
 /// parts of that expression are left out.
-pub(super) fn look_through<E>(expr: &Expr, look: impl FnMut(&Expr) -> Result<Look, E>) -> Result<(), E> {
-    struct Looking<F> {
+pub(super) fn look_through<E>(expr: &Expr, look: impl FnMut(&Expr) -> Result<Descent, E>) -> Result<(), E> {
+    struct ExpressionVisitor<F> {
         look: F,
         /// How many levels deep the visit is inside an expression that is done.
         within: usize,
     }
 
-    impl<E, F: FnMut(&Expr) -> Result<Look, E>> Visitor for Looking<F> {
+    impl<E, F: FnMut(&Expr) -> Result<Descent, E>> Visitor for ExpressionVisitor<F> {
         type Break = E;
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<E> {
@@ -169,8 +169,8 @@ pub(super) fn look_through<E>(expr: &Expr, look: impl FnMut(&Expr) -> Result<Loo
                 return ControlFlow::Continue(());
             }
             match (self.look)(expr) {
-                Ok(Look::Done) => self.within = 1,
-                Ok(Look::Deeper) => {}
+                Ok(Descent::Done) => self.within = 1,
+                Ok(Descent::Deeper) => {}
                 Err(error) => return ControlFlow::Break(error),
             }
             ControlFlow::Continue(())
@@ -182,14 +182,14 @@ pub(super) fn look_through<E>(expr: &Expr, look: impl FnMut(&Expr) -> Result<Loo
         }
     }
 
-    match expr.visit(&mut Looking { look, within: 0 }) {
+    match expr.visit(&mut ExpressionVisitor { look, within: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
 /// Whether to look at the parts of an expression.
-pub(super) enum Look {
+pub(super) enum Descent {
     Deeper,
     Done,
 }

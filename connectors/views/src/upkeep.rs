@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 use deadpool_postgres::Transaction;
 use tidegate_postgres::error::describe;
 use tidegate_postgres::session::{end_with_us, savepoint};
-use tidegate_postgres::{Database, How, PgError, schema};
+use tidegate_postgres::{Database, PgError, TransactionMode, schema};
 use tokio_postgres::error::SqlState;
 use tracing::warn;
 
-use crate::maintained::Maintained;
+use crate::maintained_store::MaintainedStore;
 use crate::triggers::literal;
 
 /// A refreshed view, and when its next refresh is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct RefreshedView {
     /// The view.
     pub view: String,
     /// The time until the refresh is due; zero if it is due now.
@@ -34,7 +34,7 @@ pub struct Refresh {
 
 /// Folds the changes of a view's store. `tx` must hold the leases of a run, and the caller commits it. Returns how
 /// many rows are left; `None` if another session is folding the store.
-pub async fn fold(tx: &Transaction<'_>, view: &Maintained) -> Result<Option<u64>, PgError> {
+pub async fn fold(tx: &Transaction<'_>, view: &MaintainedStore) -> Result<Option<u64>, PgError> {
     end_with_us(tx).await?;
     let lock = "select pg_try_advisory_xact_lock(hashtext('tidegate.fold'), hashtext($1))";
     if !tx.query_one(lock, &[&view.store.table()]).await?.get::<_, bool>(0) {
@@ -45,10 +45,10 @@ pub async fn fold(tx: &Transaction<'_>, view: &Maintained) -> Result<Option<u64>
 
 /// Returns when each materialized view is due for a refresh, each view after those that it reads. Fails if no pipeline
 /// has run in the database.
-pub async fn due(database: &Database) -> Result<Vec<Due>, PgError> {
+pub async fn due(database: &Database) -> Result<Vec<RefreshedView>, PgError> {
     let connection = schema::prepared_connection(database).await?;
     let rows = connection.query(include_str!("../../../sql/queries/due_views.sql"), &[]).await?;
-    let due = rows.iter().map(|row| Due {
+    let due = rows.iter().map(|row| RefreshedView {
         view: row.get(0),
         after: Duration::try_from_secs_f64(row.get(1)).unwrap_or_default(),
     });
@@ -64,7 +64,7 @@ pub async fn due(database: &Database) -> Result<Vec<Due>, PgError> {
 /// If there is no such materialized view, or its query fails.
 pub async fn refresh(database: &Database, view: &str) -> Result<Refresh, PgError> {
     let mut connection = database.own_connection().await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     end_with_us(&tx).await?;
     let lock = "select pg_advisory_xact_lock(hashtext('tidegate.refresh'), hashtext($1))";
     tx.execute(lock, &[&view]).await?;

@@ -118,12 +118,12 @@ enum End {
 #[derive(Clone, Copy, Debug)]
 struct Trail {
     at: u64,
-    within: Within,
+    within: RecordState,
 }
 
 /// The state in which the next byte of a record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
+enum RecordState {
     /// The byte begins a field, or ends an empty one.
     Start,
     /// Inside a field without quotes, or after a closing quote.
@@ -240,7 +240,7 @@ impl Splitter {
     /// The slow path, for a record whose first line holds a quote.
     fn quoted_record_end(&mut self, input: &[u8], offset: u64) -> End {
         let window = &input[..input.len().min(self.max_record_bytes + 3)];
-        let (mut at, mut within) = (0, Within::Start);
+        let (mut at, mut within) = (0, RecordState::Start);
         if let Some(known) = self.trail
             && let Some(newline) = memchr(b'\n', window)
             && offset + (newline as u64) < known.at
@@ -280,23 +280,23 @@ impl Splitter {
 impl Dialect {
     /// Follows a record to its end, from `at` in the state `within`. Leaves in both a place from which following
     /// again finds the same end.
-    fn follow(self, window: &[u8], at: &mut usize, within: &mut Within) -> End {
+    fn follow(self, window: &[u8], at: &mut usize, within: &mut RecordState) -> End {
         loop {
             match *within {
-                Within::Start => match window.get(*at) {
+                RecordState::Start => match window.get(*at) {
                     None => return End::Missing,
-                    Some(byte) if *byte == self.quote => (*at, *within) = (*at + 1, Within::Quoted),
-                    Some(_) => *within = Within::Plain,
+                    Some(byte) if *byte == self.quote => (*at, *within) = (*at + 1, RecordState::Quoted),
+                    Some(_) => *within = RecordState::Plain,
                 },
-                Within::Plain => match memchr2(self.delimiter, b'\n', &window[*at..]) {
+                RecordState::Plain => match memchr2(self.delimiter, b'\n', &window[*at..]) {
                     None => {
                         *at = window.len();
                         return End::Missing;
                     }
                     Some(i) if window[*at + i] == b'\n' => return End::QuotedNewline(*at + i),
-                    Some(i) => (*at, *within) = (*at + i + 1, Within::Start),
+                    Some(i) => (*at, *within) = (*at + i + 1, RecordState::Start),
                 },
-                Within::Quoted => {
+                RecordState::Quoted => {
                     let Some(i) = memchr(self.quote, &window[*at..]) else {
                         *at = window.len();
                         return End::Unclosed;
@@ -306,12 +306,14 @@ impl Dialect {
                         // The last quote of the input may close the field, or be the first of two.
                         [] | [b'\r'] => return End::Missing,
                         [byte, ..] if *byte == self.quote => *at += 2,
-                        [b'\n', ..] | [b'\r', b'\n', ..] => (*at, *within) = (*at + 1, Within::Plain),
-                        [byte, ..] if *byte == self.delimiter => (*at, *within) = (*at + 1, Within::Plain),
-                        _ => *within = Within::Astray,
+                        [b'\n', ..] | [b'\r', b'\n', ..] => (*at, *within) = (*at + 1, RecordState::Plain),
+                        [byte, ..] if *byte == self.delimiter => {
+                            (*at, *within) = (*at + 1, RecordState::Plain)
+                        }
+                        _ => *within = RecordState::Astray,
                     }
                 }
-                Within::Astray => return End::Astray,
+                RecordState::Astray => return End::Astray,
             }
         }
     }

@@ -13,10 +13,10 @@ use tidegate_topics::Topics;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::Flow;
+use crate::other_stages::OtherStages;
 use crate::partition::append;
 use crate::progress::Progress;
 use crate::retry::persist;
-use crate::standing::Standing;
 
 /// How long to wait before a source that had no lines is polled again, unless something changes.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ pub(crate) struct Ingest<'a, I, T, S> {
     pub(crate) topics: Arc<T>,
     pub(crate) progress: Arc<Progress>,
     /// How far the later stages have come.
-    pub(crate) others: Standing<S>,
+    pub(crate) others: OtherStages<S>,
     pub(crate) stop: CancellationToken,
 }
 

@@ -18,7 +18,7 @@ pub mod ingest;
 mod retry;
 pub mod process;
 mod progress;
-mod standing;
+mod other_stages;
 mod pipeline;
 
 pub use counts::{Counts, Flow, Lag, SecondsByStage};

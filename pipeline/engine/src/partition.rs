@@ -3,7 +3,7 @@
 use futures_util::future::select_all;
 use tidegate_core::contract::{ConsumerOffset, Error};
 use tidegate_core::record::Batch;
-use tidegate_topics::{Durability, ErrorKind, Fetched, Topics};
+use tidegate_topics::{Durability, ErrorKind, FetchResult, Topics};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -14,7 +14,10 @@ use crate::retry::persist;
 /// Records that are damaged or gone are skipped, with a warning that names the gap. The ledger lacks their
 /// lines, so their source gives them out again. If a topic has lost its end, the cursor goes back to the
 /// new end: beyond it, the cursor would miss the records that get the same offsets later.
-pub async fn read_on(cursor: &mut ConsumerOffset, topics: &impl Topics) -> Result<Option<Fetched>, Error> {
+pub async fn read_on(
+    cursor: &mut ConsumerOffset,
+    topics: &impl Topics,
+) -> Result<Option<FetchResult>, Error> {
     loop {
         match topics.read(&cursor.topic, cursor.partition, cursor.next).await {
             Ok(None) => return Ok(None),

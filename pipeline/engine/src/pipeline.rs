@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::counts::Counts;
 use crate::deliver::Deliver;
 use crate::ingest::{Ingest, Until};
+use crate::other_stages::{OtherStages, SharedProgress, readers};
 use crate::partition::{read_on, topics_error};
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::retry::persist;
-use crate::standing::{SharedProgress, Standing, readers};
 
 /// The stages of a pipeline for some of its partitions. The topics are open, and each cursor stands at its
 /// resume point.
@@ -78,7 +78,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
             manifest: self.manifest.clone(),
             topics: self.topics.clone(),
             progress: self.progress.clone(),
-            others: Standing::<S>::Here(self.progress.clone()),
+            others: OtherStages::<S>::Here(self.progress.clone()),
             stop: stop.clone(),
         };
         Stage::ALL.into_iter().for_each(|stage| self.progress.show(stage));
@@ -104,7 +104,7 @@ impl<T: Topics, S: Sink + Offsets> Pipeline<T, S> {
     ) -> Result<(), Error> {
         let Self { manifest, topics, sink, progress, .. } = self;
         progress.show(Stage::Source);
-        let others = Standing::Shared(SharedProgress {
+        let others = OtherStages::Shared(SharedProgress {
             manifest: manifest.clone(),
             sink,
             stored: None,

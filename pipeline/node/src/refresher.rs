@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
-use tidegate_views::{Due, Refresh, upkeep};
+use tidegate_views::{Refresh, RefreshedView, upkeep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
@@ -65,7 +65,7 @@ async fn refresh_on_time(store: Store) {
         };
         of_asking.succeeded(Duration::ZERO);
         let mut wait = LOOK_EVERY_MAX;
-        for Due { view, after } in due {
+        for RefreshedView { view, after } in due {
             let rest = rests.entry(view.clone()).or_default();
             let after = after.max(rest.left());
             if !after.is_zero() {
@@ -94,7 +94,7 @@ pub(crate) async fn refresh_all(store: &Store) {
         Ok(due) => due,
         Err(error) => return warn!("views were not refreshed at the end of the run: {error}"),
     };
-    for Due { view, .. } in due {
+    for RefreshedView { view, .. } in due {
         match upkeep::refresh(store, &view).await {
             Ok(refreshed) => log(&refreshed),
             Err(error) => {

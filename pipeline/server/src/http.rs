@@ -55,7 +55,7 @@ use problem::Problem;
 use service::{App, JsonResult, PathParams, QueryParams, Service, page_limit};
 
 /// The HTTP server beside a run.
-pub(crate) struct Serving {
+pub(crate) struct RunningServer {
     app: App,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -67,7 +67,7 @@ pub(crate) struct Serving {
 /// # Errors
 ///
 /// If the server cannot listen, or cannot read its certificate.
-pub(crate) async fn start(node: &Node) -> Result<Option<Serving>, Failure> {
+pub(crate) async fn start(node: &Node) -> Result<Option<RunningServer>, Failure> {
     let settings = node.settings();
     let Some(http) = settings.manifest.http.clone() else { return Ok(None) };
     let listener = listen::HttpListener::bind(&http, &settings.folder).await?;
@@ -82,10 +82,10 @@ pub(crate) async fn start(node: &Node) -> Result<Option<Serving>, Failure> {
         tokio::spawn(async move { following.tokens.follow(&following.store, notifications).await }),
         tokio::spawn(async move { watching.watcher.watch(&watching.store).await }),
     ];
-    Ok(Some(Serving { app, stop, tasks }))
+    Ok(Some(RunningServer { app, stop, tasks }))
 }
 
-impl Serving {
+impl RunningServer {
     /// Lets requests in hand end, and accepts no more.
     pub(crate) async fn end(mut self) {
         self.app.access.close();
@@ -94,7 +94,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }

@@ -2,7 +2,7 @@
 
 use tidegate_core::record::Batch;
 
-use crate::{Durability, Embedded, Fetched, Fluvio, Memory, Offset, TopicError, Topics};
+use crate::{Durability, Embedded, FetchResult, Fluvio, Memory, Offset, TopicError, Topics};
 
 /// The embedded log, a Fluvio cluster, or memory.
 pub enum Broker {
@@ -32,7 +32,7 @@ impl Topics for Broker {
         create(topic: &str, partition: u32, next: Offset) -> Offset;
         list() -> Vec<String>;
         append(topic: &str, partition: u32, batch: &Batch, durability: Durability) -> Offset;
-        read(topic: &str, partition: u32, from: Offset) -> Option<Fetched>;
+        read(topic: &str, partition: u32, from: Offset) -> Option<FetchResult>;
         wait(topic: &str, partition: u32, beyond: Offset) -> Offset;
         start(topic: &str, partition: u32) -> Offset;
         end(topic: &str, partition: u32) -> Offset;

@@ -24,7 +24,7 @@ pub enum Durability {
 
 /// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
+pub struct FetchResult {
     /// The records. Empty only if offsets were left out and no record follows them yet.
     pub batch: Batch,
     /// The offset of the first record. It is the offset that was read, or a later one if offsets were left out.
@@ -94,7 +94,7 @@ pub trait Topics: Send + Sync + 'static {
         topic: &str,
         partition: u32,
         from: Offset,
-    ) -> impl Future<Output = Result<Option<Fetched>, TopicError>> + Send;
+    ) -> impl Future<Output = Result<Option<FetchResult>, TopicError>> + Send;
 
     /// Waits until the end is larger than `beyond`, and returns the end. The future may be dropped at any time.
     ///

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tidegate_core::record::Batch;
 
 use crate::place::place;
-use crate::{Durability, Fetched, Offset, TopicError, Topics, check_name};
+use crate::{Durability, FetchResult, Offset, TopicError, Topics, check_name};
 use lock::Lock;
 use partition::Partition;
 use segment::{Segment, Segments};
@@ -154,7 +154,12 @@ impl Topics for Embedded {
         Ok(base)
     }
 
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, TopicError> {
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: Offset,
+    ) -> Result<Option<FetchResult>, TopicError> {
         self.log.handle(topic, partition)?.partition.read(from)
     }
 

@@ -28,7 +28,7 @@ use tidegate_core::record::Batch;
 
 use crate::contract::check_size;
 use crate::place::place;
-use crate::{Durability, ErrorKind, Fetched, Offset, TopicError, Topics, check_name};
+use crate::{Durability, ErrorKind, FetchResult, Offset, TopicError, Topics, check_name};
 use cluster::Cluster;
 use partition::{Bounds, Partition};
 
@@ -142,7 +142,12 @@ impl Topics for Fluvio {
         self.partition(topic, partition).await?.append(batch).await
     }
 
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, TopicError> {
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: Offset,
+    ) -> Result<Option<FetchResult>, TopicError> {
         self.partition(topic, partition).await?.read(from).await
     }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A topic has partitions, and a partition is a log: every record gets the next [`Offset`]. Records move in
-//! batches. A reader reads the batch at its offset and continues at [`Fetched::next`]; at the end it
+//! batches. A reader reads the batch at its offset and continues at [`FetchResult::next`]; at the end it
 //! [`wait`](Topics::wait)s. The log knows nothing of its readers. A reader's offset is stored in Postgres, in the
 //! transaction that applies what was read, and is passed to [`Topics::create`] at the next start.
 //!
@@ -31,7 +31,7 @@ pub mod memory;
 
 pub use self::fluvio::Fluvio;
 pub use broker::Broker;
-pub use contract::{Durability, Fetched, MAX_BATCH_BYTES, MAX_NAME_LEN, Topics, check_name};
+pub use contract::{Durability, FetchResult, MAX_BATCH_BYTES, MAX_NAME_LEN, Topics, check_name};
 pub use embedded::Embedded;
 pub use error::{ErrorKind, TopicError};
 pub use memory::Memory;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::contract::check_size;
 use crate::place::place;
-use crate::{Durability, ErrorKind, Fetched, Offset, TopicError, Topics, check_name};
+use crate::{Durability, ErrorKind, FetchResult, Offset, TopicError, Topics, check_name};
 
 /// Topics in memory. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +130,7 @@ impl PartitionLog {
         base
     }
 
-    fn read(&self, from: Offset) -> Result<Option<Fetched>, (ErrorKind, &'static str)> {
+    fn read(&self, from: Offset) -> Result<Option<FetchResult>, (ErrorKind, &'static str)> {
         let (start, end) = (self.start, self.end);
         if from < start {
             return Err((ErrorKind::BehindStart { start }, "is before the start"));
@@ -143,12 +143,12 @@ impl PartitionLog {
         }
         let first = self.batches.partition_point(|(base, batch)| base + batch.len() as u64 <= from);
         let Some((base, batch)) = self.batches.get(first) else {
-            return Ok(Some(Fetched { batch: Batch::default(), base: end, next: end }));
+            return Ok(Some(FetchResult { batch: Batch::default(), base: end, next: end }));
         };
         let mut batch = batch.clone();
         let next = base + batch.len() as u64;
         batch.skip_front(from.saturating_sub(*base) as usize);
-        Ok(Some(Fetched { batch, base: from.max(*base), next }))
+        Ok(Some(FetchResult { batch, base: from.max(*base), next }))
     }
 
     fn trim(&mut self, before: Offset) {
@@ -207,7 +207,12 @@ impl Topics for Memory {
         self.with(topic, partition, |log| log.append(batch))
     }
 
-    async fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Option<Fetched>, TopicError> {
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: Offset,
+    ) -> Result<Option<FetchResult>, TopicError> {
         self.with(topic, partition, |log| log.read(from))?.map_err(|(kind, what)| {
             TopicError::new(kind, format!("{}: offset {from} {what}", place(topic, partition)))
         })

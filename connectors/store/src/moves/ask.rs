@@ -5,7 +5,7 @@ use tidegate_core::manifest::Dataset;
 use tidegate_core::position::Position;
 use tidegate_core::split::{Fields, Splitter, Step};
 use tidegate_postgres::listener::notify;
-use tidegate_postgres::{How, PgError};
+use tidegate_postgres::{PgError, TransactionMode};
 use tokio_postgres::error::SqlState;
 
 use super::{Kind, Move, MoveError, Refusal, check_words, claimed};
@@ -44,7 +44,7 @@ pub async fn ask(store: &Store, position: Position, wanted: &MoveRequest) -> Res
     }
     let own_shapes = if edited.is_some() { shapes::own(store).await? } else { &[] };
     let mut connection = moves::connection(store).await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     if let Some(known) = claimed::<i64>(idempotency_key.as_ref(), &tx, Resource::Move).await? {
         tx.rollback().await?;
         drop(connection); // the pool is small

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_postgres::listener::notify;
-use tidegate_postgres::{Database, How, PgError, stored_enum};
+use tidegate_postgres::{Database, PgError, TransactionMode, stored_enum};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use utoipa::ToSchema;
@@ -216,7 +216,7 @@ pub async fn preview(database: &Database, bulk: &BulkMove) -> Result<Preview, Mo
 pub async fn ask(store: &Store, bulk: &BulkMove) -> Result<Job, MoveError> {
     bulk.check()?;
     let mut connection = moves::connection(store).await?;
-    let tx = store.begin(&mut connection, How::Write).await?;
+    let tx = store.begin(&mut connection, TransactionMode::Write).await?;
     if let Some(known) = claimed::<i64>(bulk.idempotency_key.as_ref(), &tx, Resource::Job).await? {
         tx.rollback().await?;
         drop(connection); // the pool is small
@@ -265,7 +265,7 @@ pub async fn cancel(database: &Database, number: u64, by: &str) -> Result<Job, M
     check_words(by, None)?;
     let job = i64::try_from(number).unwrap_or(i64::MAX);
     let mut connection = moves::connection(database).await?;
-    let tx = database.begin(&mut connection, How::Write).await?;
+    let tx = database.begin(&mut connection, TransactionMode::Write).await?;
     let sql = "update tidegate.move_jobs set cancelled_by = $2, done_at = clock_timestamp() \
                where job = $1 and done_at is null";
     if tx.execute(sql, &[&job, &by]).await? == 0 {

@@ -375,7 +375,7 @@ pub(super) struct Verdicts {
     /// The rows that the accepted lines wrote.
     pub(super) writes: ChunkWrites,
     /// The other rows, each with its reasons and its fate: waiting or rejected.
-    pub(super) set_aside: Vec<SetAside>,
+    pub(super) set_aside: Vec<UnwrittenRow>,
     /// The number of lines that the ledger held already.
     pub(super) duplicates: u64,
     /// The rows that Postgres refused when they were written one by one.
@@ -416,7 +416,7 @@ impl Refusals {
 }
 
 /// A row that is not written, with its fate.
-pub(super) struct SetAside {
+pub(super) struct UnwrittenRow {
     pub(super) row: u32,
     pub(super) fate: Fate,
     pub(super) reasons: Vec<Reason>,

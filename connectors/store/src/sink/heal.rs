@@ -5,7 +5,7 @@ use tidegate_core::dead_letter::Event;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::Fate;
 use tidegate_core::position::Position;
-use tidegate_postgres::{Database, How, PgError};
+use tidegate_postgres::{Database, PgError, TransactionMode};
 use tokio_postgres::types::ToSql;
 
 use super::batch::{BatchLetter, BatchReader, StoredState};
@@ -56,7 +56,7 @@ async fn dataset_lines(store: &Store, dataset: usize) -> Result<u64, PgError> {
     let mut healed = 0;
     loop {
         let mut connection = store.connection().await?;
-        let tx = store.begin(&mut connection, How::Read).await?;
+        let tx = store.begin(&mut connection, TransactionMode::Read).await?;
         let (source, line) = (after.source as i64, after.line as i64);
         let parameters: [&(dyn ToSql + Sync); 5] = [name, &source, &line, &ROUND_LINES, &referencing];
         let rows = match statement::query(&tx, &sql, &parameters).await {

@@ -12,7 +12,7 @@ use tidegate_core::validate::{Reference, unknown_reference};
 use tidegate_postgres::table::TableSql;
 use tidegate_postgres::{Database, PgError};
 
-use super::batch::{DatasetRows, SetAside, Verdicts};
+use super::batch::{DatasetRows, UnwrittenRow, Verdicts};
 use crate::statement;
 
 /// The values by which the rows of a batch reference other rows through one column.
@@ -213,7 +213,7 @@ fn waiting(
     lookups: &[Lookup<'_>],
     row: u32,
     lacks: &[usize],
-) -> SetAside {
+) -> UnwrittenRow {
     let mut awaits = Map::new();
     let mut reasons = Vec::new();
     for l in lacks {
@@ -225,7 +225,7 @@ fn waiting(
         reasons.push(unknown_reference(column, parent, value.as_bytes()));
         awaits.insert(column.clone(), Value::from(value));
     }
-    SetAside { row, fate: Fate::Waiting, reasons, awaits: Some(Value::from(awaits).to_string()) }
+    UnwrittenRow { row, fate: Fate::Waiting, reasons, awaits: Some(Value::from(awaits).to_string()) }
 }
 
 fn field<'a>(fields: &'a Fields, column: usize, text: &'a [u8]) -> &'a str {

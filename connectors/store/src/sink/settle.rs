@@ -8,7 +8,7 @@ use tidegate_core::ledger::{Effects, Fate};
 use tidegate_core::manifest::Manifest;
 use tidegate_postgres::PgError;
 
-use super::batch::{BatchLetter, RowBatch, SetAside, StoredState, Verdicts};
+use super::batch::{BatchLetter, RowBatch, StoredState, UnwrittenRow, Verdicts};
 use super::letters::{self, LetterChanges, LockedDeadLetters};
 use super::newer::NewerLines;
 use super::transaction::{Attempt, CommitOutcome};
@@ -93,7 +93,7 @@ impl<'a> Settlement<'a> {
             let row = &rows.lines[aside.row as usize];
             let letter = self.batch.letter_of(row);
             if let Some((letter, stored)) = letter.and_then(stored) {
-                let SetAside { fate, reasons, awaits, .. } = aside;
+                let UnwrittenRow { fate, reasons, awaits, .. } = aside;
                 self.ledger.settle(letter.position, stored.set, *fate);
                 self.changes.dead(letter, stored, *fate, reasons, awaits.as_deref());
                 continue;

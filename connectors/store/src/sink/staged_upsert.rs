@@ -18,7 +18,7 @@ use tidegate_postgres::PgError;
 use tidegate_postgres::error::{PgErrorKind, is_about_values, postgres_kind};
 use tidegate_postgres::table::TableSql;
 
-use super::batch::{DatasetRows, SetAside, Verdicts};
+use super::batch::{DatasetRows, UnwrittenRow, Verdicts};
 use super::copy::copy;
 use crate::ledger::{ChunkWrites, Writes};
 use crate::statement::{self, Columns};
@@ -77,7 +77,7 @@ pub(super) async fn write(
     while !orphans.is_empty() {
         let before = verdicts.accepted.len();
         let again: Vec<u32> =
-            std::mem::take(&mut orphans).iter().map(|orphan: &SetAside| orphan.row).collect();
+            std::mem::take(&mut orphans).iter().map(|orphan: &UnwrittenRow| orphan.row).collect();
         orphans = row_by_row(tx, &writer, &again, verdicts).await?;
         if verdicts.accepted.len() == before {
             break;

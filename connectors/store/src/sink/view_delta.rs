@@ -9,8 +9,8 @@ use deadpool_postgres::{GenericClient, Object};
 use futures_util::TryStreamExt;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_postgres::table::{self, TableSql, quoted};
-use tidegate_postgres::{Connection, How, PgError};
-use tidegate_views::{Maintained, settings};
+use tidegate_postgres::{Connection, PgError, TransactionMode};
+use tidegate_views::{MaintainedStore, settings};
 
 use super::batch::DatasetRows;
 use super::copy::copy;
@@ -37,7 +37,7 @@ impl Staging {
         client: &impl GenericClient,
         dataset: &Dataset,
         table: &TableSql,
-        views: &[&Maintained],
+        views: &[&MaintainedStore],
     ) -> Result<Self, PgError> {
         let declared = table::declarations(client, table).await?;
         let column = |name: &str| {
@@ -74,10 +74,10 @@ impl DeltaSession {
         staging: &Staging,
         columns: &str,
         (rows, accepted): (&DatasetRows, &[u32]),
-        views: &[&Maintained],
+        views: &[&MaintainedStore],
     ) -> Result<Vec<Bytes>, PgError> {
         let Staging { name, columns: declared } = staging;
-        let tx = store.begin(&mut self.client, How::Write).await?;
+        let tx = store.begin(&mut self.client, TransactionMode::Write).await?;
         tx.batch_execute(&format!(
             "{}create temporary table if not exists {name} ({declared}) on commit delete rows",
             self.settings

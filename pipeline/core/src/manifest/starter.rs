@@ -101,7 +101,7 @@ impl Sample {
 }
 
 /// A dataset as the manifest will have it.
-struct Guess<'a> {
+struct DatasetGuess<'a> {
     name: String,
     files: String,
     sample: &'a Sample,
@@ -109,7 +109,7 @@ struct Guess<'a> {
     null: Option<usize>,
 }
 
-impl Guess<'_> {
+impl DatasetGuess<'_> {
     /// How often the chosen text for a missing value is in a column.
     fn nulls(&self, column: &ColumnSample) -> u64 {
         self.null.map_or(0, |null| column.markers[null])

@@ -11,7 +11,7 @@ use tidegate_core::registry::{Arrival, Registration, Registry};
 use tidegate_core::shape::Shape;
 use tidegate_topics as topics;
 use tidegate_topics::memory::Style;
-use tidegate_topics::{Durability, ErrorKind, Fetched, Offset};
+use tidegate_topics::{Durability, ErrorKind, FetchResult, Offset};
 use tokio::time::Instant;
 use topics::Topics as _;
 
@@ -123,7 +123,7 @@ impl Topics {
         topic: &str,
         partition: u32,
         from: Offset,
-    ) -> Result<Option<Fetched>, topics::TopicError> {
+    ) -> Result<Option<FetchResult>, topics::TopicError> {
         let found = self.log.read(topic, partition, from).await;
         match found {
             Ok(Some(fetched)) if self.log.style() == Style::Fluvio => {
@@ -147,8 +147,8 @@ impl Topics {
         &self,
         topic: &str,
         partition: u32,
-        fetched: Fetched,
-    ) -> Result<Fetched, topics::TopicError> {
+        fetched: FetchResult,
+    ) -> Result<FetchResult, topics::TopicError> {
         let base = fetched.base;
         let all = self.log.end(topic, partition).await? - base;
         let count = {
@@ -163,7 +163,7 @@ impl Topics {
             records.for_each(|record| batch.push(record.key, record.value));
             next = more.next.min(base + count);
         }
-        Ok(Fetched { batch, base, next })
+        Ok(FetchResult { batch, base, next })
     }
 
     /// A batch that stands on the topic.
@@ -238,7 +238,7 @@ impl topics::Topics for Topics {
         topic: &str,
         partition: u32,
         from: Offset,
-    ) -> Result<Option<Fetched>, topics::TopicError> {
+    ) -> Result<Option<FetchResult>, topics::TopicError> {
         if self.stalled_until(topic, partition).is_some() {
             return Ok(None);
         }

@@ -109,11 +109,11 @@ impl ClientConnections {
     }
 
     /// Admits a connection, for which another may have to be closed. It ends when `stop` is cancelled.
-    pub(super) async fn admit(self: &Arc<Self>, stop: &CancellationToken) -> Admitted {
+    pub(super) async fn admit(self: &Arc<Self>, stop: &CancellationToken) -> OpenConnection {
         loop {
             let ended = self.ended.notified();
             if let Some(connection) = self.try_admit(stop) {
-                return Admitted { connection, connections: self.clone() };
+                return OpenConnection { connection, connections: self.clone() };
             }
             // Connections that are told to end do so in a moment.
             tokio::select! {
@@ -188,12 +188,12 @@ fn close_idle(open: &BTreeMap<u64, Arc<ClientConnection>>, is_reserved: bool) ->
 }
 
 /// A connection while it is open.
-pub(super) struct Admitted {
+pub(super) struct OpenConnection {
     pub(super) connection: Arc<ClientConnection>,
     connections: Arc<ClientConnections>,
 }
 
-impl Drop for Admitted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.connections.open().remove(&self.connection.number);
         self.connections.ended.notify_waiters();
@@ -335,7 +335,7 @@ impl hyper::body::Body for AnswerBody {
 mod tests {
     use super::*;
 
-    async fn admitted(connections: &Arc<ClientConnections>, stop: &CancellationToken) -> Admitted {
+    async fn admitted(connections: &Arc<ClientConnections>, stop: &CancellationToken) -> OpenConnection {
         tokio::time::advance(Duration::from_millis(10)).await;
         connections.admit(stop).await
     }
@@ -351,7 +351,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(10)).await;
         drop(second.connection.begin());
         let fourth = admitted(&connections, &stop).await;
-        let gone = |admitted: &Admitted| admitted.connection.leave.is_cancelled();
+        let gone = |admitted: &OpenConnection| admitted.connection.leave.is_cancelled();
         assert!(gone(&third) && !gone(&first) && !gone(&second) && !fourth.connection.is_reserved);
         let (_busy, _too) = (second.connection.begin(), fourth.connection.begin());
         let reserved = admitted(&connections, &stop).await;

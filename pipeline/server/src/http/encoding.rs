@@ -65,7 +65,7 @@ fn decoded(body: Body) -> Body {
     let mut decoder = GzipDecoder::new(StreamReader::new(packed));
     decoder.multiple_members(true);
     let pieces = ReaderStream::with_capacity(decoder, PIECE_BYTES);
-    let no_gzip = |why| io::Error::new(io::ErrorKind::InvalidData, NoGzip(why));
+    let no_gzip = |why| io::Error::new(io::ErrorKind::InvalidData, InvalidGzip(why));
     Body::from_stream(pieces.map_err(move |error| match error.get_ref() {
         Some(inner) if inner.is::<Ended>() => error,
         _ if error.kind() == io::ErrorKind::UnexpectedEof => no_gzip("it ends within a member".to_owned()),
@@ -81,14 +81,14 @@ struct Ended(axum::Error);
 /// The body is not valid gzip.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct NoGzip(String);
+struct InvalidGzip(String);
 
 /// The problem of a body that cannot be read to its end: 400.
 pub(super) fn broken(error: &axum::Error) -> Problem {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let no_gzip = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(no_gzip) = no_gzip.and_then(|inner| inner.downcast_ref::<NoGzip>()) {
+        if let Some(no_gzip) = no_gzip.and_then(|inner| inner.downcast_ref::<InvalidGzip>()) {
             return Problem::bad_request(format!(
                 "the body is not gzip from its beginning to its end: {no_gzip}; send whole members of gzip, with \
                  nothing behind the last one"

@@ -160,7 +160,7 @@ impl HttpServer {
         connection: &Arc<ClientConnection>,
     ) {
         let silent = Some(Box::pin(sleep(HEAD_WITHIN)));
-        let stream = Patient { stream, connection: connection.clone(), silent, stuck: None };
+        let stream = TimeoutStream { stream, connection: connection.clone(), silent, stuck: None };
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|request: Request<Incoming>| {
             let handling = connection.begin();
@@ -239,7 +239,7 @@ fn connections_max(wanted: usize) -> usize {
 
 /// A stream that fails if the client sends nothing at first, or reads nothing of an answer, for too long. No other code
 /// has a timeout for these cases.
-struct Patient<S> {
+struct TimeoutStream<S> {
     stream: S,
     connection: Arc<ClientConnection>,
     /// The timeout of the first byte; `None` once one has come.
@@ -248,7 +248,7 @@ struct Patient<S> {
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> TimeoutStream<S> {
     /// Returns the result of a write, or a timeout if the write was pending for too long.
     fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         self.connection.activity().note_stuck(written.is_pending());
@@ -261,7 +261,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -280,7 +280,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(written, cx)

@@ -177,7 +177,7 @@ fn printable(name: &str) -> String {
 }
 
 /// A request that was registered.
-struct Accepted {
+struct RegisteredRequest {
     sources: Vec<NewSource>,
     answer: Answer,
 }
@@ -189,7 +189,7 @@ async fn enter_rows(
     name: String,
     body: &[u8],
     datasets: Vec<(usize, Vec<rows::JsonRow<'_>>)>,
-) -> Result<Accepted, Problem> {
+) -> Result<RegisteredRequest, Problem> {
     let ingest_queue = app.ingest_queue()?;
     let manifest = &app.settings.manifest;
     let (mut sources, mut bodies) = (Vec::new(), Vec::new());
@@ -217,7 +217,7 @@ async fn enter_rows(
     let content = *blake3::hash(body).as_bytes();
     let request = Request { identity, content, sources: sources.clone() };
     let answer = ingest_queue.enter(request, bodies).await?;
-    Ok(Accepted { sources, answer })
+    Ok(RegisteredRequest { sources, answer })
 }
 
 /// Receives a file: writes it to the spool, syncs it to disk and registers it.
@@ -228,7 +228,7 @@ async fn upload(
     name: String,
     form: MediaType,
     request: HttpRequest,
-) -> Result<Accepted, Problem> {
+) -> Result<RegisteredRequest, Problem> {
     let ingest_queue = app.ingest_queue()?;
     // Check before the client sends a file in vain.
     ingest_queue.assert_room()?;
@@ -271,7 +271,7 @@ async fn upload(
     let request = Request { identity, content, sources: sources.clone() };
     let offered = Payload::File { dataset: index, path, fresh };
     let answer = ingest_queue.enter(request, vec![offered]).await?;
-    Ok(Accepted { sources, answer })
+    Ok(RegisteredRequest { sources, answer })
 }
 
 /// The first generated key for lines that lack one, if the dataset's keys are generated.
@@ -347,7 +347,7 @@ fn spool_problem(error: std::io::Error) -> Problem {
 /// The answer: at once, or when every line is accounted for.
 async fn answer(
     app: &Service,
-    Accepted { sources, answer }: Accepted,
+    RegisteredRequest { sources, answer }: RegisteredRequest,
     within: Option<Duration>,
 ) -> Result<(StatusCode, Vec<Pushed>), Problem> {
     if answer == Answer::Another {

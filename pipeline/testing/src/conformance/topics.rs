@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use tidegate_core::record::Batch;
-use tidegate_topics::{Durability, ErrorKind, Fetched, MAX_NAME_LEN, Offset, Topics};
+use tidegate_topics::{Durability, ErrorKind, FetchResult, MAX_NAME_LEN, Offset, Topics};
 
 /// How long a waiting reader may take to wake before the suite takes it for stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ async fn append<T: Topics>(topics: &T, topic: &str, batch: &Batch) -> Offset {
     topics.append(topic, 0, batch, Durability::Buffered).await.expect("a batch can be appended")
 }
 
-async fn read<T: Topics>(topics: &T, topic: &str, from: Offset) -> Option<Fetched> {
+async fn read<T: Topics>(topics: &T, topic: &str, from: Offset) -> Option<FetchResult> {
     topics.read(topic, 0, from).await.expect("a batch can be read")
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::lock::Lock;
 use super::segment::{self, Extent, Mark, SearchResult, Segment, Segments};
 use crate::place::place;
-use crate::{ErrorKind, Fetched, Offset, TopicError};
+use crate::{ErrorKind, FetchResult, Offset, TopicError};
 
 /// For how many readers of a partition the position is remembered. Other readers search at each read.
 const POSITIONS_MAX: usize = 16;
@@ -98,7 +98,7 @@ impl Partition {
     }
 
     /// The records at `from`; see [`Topics::read`](crate::Topics::read).
-    pub(super) fn read(&self, from: Offset) -> Result<Option<Fetched>, TopicError> {
+    pub(super) fn read(&self, from: Offset) -> Result<Option<FetchResult>, TopicError> {
         loop {
             let Some(search) = self.search(from)? else { return Ok(None) };
             let path = self.path_of(search.extent.base);
@@ -119,7 +119,7 @@ impl Partition {
                         found,
                         ReaderPosition { segment: search.extent.base, mark: next, file },
                     );
-                    let mut fetched = Fetched { batch, base: from, next: next.offset };
+                    let mut fetched = FetchResult { batch, base: from, next: next.offset };
                     if from > base {
                         // Less than the count of the batch, which is a u32.
                         fetched.batch.skip_front((from - base) as usize);
@@ -143,7 +143,7 @@ impl Partition {
         path: &Path,
         to: Offset,
         active: bool,
-    ) -> Result<Option<Fetched>, TopicError> {
+    ) -> Result<Option<FetchResult>, TopicError> {
         let mut left_out = None;
         if !active {
             let next = self.path_of(to);
@@ -154,7 +154,7 @@ impl Partition {
         if left_out.is_none_or(|gap| gap > from) {
             return Err(self.damaged(from, path, None, to));
         }
-        let nothing = Fetched { batch: Default::default(), base: to, next: to };
+        let nothing = FetchResult { batch: Default::default(), base: to, next: to };
         Ok(Some(self.read(to)?.unwrap_or(nothing)))
     }
 

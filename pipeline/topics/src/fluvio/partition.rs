@@ -20,7 +20,7 @@ use super::cluster::Cluster;
 use super::link::{Link, LinkFailure, SharedLink};
 use super::records::{self, Decoding, RECORD_BYTES_MAX};
 use crate::place::place;
-use crate::{ErrorKind, Fetched, Offset, TopicError};
+use crate::{ErrorKind, FetchResult, Offset, TopicError};
 
 /// How long the SPU may wait for its replicas before it acknowledges records.
 const REPLICAS_LIMIT: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Partition {
     }
 
     /// The records from `from` on, about [`READ_BYTES`] of them. `None` at the end.
-    pub(super) async fn read(&self, from: Offset) -> Result<Option<Fetched>, TopicError> {
+    pub(super) async fn read(&self, from: Offset) -> Result<Option<FetchResult>, TopicError> {
         let mut bytes = READ_BYTES;
         loop {
             match self.fetch(from, bytes).await? {

@@ -20,7 +20,7 @@ use fluvio::dataplane::record::{
 };
 use tidegate_core::record::{Batch, Record};
 
-use crate::{Fetched, Offset};
+use crate::{FetchResult, Offset};
 
 /// A batch in a topic is closed when it has this many bytes, uncompressed. Four of them fill a read.
 pub(super) const STORED_BYTES: usize = 250 << 10;
@@ -116,7 +116,7 @@ fn number_len(number: u64) -> usize {
 /// The records of stored batches from an offset on.
 pub(super) enum Decoding {
     /// Consecutive records.
-    Records(Fetched),
+    Records(FetchResult),
     /// No records: the first batch is cut off.
     Cut {
         /// How many bytes the whole batch has.
@@ -158,14 +158,14 @@ pub(super) fn decode(stored: &[Stored<RawRecords>], from: Offset) -> Decoding {
             return match found {
                 None => Decoding::Malformed { next },
                 Some((base, end)) => {
-                    Decoding::Records(Fetched { batch: shortened(batch, before), base, next: end })
+                    Decoding::Records(FetchResult { batch: shortened(batch, before), base, next: end })
                 }
             };
         }
         found = Some((found.map_or(start, |(base, _)| base), next));
     }
     match found {
-        Some((base, next)) => Decoding::Records(Fetched { batch, base, next }),
+        Some((base, next)) => Decoding::Records(FetchResult { batch, base, next }),
         None => Decoding::Cut { needed },
     }
 }

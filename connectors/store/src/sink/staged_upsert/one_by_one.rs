@@ -10,7 +10,7 @@ use tidegate_postgres::error::may_be_a_rows_sql;
 
 use super::{Upsert, insert_into, on_conflict};
 use crate::ledger::Writes;
-use crate::sink::batch::{SetAside, Verdicts};
+use crate::sink::batch::{UnwrittenRow, Verdicts};
 
 /// The SQLSTATE of a foreign key violation.
 const FOREIGN_KEY: &str = "23503";
@@ -27,7 +27,7 @@ pub(super) async fn row_by_row(
     writer: &Upsert<'_>,
     part: &[u32],
     verdicts: &mut Verdicts,
-) -> Result<Vec<SetAside>, PgError> {
+) -> Result<Vec<UnwrittenRow>, PgError> {
     let Upsert { dataset, rows, .. } = writer;
     tx.batch_execute(&function(writer)).await?;
     let lines = || part.iter().map(|row| &rows.lines[*row as usize]);
@@ -72,22 +72,22 @@ pub(super) async fn row_by_row(
     Ok(orphans)
 }
 
-fn refused(row: u32, told: &tokio_postgres::Row) -> SetAside {
+fn refused(row: u32, told: &tokio_postgres::Row) -> UnwrittenRow {
     let detail: &str = told.get(4);
     let detail = if detail.is_empty() { String::new() } else { format!("; {detail}") };
     let message = format!("Postgres refused the row: {}{detail}", told.get::<_, &str>(3));
     let column = Some(told.get::<_, &str>(5)).filter(|column| !column.is_empty());
     let reasons = vec![Reason::new(Code::ConstraintViolation, column, message, b"")];
-    SetAside { row, fate: Fate::Rejected, reasons, awaits: None }
+    UnwrittenRow { row, fate: Fate::Rejected, reasons, awaits: None }
 }
 
-fn left_out(row: u32, writer: &Upsert<'_>) -> SetAside {
+fn left_out(row: u32, writer: &Upsert<'_>) -> UnwrittenRow {
     let message = format!(
         "a trigger of the table {} left the row out: Postgres reports no error and no row written",
         writer.table.name
     );
     let reasons = vec![Reason::new(Code::LeftOut, None, message, b"")];
-    SetAside { row, fate: Fate::Rejected, reasons, awaits: None }
+    UnwrittenRow { row, fate: Fate::Rejected, reasons, awaits: None }
 }
 
 /// The definition of a function that merges rows one by one. It returns for each row its index, its state, whether it

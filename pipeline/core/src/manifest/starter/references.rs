@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Guess;
+use super::DatasetGuess;
 use super::column::ColumnSample;
 use super::key::words;
 
@@ -16,7 +16,7 @@ pub(super) struct ReferenceGuess {
 /// For each column of each dataset, the dataset that it seems to reference. `department_id` references a dataset that
 /// is called `department` or a plural of it, and `carrier` one whose key has this name. The key must have the same
 /// type and hold the column's values. If the name says which dataset is meant, half of the values are enough.
-pub(super) fn guess(all: &[Guess<'_>]) -> Vec<Vec<Option<ReferenceGuess>>> {
+pub(super) fn guess(all: &[DatasetGuess<'_>]) -> Vec<Vec<Option<ReferenceGuess>>> {
     let mut references: Vec<Vec<Option<ReferenceGuess>>> =
         all.iter().map(|dataset| vec![None; dataset.sample.columns.len()]).collect();
     for (from, dataset) in all.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn guess(all: &[Guess<'_>]) -> Vec<Vec<Option<ReferenceGuess>>> {
 }
 
 /// How many of a column's values are not keys of a dataset. `None` if the column does not seem to reference it.
-fn lacking_in(column: &ColumnSample, other: &Guess<'_>, by_name_alone: bool) -> Option<usize> {
+fn lacking_in(column: &ColumnSample, other: &DatasetGuess<'_>, by_name_alone: bool) -> Option<usize> {
     let key = &other.sample.columns[other.key.column()?];
     if key.kind != column.kind || key.meaning != column.meaning || column.filled == 0 {
         return None;

@@ -2,7 +2,7 @@
 
 use super::key::KeyGuess;
 use super::markers::{MARKERS, is_no_word};
-use super::{ColumnSample, Guess};
+use super::{ColumnSample, DatasetGuess};
 
 /// What was found in a file, and what is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Remarks {
 }
 
 /// The remarks on one dataset.
-pub(super) fn about(guess: &Guess<'_>) -> Remarks {
+pub(super) fn about(guess: &DatasetGuess<'_>) -> Remarks {
     let mut remarks = Remarks {
         file_name: guess.sample.file_name.clone(),
         found: found(guess),
@@ -41,7 +41,7 @@ pub(super) fn about(guess: &Guess<'_>) -> Remarks {
     remarks
 }
 
-fn found(guess: &Guess<'_>) -> String {
+fn found(guess: &DatasetGuess<'_>) -> String {
     let sample = guess.sample;
     let (bytes, rows, columns) = (guess.sample.layout.bytes, sample.rows, guess.sample.columns.len());
     let looked = match guess.sample.layout.whole {
@@ -61,7 +61,7 @@ fn found(guess: &Guess<'_>) -> String {
     format!("{rows} rows of {columns} columns in {looked}: {header}, delimiter {delimiter}, {key}{null}")
 }
 
-fn of_header(guess: &Guess<'_>, remarks: &mut Remarks) {
+fn of_header(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
     let sample = guess.sample;
     match (&sample.header, sample.sure_of_header) {
         (Some(_), false) => remarks.doubts.push(
@@ -105,7 +105,7 @@ fn of_header(guess: &Guess<'_>, remarks: &mut Remarks) {
     }
 }
 
-fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
+fn of_key(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
     let name = |index: usize| guess.sample.columns[index].name.as_str();
     let doubt = match &guess.key {
         KeyGuess::Column(_) => return,
@@ -135,7 +135,7 @@ fn of_key(guess: &Guess<'_>, remarks: &mut Remarks) {
     remarks.doubts.push(doubt);
 }
 
-fn of_missing(guess: &Guess<'_>, remarks: &mut Remarks) {
+fn of_missing(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
     for column in &guess.sample.columns {
         let found = column.markers.iter().enumerate().filter(|(_, count)| **count > 0);
         for (marker, count) in found {
@@ -166,7 +166,7 @@ fn of_missing(guess: &Guess<'_>, remarks: &mut Remarks) {
     }
 }
 
-fn of_values(guess: &Guess<'_>, remarks: &mut Remarks) {
+fn of_values(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
     for column in &guess.sample.columns {
         let Some(meaning) = &column.meaning else { continue };
         let list = if meaning.sure { &mut remarks.obstacles } else { &mut remarks.doubts };

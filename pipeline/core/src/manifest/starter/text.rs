@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::names::{self, FileNames, key_text, value_text};
 use super::references::{self, ReferenceGuess};
 use super::remarks::{self, Remarks};
-use super::{ColumnSample, Guess, Sample, key};
+use super::{ColumnSample, DatasetGuess, Sample, key};
 use crate::printable::printable_line;
 
 /// A manifest to start from.
@@ -55,22 +55,22 @@ pub fn write(samples: &[Sample], pipeline: &str) -> Starter {
 const EXAMPLE: &str = "  example: # no sample to infer from; replace this\n    key: id\n    columns:\n      \
                        id: integer\n      name: text\n";
 
-fn guess<'a>(sample: &'a Sample, files: &mut FileNames) -> Result<Guess<'a>, &'static str> {
+fn guess<'a>(sample: &'a Sample, files: &mut FileNames) -> Result<DatasetGuess<'a>, &'static str> {
     if sample.columns.is_empty() {
         return Err("nothing in it is divided into columns: it is empty, or no CSV");
     }
     let (name, files) =
         files.take(&sample.file_name).ok_or("another file has its name: give one of each dataset")?;
     let key = key::guess(&sample.columns, &name);
-    Ok(Guess { name, files, sample, key, null: sample.null_marker() })
+    Ok(DatasetGuess { name, files, sample, key, null: sample.null_marker() })
 }
 
 // Writing to a text cannot fail.
 fn write_dataset(
     text: &mut String,
-    guess: &Guess<'_>,
+    guess: &DatasetGuess<'_>,
     remarks: &Remarks,
-    all: &[Guess<'_>],
+    all: &[DatasetGuess<'_>],
     references: &[Option<ReferenceGuess>],
 ) {
     let _ = writeln!(text, "  {}:", guess.name);
@@ -105,7 +105,7 @@ fn write_dataset(
 }
 
 fn column_line(
-    guess: &Guess<'_>,
+    guess: &DatasetGuess<'_>,
     column: &ColumnSample,
     index: usize,
     references: Option<(&str, usize)>,

@@ -6,7 +6,7 @@ use crate::store::ViewStore;
 
 /// A store that the sink keeps up to date.
 #[derive(Debug)]
-pub struct Maintained {
+pub struct MaintainedStore {
     /// The index of the dataset whose table the store aggregates.
     pub dataset: usize,
     /// The store.
@@ -15,7 +15,7 @@ pub struct Maintained {
     pub folded: AtomicI64,
 }
 
-impl Maintained {
+impl MaintainedStore {
     pub(crate) fn new(dataset: usize, store: ViewStore) -> Self {
         Self { dataset, store, folded: AtomicI64::new(0) }
     }

@@ -18,7 +18,7 @@ const KEPT_MAX: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Where transform and sink run, and therefore where their offsets are found.
-pub(crate) enum Standing<S> {
+pub(crate) enum OtherStages<S> {
     /// In this process, for all partitions: their progress is shared memory.
     Here(Arc<Progress>),
     /// In this process or others, any number of them: their offsets are in Postgres.
@@ -43,7 +43,7 @@ pub(crate) struct StoredOffsets {
     is_behind: bool,
 }
 
-impl<S: Sink + Offsets> Standing<S> {
+impl<S: Sink + Offsets> OtherStages<S> {
     /// About how many bytes on the topics the sink has not committed.
     pub(crate) async fn lag_bytes(&mut self, topics: &impl Topics) -> Result<u64, Error> {
         match self {
