@@ -89,8 +89,9 @@ impl Work<'_> {
             let inlet = self.inlet(data_dir, start, &generation).await?;
             Ok::<_, Failure>((inlet, self.open(&generation).await?))
         };
-        let ready = generation.stop.run_until_cancelled(ready).await.transpose()?;
-        let Some((mut inlet, pipeline)) = ready else { return Ok(()) };
+        let Some((mut inlet, pipeline)) = unless_stopped(&generation.stop, ready).await? else {
+            return Ok(());
+        };
         self.node.access().admit(Some(inlet.queue.clone()));
         let stages = pipeline.source(&mut inlet.landing, self.until, &generation.stop);
         let ended = self.unless_overdue(stages).await;
@@ -101,7 +102,7 @@ impl Work<'_> {
 
     /// Runs the transform alone.
     pub(crate) async fn transform(&self, generation: Generation) -> Result<(), Failure> {
-        match generation.stop.run_until_cancelled(self.open(&generation)).await.transpose()? {
+        match unless_stopped(&generation.stop, self.open(&generation)).await? {
             Some(pipeline) => self.unless_overdue(pipeline.transform(&generation.stop)).await,
             None => Ok(()),
         }
@@ -110,7 +111,7 @@ impl Work<'_> {
     /// Runs the sink alone.
     pub(crate) async fn sink(&self, generation: Generation) -> Result<(), Failure> {
         let beside = self.beside_sink(&generation.store);
-        let opened = generation.stop.run_until_cancelled(self.open(&generation)).await.transpose()?;
+        let opened = unless_stopped(&generation.stop, self.open(&generation)).await?;
         let Some(pipeline) = opened else { return Ok(()) };
         let ended = self.unless_overdue(pipeline.sink(&generation.stop)).await;
         drop(beside);
@@ -209,5 +210,31 @@ impl Work<'_> {
                 "stopped while Postgres did not answer: the next run does the batch in hand again",
             )),
         }
+    }
+}
+
+/// Evaluates `opening`; gives `None` if `stop` is cancelled meanwhile. The retries in `opening` end with an error then,
+/// which is none of the stage.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    opening: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    match stop.run_until_cancelled(opening).await {
+        Some(Err(_)) if stop.is_cancelled() => Ok(None),
+        opened => opened.transpose(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_opening_that_a_stop_ends_with_an_error_is_no_failure() {
+        let stop = CancellationToken::new();
+        let failed = async || Err::<(), _>(Failure::new("stopped before Postgres had answered"));
+        assert!(unless_stopped(&stop, failed()).await.is_err());
+        stop.cancel();
+        assert!(unless_stopped(&stop, failed()).await.unwrap().is_none());
     }
 }
