@@ -213,8 +213,8 @@ impl Work<'_> {
     }
 }
 
-/// Evaluates `opening`; gives `None` if `stop` is cancelled meanwhile. The retries in `opening` end with an error then,
-/// which is none of the stage.
+/// Opens what a stage needs. If `stop` is cancelled first, returns `None`: the error with which the retries in `opening`
+/// end then is no failure of the stage.
 async fn unless_stopped<T>(
     stop: &CancellationToken,
     opening: impl Future<Output = Result<T, Failure>>,

@@ -17,8 +17,8 @@ use crate::world::{Stats, World};
 
 /// How many processes may be alive at once.
 const PROCESSES_MAX: usize = 3;
-/// How many processes may end with nothing left to do before all is as it must be. A process is not counted if a file
-/// arrived while it ran, which may have been after its last scan.
+/// How many processes may end with nothing left to do before all is as it must be. If a file arrived while a process
+/// ran, that process is not counted: its last scan may have come before the file.
 const IDLE_MAX: u32 = 4;
 
 /// Where the files of one seed after another lie.
