@@ -6,7 +6,9 @@ select
     lines,
     identity,
     coalesce(fingerprint, identity),
-    shape
+    shape,
+    skipped,
+    first_key
 from tidegate.sources
 where completed_at is not null and kind = 'file'
 order by source

@@ -1,4 +1,4 @@
--- The ledger in order, for the sources of dataset $1, or for all sources if $1 is null.
+-- The ledger in order, for the sources of the datasets $1, or for all sources if $1 is null.
 select
     source,
     chunk,
@@ -16,5 +16,5 @@ select
     uncounted_count,
     repeated_count
 from tidegate.ledger
-where $1::text is null or source in (select source from tidegate.sources where dataset = $1)
+where $1::text[] is null or source in (select source from tidegate.sources where dataset = any($1))
 order by source, chunk

@@ -15,7 +15,7 @@ with
         limit 1
     )
 
-select s.source, s.lines, s.completed_at is not null, s.identity, s.shape
+select s.source, s.lines, s.completed_at is not null, s.identity, s.shape, s.first_key
 from tidegate.sources as s
 where
     s.source = coalesce(

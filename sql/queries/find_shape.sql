@@ -11,11 +11,12 @@ with
             and quote = $5
             and null_text is not distinct from $6
             and rules = $7
+            and more is not distinct from $8
     ),
 
     entered as (
-        insert into tidegate.shapes (dataset, columns, header, delimiter, quote, null_text, rules)
-        select $1, $2, $3, $4, $5, $6, $7
+        insert into tidegate.shapes (dataset, columns, header, delimiter, quote, null_text, rules, more)
+        select $1, $2, $3, $4, $5, $6, $7, $8
         where not exists (select from known)
         on conflict do nothing
         returning shape

@@ -17,7 +17,8 @@ select
     coalesce(l.updated, 0)::bigint as updated,
     coalesce(l.superseded, 0)::bigint as superseded,
     coalesce(l.uncounted, 0)::bigint as uncounted,
-    coalesce(l.repeated, 0)::bigint as repeated
+    coalesce(l.repeated, 0)::bigint as repeated,
+    s.skipped
 from tidegate.sources as s
 left join lateral (
     select

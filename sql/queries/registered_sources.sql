@@ -31,7 +31,8 @@ select
             where ledger.source = sources.source
         )
     end::bigint as held,
-    fingerprint
+    fingerprint,
+    first_key
 from tidegate.sources
 where source in (select source from wanted)
 order by source

@@ -7,6 +7,7 @@ select
     s.name,
     s.content,
     s.bytes,
+    case when s.first_key is not null then s.lines end as generated_keys,
     r.asked_by,
     to_char(r.asked_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as asked_at,
     r.state,

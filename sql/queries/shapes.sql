@@ -7,6 +7,7 @@ select
     delimiter,
     quote,
     null_text,
-    rules
+    rules,
+    more
 from tidegate.shapes
 where $1::bigint[] is null or shape = any($1)

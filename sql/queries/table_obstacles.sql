@@ -1,5 +1,6 @@
 -- The reasons why rows may not be copied into table $1 with its triggers off. No row if they may.
--- $2, $3, $4: the columns whose references the sink checks, and the tables and columns that they reference.
+-- $2, $3, $4, $5: the references that the sink checks, a row for each column: the number of the reference, the column, and
+-- the table and the column that it references.
 with
     target as (
         select * from pg_class where oid = to_regclass($1)
@@ -7,13 +8,13 @@ with
 
     checked as (
         select
-            child.attnum,
             to_regclass(pair.parent)::oid as parent,
-            parent.attnum as key
-        from unnest($2::text[], $3::text[], $4::text[]) as pair (child, parent, key)
+            array_agg((child.attnum, parent.attnum)::text order by child.attnum) as pairs
+        from unnest($2::integer[], $3::text[], $4::text[], $5::text[]) as pair (number, child, parent, key)
         join target on true
         join pg_attribute as child on child.attrelid = target.oid and child.attname = pair.child
         join pg_attribute as parent on parent.attrelid = to_regclass(pair.parent) and parent.attname = pair.key
+        group by pair.number, pair.parent
     )
 
 select format('grant it: grant set on parameter session_replication_role to %I', current_user)
@@ -60,8 +61,9 @@ where
         select
         from checked
         where
-            cardinality(conkey) = 1
-            and conkey[1] = checked.attnum
-            and confrelid = checked.parent
-            and confkey[1] = checked.key
+            confrelid = checked.parent
+            and checked.pairs = (
+                select array_agg((pair.child, pair.parent)::text order by pair.child)
+                from unnest(conkey, confkey) as pair (child, parent)
+            )
     )

@@ -7,6 +7,7 @@ select
     bytes,
     lines,
     shape,
+    first_key,
     to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as registered_at,
     to_char(completed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as completed_at
 from tidegate.sources

@@ -82,13 +82,14 @@ pub async fn backup_named(
     Ok(backup)
 }
 
-/// Returns the indexes of datasets by name, in the order of their references; of all datasets if there are no names.
+/// Returns the indexes of datasets by name, in the order of their references; of all datasets if there are no names. Of
+/// datasets that share a table, it is the first one, under whose name the table is written.
 pub(super) fn chosen(manifest: &Manifest, names: &[String]) -> Result<Vec<usize>, AvroError> {
     if names.is_empty() {
-        return Ok((0..manifest.datasets.len()).collect());
+        return Ok(manifest.tables().map(|(index, _)| index).collect());
     }
     let index = |name: &String| match manifest.dataset(name) {
-        Some((index, _)) => Ok(index),
+        Some((_, dataset)) => Ok(dataset.of_table),
         None => {
             let known: Vec<&str> = manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
             Err(AvroError::Unknown(format!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::{Dataset, Manifest};
-use tidegate_files::RowWriter;
+use tidegate_files::write_row;
 
 use crate::AvroError;
 use crate::backup::chosen;
@@ -157,23 +157,20 @@ fn open(
 }
 
 impl CheckedFile {
-    /// Writes the rows as lines of the dataset, in its own dialect, with a header if its files have one. The file is
-    /// checked again meanwhile: the output is valid only if this succeeds. Fails if the file has changed since it was
-    /// checked, or a row is longer than a line may be.
+    /// Writes the rows as lines of RFC 4180 with canonical values, without a header. The file is checked again
+    /// meanwhile: the output is valid only if this succeeds. Fails if the file has changed since it was checked, or a
+    /// row is longer than a line may be.
     pub fn convert(&self, manifest: &Manifest, out: &mut impl Write) -> Result<(), AvroError> {
         let dataset = &manifest.datasets[self.dataset];
         let (blocks, fit) = open(&self.path, dataset, None)?;
-        let rows = RowWriter::new(dataset);
         let unwritten = |error| AvroError::Io("write a line".to_owned(), error);
         let mut line = Vec::new();
-        rows.header(&mut line);
-        out.write_all(&line).map_err(unwritten)?;
         let mut number = 0;
         let whole = blocks.read(|fields| {
             let texts = fit.texts(fields).map_err(Damage::What)?;
             number += 1;
             line.clear();
-            rows.row(texts.iter().map(Option::as_deref), &mut line);
+            write_row(texts.iter().map(Option::as_deref), |_, _| false, &mut line);
             if line.len() > manifest.max_record_bytes {
                 return Err(Damage::Failed(AvroError::refused(format!(
                     "row {number} of '{}' is a line of {} bytes, a line has at most {}: raise max_record_bytes",

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use futures_util::SinkExt;
 use tidegate_core::failpoint::Failpoint;
-use tidegate_core::manifest::Manifest;
+use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_postgres::PgError;
 use tidegate_postgres::session::end_with_us;
 use tidegate_postgres::table::{self, quoted, table_name};
@@ -59,8 +59,13 @@ pub fn check(manifest: &Manifest, folder: &Path) -> Result<ExactBackup, AvroErro
             "the backup is of some datasets alone, without registry and ledger; restore it without --exact",
         ));
     }
-    let mut lacking: Vec<&str> = manifest.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-    lacking.retain(|name| !backup.datasets.iter().any(|written| written.name == *name));
+    // The table of several datasets is there once, under the name of any of them.
+    let is_there = |dataset: &Dataset| {
+        let mut written = backup.datasets.iter().filter_map(|written| manifest.dataset(&written.name));
+        written.any(|(_, its)| its.of_table == dataset.of_table)
+    };
+    let lacking = manifest.tables().filter(|(_, dataset)| !is_there(dataset));
+    let lacking: Vec<&str> = lacking.map(|(_, dataset)| dataset.name.as_str()).collect();
     if !lacking.is_empty() {
         return Err(AvroError::refused(format!(
             "the manifest has datasets that the backup has not: {}; restore with the manifest of then, and add them after",
@@ -98,7 +103,8 @@ impl ExactBackup {
         end_with_us(&tx).await?;
         table::ensure(&tx, store.manifest()).await?;
         // Each after the tables that it references.
-        let datasets: Vec<String> = store.manifest().datasets.iter().map(table_name).collect();
+        let datasets: Vec<String> =
+            store.manifest().tables().map(|(_, dataset)| table_name(dataset)).collect();
         let own: Vec<String> = own_tables(&tx).await?.into_iter().map(|(name, _)| name).collect();
         let own_table = |name: &String| format!("tidegate.{}", quoted(name));
         let tables: Vec<String> = datasets.iter().cloned().chain(own.iter().map(own_table)).collect();

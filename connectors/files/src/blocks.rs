@@ -4,8 +4,13 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use tidegate_core::split::{Dialect, Splitter, Step, TooLong};
+use encoding_rs::{Encoding, UTF_8};
+use tidegate_core::dead_letter::{Code, Reason};
+use tidegate_core::split::{SkippedLines, Splitter, Step, TooLong};
+use tidegate_core::syntax::Syntax;
+use tidegate_core::validate::unreadable;
 
+use crate::decoding::{Decoding, OTHER_ENCODING, SPARE_BYTES};
 use crate::file::read_full;
 
 /// What [`Blocks::next`] returns.
@@ -24,7 +29,10 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Blocks {
     splitter: Splitter,
+    /// Text in UTF-8, if the file is text.
     buffer: Vec<u8>,
+    /// Decodes the blocks of a file that is not UTF-8.
+    decoding: Option<Box<Decoding>>,
     pub(super) block_bytes: usize,
     /// The part of the buffer that is not split yet.
     unsplit: Range<usize>,
@@ -33,24 +41,70 @@ pub(super) struct Blocks {
     /// The offset of the next block in the file.
     offset: u64,
     size: u64,
+    /// The header, if a later record that equals it is no record.
+    header: Option<Vec<u8>>,
 }
 
 impl Blocks {
-    pub(super) fn new(dialect: Dialect, max_record_bytes: usize, block_bytes: usize, size: u64) -> Self {
-        let room = (block_bytes + max_record_bytes + 64) as u64;
+    pub(super) fn new(
+        syntax: &Syntax,
+        encoding: &'static Encoding,
+        max_record_bytes: usize,
+        block_bytes: usize,
+        size: u64,
+    ) -> Self {
+        let room = (block_bytes + max_record_bytes + 2 * SPARE_BYTES) as u64;
+        let is_utf8 = encoding == UTF_8;
+        let text_bytes_max = if is_utf8 { size } else { Decoding::text_bytes_max(size) };
         Self {
-            splitter: Splitter::new(dialect, max_record_bytes),
-            buffer: vec![0; room.min(size) as usize],
+            splitter: Splitter::new(syntax, max_record_bytes),
+            buffer: vec![0; room.min(text_bytes_max) as usize],
+            decoding: (!is_utf8).then(|| Box::new(Decoding::new(encoding))),
             block_bytes,
             unsplit: 0..0,
             clean_to: 0,
             offset: 0,
             size,
+            header: None,
         }
+    }
+
+    /// Notes that the last record was the header. If the header `repeats`, records that equal it are left out from here
+    /// on.
+    pub(super) fn was_header(&mut self, record: Range<usize>, repeats: bool) {
+        self.splitter.count_header();
+        self.header = repeats.then(|| self.buffer[record].to_vec());
+    }
+
+    /// Returns how many bytes of the file were read.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns how many lines were no records up to here, by the rule that skips them.
+    pub(super) fn skipped(&self) -> SkippedLines {
+        self.splitter.skipped()
     }
 
     /// Returns the next record of the blocks that were read.
     pub(super) fn next(&mut self) -> Next {
+        loop {
+            match self.step() {
+                Next::Record(text) if self.is_header(&self.buffer[text.clone()]) => {
+                    self.splitter.count_header();
+                }
+                next => return next,
+            }
+        }
+    }
+
+    /// Whether a record is the header once more. Files that were put together have a byte order mark before it.
+    fn is_header(&self, record: &[u8]) -> bool {
+        let is_equal = |record| self.header.as_deref() == Some(record);
+        is_equal(record) || record.strip_prefix(b"\xef\xbb\xbf").is_some_and(is_equal)
+    }
+
+    fn step(&mut self) -> Next {
         let eof = self.offset == self.size;
         let start = self.unsplit.start;
         match self.splitter.next(&self.buffer[self.unsplit.clone()], eof) {
@@ -87,9 +141,33 @@ impl Blocks {
         &self.buffer[record]
     }
 
-    /// Returns whether a record is known to be UTF-8 without NUL, because the whole buffer up to its end is.
-    pub(super) fn is_clean(&self, record: &Range<usize>) -> bool {
-        record.end <= self.clean_to
+    /// Returns whether the file is decoded, because it is not UTF-8.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.decoding.is_some()
+    }
+
+    /// Returns the bytes of a record as they are in the file.
+    pub(super) fn bytes_in_file(&mut self, record: &Range<usize>) -> &[u8] {
+        match &mut self.decoding {
+            None => &self.buffer[record.clone()],
+            Some(decoding) => decoding.bytes(&self.buffer[..self.unsplit.end], record),
+        }
+    }
+
+    /// Returns why a record is no text, if it is not.
+    pub(super) fn fault(&mut self, record: &Range<usize>) -> Option<Reason> {
+        // The whole buffer up to there is text.
+        if record.end <= self.clean_to {
+            return None;
+        }
+        if let Some(decoding) = &mut self.decoding {
+            return decoding.fault(&self.buffer[..self.unsplit.end], record);
+        }
+        let mut fault = unreadable(&self.buffer[record.clone()])?;
+        if fault.code == Code::InvalidUtf8 {
+            fault.message.push_str(OTHER_ENCODING);
+        }
+        Some(fault)
     }
 
     /// Returns the physical line, from 1, at which the last record starts.
@@ -101,24 +179,40 @@ impl Blocks {
     /// [`Blocks::accept`] makes it part of the text. Returns `None` if the file ends early. May be called again.
     pub(super) fn read(&mut self, file: &File) -> io::Result<Option<usize>> {
         if self.unsplit.start > 0 {
+            if let Some(decoding) = &mut self.decoding {
+                decoding.forget(&self.buffer[..self.unsplit.end], self.unsplit.start);
+            }
             self.buffer.copy_within(self.unsplit.clone(), 0);
             self.unsplit = 0..self.unsplit.len();
             self.clean_to = 0;
         }
         let end = self.unsplit.end;
-        let wanted = self.block_bytes.min((self.size - self.offset) as usize).min(self.buffer.len() - end);
-        Ok(read_full(file, &mut self.buffer[end..end + wanted], self.offset)?.then_some(wanted))
+        let room = self.buffer.len() - end;
+        let wanted = self.block_bytes.min((self.size - self.offset) as usize);
+        let block = match &mut self.decoding {
+            None => &mut self.buffer[end..end + wanted.min(room)],
+            Some(decoding) => decoding.block(wanted, room),
+        };
+        let bytes = block.len();
+        Ok(read_full(file, block, self.offset)?.then_some(bytes))
     }
 
     /// Makes the block that was read part of the text.
     pub(super) fn accept(&mut self, bytes: usize) {
-        self.unsplit.end += bytes;
         self.offset += bytes as u64;
+        let last = self.offset == self.size;
+        match &mut self.decoding {
+            None => self.unsplit.end += bytes,
+            Some(decoding) => self.unsplit.end = decoding.decode(&mut self.buffer, self.unsplit.end, last),
+        }
         let unsplit = &self.buffer[self.unsplit.clone()];
-        // If the block's end cuts a character, it cuts the record of that character too.
-        let valid = match simdutf8::compat::from_utf8(unsplit) {
-            Ok(_) => unsplit.len(),
-            Err(error) => error.valid_up_to(),
+        let valid = match &self.decoding {
+            Some(decoding) => decoding.malformed().map_or(unsplit.len(), |at| at - self.unsplit.start),
+            // If the block's end cuts a character, it cuts the record of that character too.
+            None => match simdutf8::compat::from_utf8(unsplit) {
+                Ok(_) => unsplit.len(),
+                Err(error) => error.valid_up_to(),
+            },
         };
         self.clean_to = self.unsplit.start + memchr::memchr(0, &unsplit[..valid]).unwrap_or(valid);
     }

@@ -5,14 +5,19 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use nix::libc;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::registry::{Identity, hash_of};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SepLine;
+use tidegate_core::syntax::{Dialect, Syntax};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::GeneratedKeys;
+use crate::decoding;
 use crate::sniff::nature::{NATURE_BYTES, Nature};
 
 /// How many bytes are read at once, unless a source is told otherwise.
@@ -42,6 +47,13 @@ impl Stamp {
         }
     }
 
+    /// Returns the time of the last modification. A time before 1970 is given as 1970.
+    pub(super) fn modified(&self) -> SystemTime {
+        let (seconds, nanoseconds) = self.modified;
+        let since_1970 = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
+        UNIX_EPOCH.checked_add(since_1970).unwrap_or(UNIX_EPOCH)
+    }
+
     /// Returns whether both stamps belong to the same file, whatever has changed in it.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
         self.is_of(other.device, other.inode)
@@ -68,29 +80,34 @@ pub struct OpenFile {
     /// The stamp when the content was hashed.
     pub(super) stamp: Stamp,
     pub(super) content: blake3::Hash,
-    /// Whether it has an odd number of quotes, so that a quote may be open at its end.
+    /// What its first bytes decide by themselves.
+    pub(super) opening: Opening,
+    /// Whether it has an odd number of quotes, so that a quote may be open at its end. In UTF-16 the byte of a quote may
+    /// be part of another letter, so that a file is waited for in vain, or too briefly.
     pub(super) has_odd_quotes: bool,
     /// Whether it is a file of the spool, and not one that a user has put into a folder.
     pub(super) spooled: bool,
     pub(super) keys: Option<GeneratedKeys>,
     /// The shape with which its text was registered; `None` for a file that is new.
     pub(super) shape: Option<Arc<Shape>>,
+    /// The syntax that the sender of a new file has told, in place of the manifest's.
+    pub(super) told: Option<Syntax>,
 }
 
 impl OpenFile {
     /// Opens and hashes a file that entered, or would enter, under `name`, for the dataset with that index.
     pub(super) async fn open(path: &Path, name: &str, dataset: usize) -> io::Result<Self> {
-        let opened = Self::hashed(path.to_owned(), name.to_owned(), dataset, b'"', None).await?;
+        let opened = Self::hashed(path.to_owned(), name.to_owned(), dataset, None, None).await?;
         opened.ok_or_else(changed)
     }
 
-    /// Opens and hashes a file, for the dataset with that index and quote. Returns `None` if the file changes meanwhile,
-    /// or does not have the `expected` stamp.
+    /// Opens and hashes a file, for the dataset with that index, and counts its quotes. Returns `None` if the file
+    /// changes meanwhile, or does not have the `expected` stamp.
     pub(super) async fn hashed(
         path: PathBuf,
         name: String,
         dataset: usize,
-        quote: u8,
+        quote: Option<u8>,
         expected: Option<Stamp>,
     ) -> io::Result<Option<Self>> {
         let (file, stamp) = open(&path)?;
@@ -101,8 +118,8 @@ impl OpenFile {
         let Some(ContentHash { content, quotes }) = hash(file.clone(), stamp.size, quote).await? else {
             return Ok(None);
         };
-        let (has_odd_quotes, spooled, keys, shape) = (quotes % 2 == 1, false, None, None);
-        let opened = Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape };
+        let opened = Self::new(path, name, dataset, file, stamp, content)?;
+        let opened = Self { has_odd_quotes: quotes % 2 == 1, ..opened };
         Ok((opened.stat()? == stamp).then_some(opened))
     }
 
@@ -114,9 +131,35 @@ impl OpenFile {
         content: [u8; 32],
     ) -> io::Result<Self> {
         let (file, stamp) = open(&path)?;
-        let (file, content) = (Arc::new(file), blake3::Hash::from(content));
-        let (has_odd_quotes, spooled, keys, shape) = (false, true, None, None);
-        Ok(Self { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape })
+        let opened = Self::new(path, name, dataset, Arc::new(file), stamp, content.into())?;
+        Ok(Self { spooled: true, ..opened })
+    }
+
+    /// A new file of a user, without open quotes, which was opened and has that content.
+    pub(super) fn new(
+        path: PathBuf,
+        name: String,
+        dataset: usize,
+        file: Arc<File>,
+        stamp: Stamp,
+        content: blake3::Hash,
+    ) -> io::Result<Self> {
+        let opening = Opening::of(&file, stamp.size)?;
+        let (has_odd_quotes, spooled, keys, shape, told) = (false, false, None, None, None);
+        Ok(Self {
+            path,
+            name,
+            dataset,
+            file,
+            stamp,
+            content,
+            opening,
+            has_odd_quotes,
+            spooled,
+            keys,
+            shape,
+            told,
+        })
     }
 
     /// Returns the file's fingerprint. It includes all that decides how the bytes are divided into lines, and so the
@@ -124,28 +167,64 @@ impl OpenFile {
     pub fn fingerprint(&self, manifest: &Manifest) -> Identity {
         let dataset = &manifest.datasets[self.dataset];
         let limit = manifest.max_record_bytes.to_le_bytes();
-        let csv = &dataset.csv;
-        let splitting = match &self.shape {
-            Some(shape) => [u8::from(shape.header), shape.delimiter, shape.quote],
-            None => [u8::from(csv.header), csv.delimiter, csv.quote],
-        };
+        let mut syntax = self.syntax(manifest).clone();
+        // What the first bytes decide is part of the content.
+        if self.opening.mark.is_some() {
+            syntax.encoding = UTF_8;
+        }
+        if self.opening.delimiter.is_some() {
+            syntax.dialect.delimiter = Dialect::STANDARD.delimiter;
+        }
         let (dataset, name) = (dataset.name.as_bytes(), self.name.as_bytes());
-        hash_of(&[dataset, name, self.content.as_bytes(), &splitting, &limit])
+        hash_of(&[dataset, name, self.content.as_bytes(), &syntax.identity(), &limit])
     }
 
-    /// Returns the file's format by its first bytes, if it is not plain text in UTF-8.
-    pub(super) fn nature(&self) -> io::Result<Option<Nature>> {
-        let mut head = vec![0; NATURE_BYTES.min(self.stamp.size as usize)];
-        let is_read = read_full(&self.file, &mut head, 0)?;
-        Ok(Nature::of(&head).filter(|_| is_read))
+    /// Returns the file with the keys of a source that begin with `first`, for lines that lack their own. Without a first
+    /// key there are none.
+    pub fn with_keys(self, manifest: &Manifest, first: Option<i64>) -> Self {
+        let dataset = &manifest.datasets[self.dataset];
+        // Without the syntax: the file keeps its keys if it is reloaded because the syntax was wrong.
+        let identity = hash_of(&[dataset.name.as_bytes(), self.name.as_bytes(), self.content.as_bytes()]);
+        let keys = first.and_then(|first| GeneratedKeys::of_source(dataset, identity, first));
+        Self { keys, ..self }
     }
 
-    /// Returns the file's format if it would make every line a dead letter. Returns `None` if the dataset's files
-    /// have a header, since reading the header reports the format.
+    /// Returns the encoding of the text: the one that the byte order mark decides, otherwise the one that was told.
+    pub(super) fn encoding(&self, manifest: &Manifest) -> &'static Encoding {
+        self.opening.mark.unwrap_or(self.syntax(manifest).encoding)
+    }
+
+    /// Returns the syntax of the file: the one of its registration, otherwise the one that was told, otherwise the
+    /// manifest's.
+    pub(super) fn syntax<'a>(&'a self, manifest: &'a Manifest) -> &'a Syntax {
+        match (&self.shape, &self.told) {
+            (Some(shape), _) => &shape.syntax,
+            (None, Some(told)) => told,
+            (None, None) => &manifest.datasets[self.dataset].csv.syntax,
+        }
+    }
+
+    /// Returns the first bytes of the file, `bytes_max` if there are as many; none if the file has become shorter.
+    pub(super) fn head(&self, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; bytes_max.min(self.stamp.size as usize)];
+        if !read_full(&self.file, &mut head, 0)? {
+            head.clear();
+        }
+        Ok(head)
+    }
+
+    /// Returns the file's format by its first bytes, if it is not plain text in `encoding`.
+    pub(super) fn nature(&self, encoding: &'static Encoding) -> io::Result<Option<Nature>> {
+        let nature = Nature::of(&self.head(NATURE_BYTES)?);
+        Ok(nature.filter(|nature| nature.encoding() != Some(encoding)))
+    }
+
+    /// Returns the file's format if it would make every line a dead letter. Returns `None` if the file has a header,
+    /// since reading the header reports the format.
     pub(super) fn no_text(&self, manifest: &Manifest) -> io::Result<Option<Nature>> {
-        match manifest.datasets[self.dataset].csv.header {
+        match self.syntax(manifest).header {
             true => Ok(None),
-            false => Ok(self.nature()?.filter(|nature| nature.is_no_text())),
+            false => Ok(self.nature(self.encoding(manifest))?.filter(|nature| nature.is_no_text())),
         }
     }
 
@@ -179,6 +258,41 @@ pub(super) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Resu
     }
 }
 
+/// What the first bytes of a file decide by themselves, whatever the manifest says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opening {
+    /// The encoding that the byte order mark decides.
+    pub(super) mark: Option<&'static Encoding>,
+    /// The delimiter that a first line for Excel names: `sep=;`.
+    pub(super) delimiter: Option<u8>,
+}
+
+impl Opening {
+    /// How many bytes it may have: a byte order mark, and the line that names the delimiter, in UTF-16.
+    const BYTES_MAX: u64 = 32;
+
+    pub(super) fn of(file: &File, size: u64) -> io::Result<Self> {
+        let mut head = vec![0; size.min(Self::BYTES_MAX) as usize];
+        if !read_full(file, &mut head, 0)? {
+            return Ok(Self::default());
+        }
+        let mark = decoding::marked(&head);
+        // Without a mark, a zero beside the first letter tells UTF-16. Any other encoding has these letters in ASCII.
+        let encoding = mark.unwrap_or(match head[..] {
+            [_, 0, ..] => UTF_16LE,
+            [0, _, ..] => UTF_16BE,
+            _ => UTF_8,
+        });
+        let (text, _) = encoding.decode_with_bom_removal(&head);
+        let sep_line = SepLine::find(text.as_bytes(), &Dialect::STANDARD, size <= Self::BYTES_MAX);
+        let delimiter = match sep_line {
+            SepLine::Found { delimiter, .. } => Some(delimiter),
+            SepLine::Absent | SepLine::Unknown => None,
+        };
+        Ok(Self { mark, delimiter })
+    }
+}
+
 /// The result of reading a file once.
 pub(super) struct ContentHash {
     pub(super) content: blake3::Hash,
@@ -186,7 +300,7 @@ pub(super) struct ContentHash {
 }
 
 /// Hashes the first `size` bytes. Returns `None` if the file is shorter.
-pub(super) async fn hash(file: Arc<File>, size: u64, quote: u8) -> io::Result<Option<ContentHash>> {
+pub(super) async fn hash(file: Arc<File>, size: u64, quote: Option<u8>) -> io::Result<Option<ContentHash>> {
     aside(move || {
         let (mut hasher, mut quotes) = (blake3::Hasher::new(), 0);
         let mut buffer = vec![0; BLOCK_BYTES.min(size as usize)];
@@ -198,7 +312,7 @@ pub(super) async fn hash(file: Arc<File>, size: u64, quote: u8) -> io::Result<Op
                 return Ok(None);
             }
             hasher.update(block);
-            quotes += memchr::memchr_iter(quote, block).count();
+            quotes += quote.map_or(0, |quote| memchr::memchr_iter(quote, block).count());
             offset += wanted as u64;
         }
         Ok(Some(ContentHash { content: hasher.finalize(), quotes }))
@@ -209,11 +323,13 @@ pub(super) async fn hash(file: Arc<File>, size: u64, quote: u8) -> io::Result<Op
 /// Returns whether a file ends with a line end, or is empty.
 pub(super) fn ends_a_line(path: &Path) -> io::Result<bool> {
     let (file, stamp) = open(path)?;
-    let mut last = [b'\n'];
+    let mut last = [b'\n', b'\n'];
     if stamp.size > 0 {
-        read_full(&file, &mut last, stamp.size - 1)?;
+        let bytes = stamp.size.min(2);
+        read_full(&file, &mut last[2 - bytes as usize..], stamp.size - bytes)?;
     }
-    Ok(matches!(last, [b'\n' | b'\r']))
+    // In UTF-16 a zero may follow.
+    Ok(matches!(last, [_, b'\n' | b'\r'] | [b'\n' | b'\r', 0]))
 }
 
 /// Runs long reads on a thread of their own. In a runtime of one thread they run inline: a caller that has chosen

@@ -1,4 +1,4 @@
-//! Keys for lines of an upload that came without one. Each key is a function of the source and the line, so that a
+//! Keys for lines of a file that came without one. Each key is a function of the source and the line, so that a
 //! line gets the same key however often it is read.
 
 use tidegate_core::manifest::{Dataset, Generated};
@@ -12,7 +12,8 @@ pub enum GeneratedKeys {
     From(i64),
     /// A UUID of version 7 for each line.
     Uuid {
-        /// The identity of the source.
+        /// The identity of an upload; of a file of the landing folder a hash of its dataset, name and content, which is
+        /// the same if the file is read again as another source.
         identity: [u8; 32],
         /// When the source came, in milliseconds since 1970.
         millis: u64,
@@ -20,9 +21,10 @@ pub enum GeneratedKeys {
 }
 
 impl GeneratedKeys {
-    /// Returns the keys of a source of a dataset, beginning with `first`, as `tidegate.sources` keeps it.
+    /// Returns the keys of a source of a dataset, beginning with `first`, as `tidegate.sources` keeps it. `identity` is
+    /// that of [`GeneratedKeys::Uuid`].
     pub fn of_source(dataset: &Dataset, identity: [u8; 32], first: i64) -> Option<Self> {
-        Some(match dataset.key_column().generated.as_ref()? {
+        Some(match dataset.generated()?.1 {
             Generated::Sequence { .. } => Self::From(first),
             Generated::Uuid => Self::Uuid { identity, millis: first.unsigned_abs() },
         })

@@ -21,7 +21,7 @@ pub struct EnteredSource {
     pub dataset: usize,
     /// The source's name, for display.
     pub name: String,
-    /// The shape with which its text was registered; `None` for a source that is new.
+    /// The shape with which its text was registered; `None` if it was not stored then.
     pub shape: Option<Arc<Shape>>,
     /// Where its lines are.
     pub body: Body,
@@ -42,6 +42,8 @@ pub struct QueuedReload {
     pub content: Option<Vec<u8>>,
     /// The file's size, if known.
     pub bytes: Option<u64>,
+    /// How many keys were generated for the source's lines, one for each line; `None` if none were.
+    pub generated_keys: Option<u64>,
     /// The new source, if it is registered already.
     pub source: Option<u64>,
 }

@@ -1,6 +1,7 @@
 //! The landing folder as a source of lines.
 
 mod entered;
+mod new_file;
 mod reload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,20 +12,20 @@ use std::sync::Arc;
 use tidegate_core::contract::{Error, PollAnswer, Source, SourceBatch};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
-use tidegate_core::registry::{Arrival, ArrivalRole, Identity, Registry};
-use tidegate_core::shape::Shape;
-use tidegate_core::validate::Validator;
+use tidegate_core::registry::Registry;
+use tidegate_core::validate::Validators;
 
+use crate::content::Content;
 use crate::done::{MovedFile, done_path, is_done, move_to_done};
-use crate::file::{BLOCK_BYTES, OpenFile, Stamp};
+use crate::file::{BLOCK_BYTES, Stamp};
 use crate::folder::{Candidate, LandingFolder};
-use crate::header::{FIRST_LINE_OF_NAMES, names_the_columns};
 use crate::inbox::Inbox;
 use crate::pending::{Pending, PendingFile};
 use crate::put_away::PutAway;
-use crate::reading::{Content, FileFault, NextLines, Reading};
+use crate::reading::{NextLines, Reading};
 use crate::resume_point::ResumePoint;
 use crate::writers::Writers;
+use new_file::NewFile;
 
 /// The landing folder of a pipeline: emits the lines of the files that are put there.
 ///
@@ -34,7 +35,7 @@ use crate::writers::Writers;
 #[derive(Debug)]
 pub struct Landing<R> {
     manifest: Arc<Manifest>,
-    validators: Vec<Validator>,
+    validators: Vec<Validators>,
     registry: R,
     /// For each source, the last line that is on its raw topic.
     already_sent: HashMap<u64, u64>,
@@ -68,14 +69,6 @@ enum Phase {
     Registering(Box<NewFile>),
     /// A file emits its lines.
     Reading(Box<Reading>),
-}
-
-/// A file that is not registered yet.
-#[derive(Debug)]
-struct NewFile {
-    content: Content,
-    fingerprint: Identity,
-    role: ArrivalRole,
 }
 
 impl<R: Registry> Source for Landing<R> {
@@ -139,7 +132,7 @@ impl<R: Registry> Landing<R> {
         already_sent: HashMap<u64, u64>,
     ) -> Self {
         Self {
-            validators: manifest.datasets.iter().map(Validator::new).collect(),
+            validators: manifest.datasets.iter().map(Validators::new).collect(),
             manifest,
             registry,
             already_sent,
@@ -259,175 +252,6 @@ impl<R: Registry> Landing<R> {
         }
     }
 
-    /// Opens and hashes the next file that may be taken. Returns `false` if there is none.
-    async fn take_next(&mut self) -> Result<bool, Error> {
-        while let Some(candidate) = self.folder.next(&self.manifest, &self.pending)? {
-            if self.stopped.contains(&candidate.dataset) {
-                continue;
-            }
-            let role = candidate.lost.map_or(ArrivalRole::Delivery, ArrivalRole::Lost);
-            let taken = match self.open(&candidate).await {
-                Ok(opened) => self.taken(opened, role).await?,
-                Err(unfit) => Err(unfit),
-            };
-            match taken {
-                Ok(taken) => {
-                    self.folder.admit(&candidate.path);
-                    self.phase = Phase::Registering(Box::new(taken));
-                    return Ok(true);
-                }
-                Err(unfit) => self.leave(&candidate.path, candidate.stamp, unfit),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Leaves a file that cannot be read where it is.
-    fn leave(&mut self, path: &Path, stamp: Stamp, unfit: FileFault) {
-        match unfit {
-            FileFault::Changed => self.folder.unsettled = true,
-            FileFault::Refused(reason) => self.folder.refuse(path, Some(stamp), reason),
-            FileFault::Failed(error) if error.kind() == io::ErrorKind::NotFound => {}
-            FileFault::Failed(error) => {
-                let reason = format!("it cannot be read: {error}; check its permissions and the disk");
-                self.folder.refuse(path, None, reason);
-            }
-        }
-    }
-
-    async fn open(&mut self, candidate: &Candidate) -> Result<OpenFile, FileFault> {
-        let Candidate { path, name, dataset, stamp, lost } = candidate.clone();
-        let quote = self.manifest.datasets[dataset].csv.quote;
-        let opened = OpenFile::hashed(path, name, dataset, quote, Some(stamp)).await?;
-        let opened = opened.ok_or(FileFault::Changed)?;
-        if lost.is_none() {
-            self.assert_meant(&opened)?;
-        }
-        if opened.has_odd_quotes
-            && lost.is_none()
-            && !self.folder.stillness.may_end_openly(&candidate.path, self.manifest.stable_for)
-        {
-            return Err(FileFault::Changed);
-        }
-        Ok(opened)
-    }
-
-    /// Refuses a new file that is not text. Warns if its first line holds the column names, though the dataset's
-    /// files have no header.
-    fn assert_meant(&self, opened: &OpenFile) -> Result<(), FileFault> {
-        if let Some(nature) = opened.no_text(&self.manifest)? {
-            return Err(FileFault::Refused(nature.to_string()));
-        }
-        if names_the_columns(&opened.path, opened.dataset, &self.manifest)? {
-            tracing::warn!("'{}': {FIRST_LINE_OF_NAMES}", opened.path.display());
-        }
-        Ok(())
-    }
-
-    async fn taken(&self, opened: OpenFile, role: ArrivalRole) -> Result<Result<NewFile, FileFault>, Error> {
-        let fingerprint = opened.fingerprint(&self.manifest);
-        let mut content = self.content(opened.clone());
-        // The file may have been registered before, with a header that fitted then, and read in part.
-        if let Err(FileFault::Refused(_)) = content
-            && !matches!(role, ArrivalRole::Reload(_))
-            && let shape @ Some(_) = self.registry.shape(&fingerprint).await?
-        {
-            content = self.content(OpenFile { shape, ..opened });
-        }
-        Ok(content.map(|content| NewFile { fingerprint, role, content }))
-    }
-
-    /// Reads a file up to its first line.
-    fn content(&self, opened: OpenFile) -> Result<Content, FileFault> {
-        Content::start(opened, &self.manifest, self.block_bytes)
-    }
-
-    /// Registers the file that was taken, and opens it for reading.
-    async fn register(&mut self) -> Result<(), Error> {
-        let Phase::Registering(taken) = &mut self.phase else { return Ok(()) };
-        let mut opened = taken.content.opened.clone();
-        let now = opened.stat().ok();
-        if let ArrivalRole::Reload(reload) = taken.role {
-            // A new name in done/ does not change the content.
-            if !now.is_some_and(|now| now.looks_like(&opened.stamp)) {
-                let why = format!("'{}' has changed while it was read again", opened.path.display());
-                self.registry.refuse_reload(reload, &why).await?;
-                self.phase = Phase::Watching;
-                return Ok(());
-            }
-        } else if now != Some(opened.stamp) {
-            self.folder.unsettled = true;
-            self.phase = Phase::Watching;
-            return Ok(());
-        }
-        let arrival = Arrival {
-            dataset: &self.manifest.datasets[opened.dataset].name,
-            name: &opened.name,
-            fingerprint: &taken.fingerprint,
-            content: opened.content.as_bytes(),
-            bytes: opened.stamp.size,
-            role: taken.role,
-            shape: &taken.content.shape,
-        };
-        let registration = self.registry.register(arrival).await?;
-        let source = registration.source;
-        if let ArrivalRole::Reload(_) = taken.role {
-            reload::share(&self.folder.path, &mut taken.content.opened, source).await?;
-            opened = taken.content.opened.clone();
-        }
-        if !registration.complete {
-            let Phase::Registering(taken) = std::mem::replace(&mut self.phase, Phase::Watching) else {
-                return Ok(());
-            };
-            tracing::info!(source, file = %opened.path.display(), bytes = opened.stamp.size, "reading a file");
-            let now = taken.content.shape.clone();
-            // The names of a header are in the file, and are read from it again.
-            let is_as_then =
-                |then: &Shape| then.null == now.null && (then.header || then.columns == now.columns);
-            let content = match registration.shape.filter(|then| !is_as_then(then)) {
-                Some(shape) => self.content(OpenFile { shape: Some(shape), ..opened }),
-                None => Ok(taken.content),
-            };
-            match content {
-                Ok(content) => {
-                    self.begin_reading(source, content, registration.known, registration.lines);
-                }
-                Err(fault) => {
-                    tracing::warn!(source, "the file is read later: {}", io::Error::from(fault));
-                    self.folder.unsettled = true;
-                }
-            }
-            return Ok(());
-        }
-        match Content::count(opened.clone(), &self.manifest, self.block_bytes).await {
-            // The source was closed early because the file changed, and now its first content is back, with lines
-            // that never entered: it becomes a source of its own.
-            Ok(Some(lines)) if registration.lines != Some(lines) => {
-                taken.role = ArrivalRole::Behind(source);
-                return Ok(());
-            }
-            Ok(Some(lines)) => {
-                tracing::info!(
-                    source,
-                    lines,
-                    file = %opened.path.display(),
-                    "the file was ingested before, and is passed over"
-                );
-                if matches!(taken.role, ArrivalRole::Delivery | ArrivalRole::Behind(_))
-                    && !is_done(&self.folder.path, &opened.path)
-                {
-                    note(&mut self.passed_over, PassedOver { name: opened.name.clone(), source });
-                }
-                self.pending.remove(source);
-                self.finish_file(&opened.path, &opened.name, opened.dataset, source, &opened.stamp);
-            }
-            Ok(None) => self.folder.unsettled = true,
-            Err(unfit) => self.leave(&opened.path, opened.stamp, unfit),
-        }
-        self.phase = Phase::Watching;
-        Ok(())
-    }
-
     /// Begins to read a source, which has at least `lines` lines. A source that is registered for the first time has no
     /// line in the ledger, so the ledger need not be asked.
     fn begin_reading(&mut self, source: u64, content: Content, known: bool, lines: Option<u64>) {
@@ -440,20 +264,26 @@ impl<R: Registry> Landing<R> {
     /// Returns the next lines of the file that is being read; `None` at its end.
     async fn read(&mut self) -> Result<Option<SourceBatch>, Error> {
         let Phase::Reading(reading) = &mut self.phase else { return Ok(None) };
-        let validator = &self.validators[reading.opened().dataset];
-        let (lines, whole) = match reading.next(&self.manifest, validator, &self.registry).await? {
+        let validators = &self.validators[reading.opened().dataset];
+        let (lines, whole, skipped) = match reading.next(&self.manifest, validators, &self.registry).await? {
             NextLines::Lines(batch) => return Ok(Some(batch)),
-            NextLines::Ended { lines, whole } => (lines, whole),
+            NextLines::Ended { lines, whole, skipped } => (lines, whole, skipped),
         };
         let source = reading.source;
-        self.registry.finish(source, lines).await?;
+        self.registry.finish(source, lines, whole.then_some(&skipped)).await?;
         if !whole {
             let path = reading.opened().path.display();
+            let dataset = &self.manifest.datasets[reading.opened().dataset];
+            let once_more = if dataset.is_keyless() {
+                ", whose rows have no key: lines that were sent and are in it are inserted once more"
+            } else {
+                ""
+            };
             tracing::warn!(
                 source,
                 lines,
                 "'{path}' changed while it was read: the source ends at its last line sent, and the new content is \
-                 a new source"
+                 a new source{once_more}"
             );
             self.folder.unsettled = true;
         }

@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use tidegate_core::manifest::Manifest;
 use tidegate_core::registry::{Identity, identity_behind};
-use tidegate_core::shape::Shape;
+use tidegate_core::shape::{Form, Shape};
 
 use crate::blocks::Next;
+use crate::content::Content;
 use crate::file::{BLOCK_BYTES, OpenFile, changed};
-use crate::reading::Content;
 
 /// Reads the lines of a file, one after the other.
 #[derive(Debug)]
 pub struct Lines {
     content: Content,
     fingerprint: Identity,
+    /// The index of the column whose values are generated, if one is.
+    key: Option<usize>,
     /// The number of the last line that was read.
     line: u64,
     /// The beginning of a line that is too long.
@@ -33,28 +35,35 @@ pub struct FileLine<'a> {
     pub number: u64,
     /// The physical line, from 1, at which the line starts.
     pub physical_line: u64,
-    /// The line's bytes, without the line end. If the line is too long, its beginning.
+    /// The line's bytes, without the line end; in UTF-8 if the file is in another encoding. If the line is too long,
+    /// its beginning.
     pub text: &'a [u8],
-    /// The line's length in bytes.
+    /// The length of that line in bytes.
     pub length: u64,
+    /// The form of `ordered`.
+    pub form: Form,
     /// The line with its columns in the manifest's order; `None` if they cannot be determined.
     pub ordered: Option<&'a [u8]>,
 }
 
 impl Lines {
     /// Opens a file that entered, or would enter, under `name`, for the dataset with that index. If it entered,
-    /// `shape` is the shape of its source. Fails if the file changes meanwhile, or has a header that does not fit.
+    /// `shape` is the shape of its source, and `first_key` the first of its generated keys, if it has some. Fails if the
+    /// file changes meanwhile, or has a header that does not fit.
     pub async fn open(
         path: &Path,
         name: &str,
         manifest: &Manifest,
         dataset: usize,
         shape: Option<Arc<Shape>>,
+        first_key: Option<i64>,
     ) -> io::Result<Self> {
         let opened = OpenFile { shape, ..OpenFile::open(path, name, dataset).await? };
+        let opened = opened.with_keys(manifest, first_key);
+        let key = manifest.datasets[dataset].generated().map(|(column, _)| column);
         let fingerprint = opened.fingerprint(manifest);
         let content = Content::start(opened, manifest, BLOCK_BYTES)?;
-        Ok(Self { content, fingerprint, line: 0, prefix: Vec::new(), ordered: Vec::new() })
+        Ok(Self { content, fingerprint, key, line: 0, prefix: Vec::new(), ordered: Vec::new() })
     }
 
     /// Returns the sources that the file is, given all sources of its name with their fingerprints, oldest first.
@@ -80,7 +89,7 @@ impl Lines {
 
     /// Returns the next line; `None` at the end. Fails if the file has become shorter.
     pub fn next_line(&mut self) -> io::Result<Option<FileLine<'_>>> {
-        let Content { opened, blocks, order, .. } = &mut self.content;
+        let Content { opened, blocks, form, mapping, .. } = &mut self.content;
         let (record, length) = match blocks.next_of(&opened.file)?.ok_or_else(changed)? {
             Next::Record(record) => (Some(record.clone()), record.len() as u64),
             Next::TooLong(record) => {
@@ -92,13 +101,17 @@ impl Lines {
         self.line += 1;
         let is_whole = record.is_some();
         let text = record.map_or(&self.prefix[..], |record| blocks.bytes(record));
-        let ordered = match order {
-            Some(order) => {
+        let ordered = match mapping {
+            Some(mapping) => {
                 self.ordered.clear();
-                (is_whole && order.write(text, None, &mut self.ordered).is_ok()).then_some(&self.ordered[..])
+                let key = opened.keys.as_ref().map(|keys| keys.of(self.line));
+                let supplied = self.key.zip(key.as_deref());
+                let is_written = is_whole && mapping.write(text, supplied, &mut self.ordered).is_ok();
+                is_written.then_some(&self.ordered[..])
             }
             None => is_whole.then_some(text),
         };
-        Ok(Some(FileLine { number: self.line, physical_line: blocks.physical_line(), text, length, ordered }))
+        let physical_line = blocks.physical_line();
+        Ok(Some(FileLine { number: self.line, physical_line, text, length, form: *form, ordered }))
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use tidegate_core::contract::{Error, SourceBatch};
@@ -12,133 +11,14 @@ use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
 use tidegate_core::registry::Registry;
-use tidegate_core::shape::{Mapping, Shape};
-use tidegate_core::split::{Splitter, Step, TooLong};
-use tidegate_core::validate::{Validator, unreadable};
+use tidegate_core::shape::{Form, Mapping, Shape};
+use tidegate_core::split::{SkippedLines, Splitter, Step, TooLong};
+use tidegate_core::validate::{Validators, unreadable};
 
-use crate::blocks::{Blocks, Next};
-use crate::file::{self, BLOCK_BYTES, OpenFile, changed};
-use crate::header;
+use crate::blocks::Next;
+use crate::content::Content;
+use crate::file::{self, BLOCK_BYTES, OpenFile};
 use crate::resume_point::ResumePoint;
-
-/// A file at its first line: the header, if there is one, is read.
-#[derive(Debug)]
-pub(super) struct Content {
-    pub(super) opened: OpenFile,
-    pub(super) blocks: Blocks,
-    pub(super) shape: Arc<Shape>,
-    /// Rearranges lines into the columns of the manifest; `None` if they are in these columns already.
-    pub(super) order: Option<Mapping>,
-}
-
-/// Why a file cannot be read.
-#[derive(Debug)]
-pub(super) enum FileFault {
-    /// It changed just now, so it must wait until it stands still.
-    Changed,
-    /// It cannot be accepted. Holds what is wrong with it, in words.
-    Refused(String),
-    /// It cannot be read at the moment.
-    Failed(io::Error),
-}
-
-impl From<io::Error> for FileFault {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<FileFault> for io::Error {
-    fn from(unfit: FileFault) -> Self {
-        match unfit {
-            FileFault::Changed => changed(),
-            FileFault::Refused(fault) => Self::new(io::ErrorKind::InvalidData, fault),
-            FileFault::Failed(error) => error,
-        }
-    }
-}
-
-impl Content {
-    /// Reads up to the first line. If the file was registered before, its shape is the one of that time.
-    pub(super) fn start(
-        opened: OpenFile,
-        manifest: &Manifest,
-        block_bytes: usize,
-    ) -> Result<Self, FileFault> {
-        let dataset = &manifest.datasets[opened.dataset];
-        let known = opened.shape.clone();
-        let own = || Arc::new(Shape { header: dataset.csv.header, ..Shape::of(manifest, dataset) });
-        let shape = known.clone().unwrap_or_else(own);
-        let blocks = Blocks::new(shape.dialect(), manifest.max_record_bytes, block_bytes, opened.stamp.size);
-        let mut content = Self { opened, blocks, shape, order: None };
-        if content.shape.header
-            && let Some(names) = content.read_header(known.is_none().then_some(dataset))?
-            && names != content.shape.columns
-        {
-            content.shape = Arc::new(Shape { columns: names, ..(*content.shape).clone() });
-        }
-        if content.opened.keys.is_some() || !content.shape.fits(dataset) {
-            content.order = Some(Mapping::new(&content.shape, dataset));
-        }
-        Ok(content)
-    }
-
-    /// Reads the column names of the header. If `asked` is given, compares them with that dataset. Returns `None` for
-    /// an empty file, which has no names and no lines.
-    fn read_header(&mut self, asked: Option<&Dataset>) -> Result<Option<Vec<String>>, FileFault> {
-        match self.blocks.next_of(&self.opened.file)?.ok_or(FileFault::Changed)? {
-            Next::Record(text) => {
-                let (record, dialect) = (self.blocks.bytes(text), self.shape.dialect());
-                let names = header::read(record, dialect).and_then(|names| {
-                    if let Some(dataset) = asked {
-                        header::check(&names, record, dialect, dataset, self.opened.spooled)?;
-                    }
-                    Ok(names)
-                });
-                names.map(Some).map_err(|fault| self.unfit(&fault))
-            }
-            Next::TooLong(_) => Err(self.unfit("the header is longer than max_record_bytes")),
-            Next::Block | Next::End => Ok(None),
-        }
-    }
-
-    /// Describes a file whose header cannot be read: by its format, if its first bytes show that it is not CSV,
-    /// otherwise by the fault of the header.
-    fn unfit(&self, fault: &str) -> FileFault {
-        match self.opened.nature() {
-            Ok(Some(nature)) => FileFault::Refused(nature.to_string()),
-            _ => FileFault::Refused(format!("line {}: {fault}", self.blocks.physical_line())),
-        }
-    }
-
-    /// Counts the lines. Returns `None` if the file changed.
-    pub(super) async fn count(
-        opened: OpenFile,
-        manifest: &Manifest,
-        block_bytes: usize,
-    ) -> Result<Option<u64>, FileFault> {
-        let mut content = Self::start(opened, manifest, block_bytes)?;
-        let counted = file::aside(move || {
-            let mut lines = 0;
-            while let Some(next) = content.blocks.next_of(&content.opened.file)? {
-                match next {
-                    Next::Record(_) | Next::TooLong(_) => lines += 1,
-                    Next::Block | Next::End => {
-                        return Ok((content.opened.stat()? == content.opened.stamp).then_some(lines));
-                    }
-                }
-            }
-            Ok(None)
-        });
-        Ok(counted.await?)
-    }
-
-    /// Returns the size at which a batch ends, in bytes, even within a block: short lines and dead letters take more
-    /// space in the batch than in the file.
-    fn intake_bytes(&self) -> usize {
-        3 * self.blocks.block_bytes
-    }
-}
 
 /// What [`Reading::next`] returns.
 #[derive(Debug)]
@@ -151,6 +31,8 @@ pub enum NextLines {
         lines: u64,
         /// Whether all of the file was read. If not, it changed.
         whole: bool,
+        /// How many lines of the file are no records. None are counted of a file that changed.
+        skipped: SkippedLines,
     },
 }
 
@@ -187,7 +69,7 @@ impl Reading {
     pub(super) fn new(source: u64, content: Content, passed: ResumePoint, lines_min: u64) -> Self {
         let capacity = (content.opened.stamp.size as usize).saturating_mul(2).min(content.intake_bytes());
         let (line, given, closed_at) = (0, 0, None);
-        say_what_is_left_out(source, content.order.as_ref());
+        say_what_is_left_out(source, content.mapping.as_ref());
         Self { source, content, passed, line, lines_min, closed_at, given, capacity, ordered: Vec::new() }
     }
 
@@ -210,7 +92,7 @@ impl Reading {
     pub async fn next(
         &mut self,
         manifest: &Manifest,
-        validator: &Validator,
+        validators: &Validators,
         registry: &impl Registry,
     ) -> Result<NextLines, Error> {
         let dataset = &manifest.datasets[self.opened().dataset];
@@ -219,9 +101,9 @@ impl Reading {
             SourceBatch { dataset: self.opened().dataset, records, dead_letters: Batch::default() };
         loop {
             if let Some(lines) = self.closed_at {
-                return Ok(NextLines::Ended { lines, whole: false });
+                return Ok(NextLines::Ended { lines, whole: false, skipped: SkippedLines::default() });
             }
-            let stop = self.collect(&mut batch, dataset, validator, manifest.max_record_bytes);
+            let stop = self.collect(&mut batch, dataset, validators, manifest.max_record_bytes);
             if !batch.records.is_empty() || !batch.dead_letters.is_empty() {
                 self.given += (batch.records.len() + batch.dead_letters.len()) as u64;
                 let intake_bytes = self.content.intake_bytes();
@@ -232,7 +114,12 @@ impl Reading {
                 Stop::Full => {}
                 Stop::Ask(line) => self.passed.ask(registry, self.source, line).await?,
                 Stop::End => {
-                    return Ok(NextLines::Ended { lines: self.line.max(self.lines_min), whole: true });
+                    let skipped = self.content.blocks.skipped();
+                    return Ok(NextLines::Ended {
+                        lines: self.line.max(self.lines_min),
+                        whole: true,
+                        skipped,
+                    });
                 }
                 Stop::Block if self.read_block().await? => {}
                 Stop::Block => {
@@ -257,7 +144,7 @@ impl Reading {
                 return Ok(true);
             }
             // The file was renamed or deleted, or its content changed: only the hash can tell.
-            let read = file::hash(opened.file.clone(), opened.stamp.size, b'"').await.map_err(fail)?;
+            let read = file::hash(opened.file.clone(), opened.stamp.size, None).await.map_err(fail)?;
             if read.map(|read| read.content) != Some(opened.content) {
                 return Ok(false);
             }
@@ -270,7 +157,7 @@ impl Reading {
         &mut self,
         batch: &mut SourceBatch,
         dataset: &Dataset,
-        validator: &Validator,
+        validators: &Validators,
         max_record_bytes: usize,
     ) -> Stop {
         loop {
@@ -289,7 +176,7 @@ impl Reading {
                 Next::Record(text) => {
                     self.line = line;
                     if !self.passed.holds(line) {
-                        self.record(batch, text, dataset, validator);
+                        self.record(batch, text, dataset, validators);
                     }
                 }
                 Next::TooLong(record) => {
@@ -307,24 +194,23 @@ impl Reading {
         batch: &mut SourceBatch,
         text: Range<usize>,
         dataset: &Dataset,
-        validator: &Validator,
+        validators: &Validators,
     ) {
-        let (blocks, order) = (&self.content.blocks, &mut self.content.order);
         let position = Position::new(self.source, self.line);
-        let is_clean = blocks.is_clean(&text);
-        let text = blocks.bytes(text);
-        let mut fault = if is_clean { None } else { unreadable(text) };
-        let mut line = text;
-        if let (Some(order), None) = (order, &fault) {
-            self.ordered.clear();
-            let key = self.content.opened.keys.as_ref().map(|keys| keys.of(self.line));
-            let key = key.as_deref().map(|key| (dataset.key, key));
-            fault = order.write(text, key, &mut self.ordered).err();
-            line = &self.ordered;
+        if let Some(fault) = self.content.blocks.fault(&text) {
+            let (place, bytes) = (self.place(), self.content.blocks.bytes_in_file(&text));
+            return refuse_bytes(batch, dataset, (position, bytes), fault, &place);
         }
-        match fault {
-            None => give(batch, validator, position, line),
-            Some(fault) => refuse(batch, dataset, (position, text), fault, &self.place()),
+        let (text, form) = (self.content.blocks.bytes(text), self.content.form);
+        let Some(mapping) = &mut self.content.mapping else {
+            return give(batch, validators, form, position, text);
+        };
+        self.ordered.clear();
+        let key = self.content.opened.keys.as_ref().map(|keys| keys.of(self.line));
+        let column = dataset.generated().map(|(column, _)| column);
+        match mapping.write(text, column.zip(key.as_deref()), &mut self.ordered) {
+            Ok(()) => give(batch, validators, form, position, &self.ordered),
+            Err(fault) => refuse(batch, dataset, (position, text), fault, &self.place()),
         }
     }
 
@@ -336,8 +222,9 @@ impl Reading {
         max_record_bytes: usize,
     ) {
         let position = Position::new(self.source, self.line);
+        let form = if self.content.blocks.is_decoded() { " as UTF-8" } else { "" };
         let message = format!(
-            "{}: the line is {} bytes long, max_record_bytes allows {max_record_bytes}",
+            "{}: the line is {} bytes long{form}, max_record_bytes allows {max_record_bytes}",
             self.place(),
             record.length
         );
@@ -351,30 +238,40 @@ impl Reading {
     }
 }
 
-fn give(batch: &mut SourceBatch, validator: &Validator, position: Position, text: &[u8]) {
-    let line = Line { fingerprint: validator.fingerprint(), position, text };
-    batch.records.push_with(validator.key_of(text), |value| line.write(value));
+fn give(batch: &mut SourceBatch, validators: &Validators, form: Form, position: Position, text: &[u8]) {
+    let line = Line { fingerprint: validators.fingerprint(form), position, text };
+    let write_key = |key: &mut Vec<u8>| validators.of(form).write_key(position, text, key);
+    batch.records.push_written(write_key, |value| line.write(value));
 }
 
-/// Makes a dead letter of a line that is not text. `place` describes the line for users.
+/// Makes a dead letter of a line that cannot be emitted. `place` describes the line for users.
 fn refuse(
     batch: &mut SourceBatch,
     dataset: &Dataset,
     (position, text): (Position, &[u8]),
-    Reason { code, message, value, .. }: Reason,
+    fault: Reason,
     place: &str,
 ) {
-    let reasons = vec![Reason::new(code, None, format!("{place}: {message}"), value.as_bytes())];
-    let letter = DeadLetter::new(
-        Event::Rejected,
-        Stage::Source,
-        position,
-        &dataset.name,
-        text,
-        reasons,
-        SystemTime::now(),
-    );
+    let (reasons, now) = (vec![placed(fault, place)], SystemTime::now());
+    let letter = DeadLetter::new(Event::Rejected, Stage::Source, position, &dataset.name, text, reasons, now);
     batch.dead_letters.push_with(b"", |json| letter.write(json));
+}
+
+/// Makes a dead letter of a line that is not text. It holds the exact bytes.
+fn refuse_bytes(
+    batch: &mut SourceBatch,
+    dataset: &Dataset,
+    (position, bytes): (Position, &[u8]),
+    fault: Reason,
+    place: &str,
+) {
+    let (reasons, now) = (vec![placed(fault, place)], SystemTime::now());
+    let letter = DeadLetter::not_text(position, &dataset.name, bytes, reasons, now);
+    batch.dead_letters.push_with(b"", |json| letter.write(json));
+}
+
+fn placed(fault: Reason, place: &str) -> Reason {
+    Reason { message: format!("{place}: {}", fault.message), column: None, ..fault }
 }
 
 /// Emits the lines of a request. `text` has no header, and each line is within `max_record_bytes`, in the columns and
@@ -384,28 +281,27 @@ pub(super) fn give_lines(
     text: &[u8],
     shape: Option<&Shape>,
     dataset: &Dataset,
-    validator: &Validator,
+    validators: &Validators,
     max_record_bytes: usize,
     batch: &mut SourceBatch,
 ) {
-    let shape = shape.filter(|shape| !shape.fits(dataset));
-    let dialect = shape.map_or(dataset.csv.dialect(), Shape::dialect);
-    let mut splitter = Splitter::new(dialect, max_record_bytes);
-    let mut order = shape.map(|shape| Mapping::new(shape, dataset));
-    say_what_is_left_out(source, order.as_ref());
+    let dialect = shape.map_or(&dataset.csv.syntax.dialect, Shape::dialect);
+    let mut splitter = Splitter::of_records(dialect, max_record_bytes);
+    let (form, mut mapping) = shape.map_or((Form::Given, None), |shape| shape.form(dataset));
+    say_what_is_left_out(source, mapping.as_ref());
     let (mut rest, mut line, mut ordered) = (text, 0, Vec::new());
     while let Step::Record { text, consumed } = splitter.next(rest, true) {
         line += 1;
         let (position, text) = (Position::new(source, line), &rest[text]);
         let mut fault = unreadable(text);
         let mut given = text;
-        if let (Some(order), None) = (&mut order, &fault) {
+        if let (Some(mapping), None) = (&mut mapping, &fault) {
             ordered.clear();
-            fault = order.write(text, None, &mut ordered).err();
+            fault = mapping.write(text, None, &mut ordered).err();
             given = &ordered;
         }
         match fault {
-            None => give(batch, validator, position, given),
+            None => give(batch, validators, form, position, given),
             Some(fault) => refuse(batch, dataset, (position, text), fault, &format!("row {line}")),
         }
         rest = &rest[consumed..];
@@ -414,8 +310,8 @@ pub(super) fn give_lines(
 
 /// Logs which columns were removed from the manifest since a source came: their values are in the file, and in no
 /// row.
-fn say_what_is_left_out(source: u64, order: Option<&Mapping>) {
-    let gone: Vec<&str> = order.into_iter().flat_map(Mapping::gone).collect();
+fn say_what_is_left_out(source: u64, mapping: Option<&Mapping>) {
+    let gone: Vec<&str> = mapping.into_iter().flat_map(Mapping::gone).collect();
     if !gone.is_empty() {
         tracing::warn!(
             source,
@@ -430,24 +326,4 @@ fn cannot_read(path: &Path, error: &io::Error) -> Error {
         "cannot read '{}': {error}; check the disk, reading goes on when it can",
         path.display()
     ))
-}
-
-/// Returns the shape with which the text of a new CSV file is to be read, or what is wrong with the file as a whole, in
-/// words.
-pub fn shape(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<Result<Shape, String>> {
-    let opened = OpenFile::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
-    if let Some(nature) = opened.no_text(manifest)? {
-        return Ok(Err(nature.to_string()));
-    }
-    match Content::start(opened, manifest, BLOCK_BYTES) {
-        Ok(content) => Ok(Ok((*content.shape).clone())),
-        Err(FileFault::Refused(fault)) => Ok(Err(fault)),
-        Err(unfit) => Err(unfit.into()),
-    }
-}
-
-/// Counts the lines of a CSV file. Fails if the file changes meanwhile.
-pub async fn count_lines(path: &Path, dataset: usize, manifest: &Manifest) -> io::Result<u64> {
-    let opened = OpenFile::spooled(path.to_owned(), String::new(), dataset, [0; 32])?;
-    Content::count(opened, manifest, BLOCK_BYTES).await?.ok_or_else(changed)
 }

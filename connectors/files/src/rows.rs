@@ -1,60 +1,32 @@
-//! Writes rows as CSV in a dataset's own dialect, so that what enters as JSON or Avro becomes a file like any other.
+//! Writes rows as CSV, so that what enters as JSON or Avro becomes a text like any other.
 
-use tidegate_core::manifest::Dataset;
+use tidegate_core::split::{write_field, write_quoted};
 
-/// Writes rows of a dataset in the form of its files.
-#[derive(Clone, Copy, Debug)]
-pub struct RowWriter<'a> {
-    dataset: &'a Dataset,
-}
-
-impl<'a> RowWriter<'a> {
-    /// Creates a writer for rows of `dataset`.
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset }
-    }
-
-    /// Appends the header, if files of the dataset have one.
-    pub fn header(&self, out: &mut Vec<u8>) {
-        if self.dataset.csv.header {
-            self.row(self.dataset.columns.iter().map(|column| Some(column.name.as_str())), out);
+/// Appends a row in RFC 4180: one value for each column in the manifest's order, as text; `None` is a missing value. A
+/// value that would mean missing without quotes, in the column with that index, is `special`: it is written in quotes.
+/// The shape of such lines is [`Shape::of_rows`](tidegate_core::shape::Shape::of_rows).
+pub fn write_row<'v>(
+    values: impl Iterator<Item = Option<&'v str>>,
+    special: impl Fn(usize, &str) -> bool,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    for (i, value) in values.enumerate() {
+        if i > 0 {
+            out.push(b',');
         }
-    }
-
-    /// Appends a row: one value for each column in the manifest's order, as text; `None` is a missing value.
-    pub fn row<'v>(&self, values: impl Iterator<Item = Option<&'v str>>, out: &mut Vec<u8>) {
-        let start = out.len();
-        for (i, value) in values.enumerate() {
-            if i > 0 {
-                out.push(self.dataset.csv.delimiter);
+        match value {
+            // Nothing would mean missing, and a mark at the beginning of a file its encoding.
+            Some(value) if value.is_empty() || value.starts_with('\u{feff}') || special(i, value) => {
+                write_quoted(value.as_bytes(), out);
             }
-            if let Some(value) = value {
-                self.field(value, out);
-            }
+            Some(value) => write_field(value.as_bytes(), out),
+            None => {}
         }
-        // A blank line would be no record.
-        if out.len() == start {
-            out.extend([self.dataset.csv.quote; 2]);
-        }
-        out.push(b'\n');
     }
-
-    fn field(&self, value: &str, out: &mut Vec<u8>) {
-        let csv = &self.dataset.csv;
-        let must_quote = |byte| byte == csv.delimiter || byte == csv.quote || matches!(byte, b'\n' | b'\r');
-        // A value that equals the dataset's word for null must be quoted, and so must one that begins with a BOM.
-        let is_word = csv.null.as_deref() == Some(value) || value.starts_with('\u{feff}');
-        if !is_word && !value.bytes().any(must_quote) {
-            out.extend(value.as_bytes());
-            return;
-        }
-        out.push(csv.quote);
-        for byte in value.bytes() {
-            if byte == csv.quote {
-                out.push(byte);
-            }
-            out.push(byte);
-        }
-        out.push(csv.quote);
+    // A blank line would be no record.
+    if out.len() == start {
+        out.push(b',');
     }
+    out.push(b'\n');
 }

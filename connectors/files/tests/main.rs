@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used)] // the whole crate is tests; the lint knows only `#[test]` functions
 
 mod landing;
+mod fuzz;

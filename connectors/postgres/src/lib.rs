@@ -7,7 +7,8 @@
 //! * [`Database`]: a pool, and the manifest of its pipeline. `session` fixes the settings of its sessions, whatever
 //!   the role, the url or a pooler sets. `watchdog` closes sessions that have fallen silent.
 //! * [`error`]: what to do about an error of Postgres: retry, set a row aside, or stop.
-//! * [`schema`]: Tidegate's own schema. [`table`]: the tables of the datasets.
+//! * [`schema`]: Tidegate's own schema. [`table`]: the tables of the datasets. [`key`]: the columns by which their rows
+//!   are found.
 //! * [`relation`]: query results as texts, for display.
 //! * [`private`]: a private Postgres server, from binaries that are installed or fetched.
 
@@ -17,6 +18,8 @@ mod watchdog;
 pub mod listener;
 mod database;
 pub mod schema;
+mod identifier;
+pub mod key;
 pub mod table;
 pub mod relation;
 pub mod stored;

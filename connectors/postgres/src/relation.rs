@@ -17,9 +17,14 @@ pub struct Relation {
 
 impl Relation {
     /// Drops a column of numbers if all of them are 0, for display.
-    pub fn without_zeros(mut self, column: &str) -> Self {
+    pub fn without_zeros(self, column: &str) -> Self {
+        self.without(column, |number| number == Some("0"))
+    }
+
+    /// Drops a column if all its cells are `idle`, for display.
+    pub fn without(mut self, column: &str, idle: impl Fn(Option<&str>) -> bool) -> Self {
         let Some(place) = self.columns.iter().position(|its| its.name == column) else { return self };
-        if self.rows.iter().all(|row| row[place].as_deref() == Some("0")) {
+        if self.rows.iter().all(|row| idle(row[place].as_deref())) {
             self.columns.remove(place);
             self.rows.iter_mut().for_each(|row| drop(row.remove(place)));
         }

@@ -6,22 +6,15 @@ pub mod elsewhere;
 use std::collections::HashMap;
 
 use deadpool_postgres::GenericClient;
-use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::manifest::{Dataset, Manifest, Reference};
 use tokio_postgres::error::SqlState;
 
 use crate::error::{PgError, describe};
+use crate::key::KeySql;
+
+pub use crate::identifier::{qualified, quoted};
 
 const COLUMNS: &str = include_str!("../../../sql/queries/table_columns.sql");
-
-/// Quotes an identifier.
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Quotes the name of a relation, with its schema.
-pub fn qualified(schema: &str, name: &str) -> String {
-    format!("{}.{}", quoted(schema), quoted(name))
-}
 
 /// Returns the name of a dataset's table, quoted, with its schema.
 pub fn table_name(dataset: &Dataset) -> String {
@@ -33,14 +26,14 @@ pub fn table_name(dataset: &Dataset) -> String {
 pub struct TableSql {
     /// The table's name, quoted, with its schema.
     pub name: String,
-    /// The key column, quoted.
-    pub key: String,
-    /// The type of the key column.
-    pub key_type: String,
+    /// What identifies a row: the key, or the position if the dataset has no key.
+    pub key: KeySql,
+    /// Whether the dataset has no key, so that every line inserts a row.
+    pub is_keyless: bool,
     /// The columns of the manifest, quoted, in its order.
     pub columns: Vec<String>,
-    /// The indices of columns that are not written: a row that is inserted gets the column's default, and a row that
-    /// exists gets null.
+    /// The indices of columns that are not written. An inserted row gets the column's default. An updated row gets it if
+    /// the manifest says `default: table`, and null otherwise.
     pub left_out: Vec<usize>,
 }
 
@@ -49,8 +42,8 @@ impl TableSql {
     pub fn new(dataset: &Dataset) -> Self {
         Self {
             name: table_name(dataset),
-            key: quoted(&dataset.key_column().name),
-            key_type: dataset.key_column().kind.sql(),
+            key: KeySql::of_rows(dataset),
+            is_keyless: dataset.is_keyless(),
             columns: dataset.columns.iter().map(|column| quoted(&column.name)).collect(),
             left_out: Vec::new(),
         }
@@ -59,8 +52,8 @@ impl TableSql {
     /// Returns `_source, _line` and the columns that are written.
     pub fn written_columns(&self) -> String {
         let columns = self.columns.iter().enumerate().filter(|(i, _)| !self.left_out.contains(i));
-        let columns: Vec<&str> = columns.map(|(_, column)| column.as_str()).collect();
-        format!("_source, _line, {}", columns.join(", "))
+        let columns = columns.map(|(_, column)| column.as_str());
+        ["_source", "_line"].into_iter().chain(columns).collect::<Vec<_>>().join(", ")
     }
 
     /// Returns `_source, _line` and all columns: the order of an accepted record.
@@ -69,7 +62,8 @@ impl TableSql {
     }
 }
 
-/// Returns the statement that creates a dataset's table.
+/// Returns the statement that creates a dataset's table. A column that a reference leads to, and that is no key, is made
+/// unique.
 fn create_statement(manifest: &Manifest, dataset: &Dataset) -> String {
     let table = TableSql::new(dataset);
     let mut lines = Vec::new();
@@ -79,14 +73,26 @@ fn create_statement(manifest: &Manifest, dataset: &Dataset) -> String {
     }
     lines.push("_source bigint not null default -1".to_owned());
     lines.push("_line bigint not null default -1".to_owned());
-    lines.push(format!("primary key ({})", table.key));
-    for (column, name) in dataset.columns.iter().zip(&table.columns) {
-        if let Some(parent) = column.references {
-            let parent = TableSql::new(&manifest.datasets[parent]);
-            lines.push(format!("foreign key ({name}) references {} ({})", parent.name, parent.key));
-        }
+    lines.push(format!("primary key ({})", table.key.list()));
+    for column in referenced_columns(manifest, dataset) {
+        lines.push(format!("unique ({})", table.columns[column]));
+    }
+    for reference in &dataset.references {
+        lines.push(foreign_key(manifest, dataset, reference));
     }
     format!("create table {} (\n    {}\n)", table.name, lines.join(",\n    "))
+}
+
+/// Returns the clause that makes a reference a foreign key.
+fn foreign_key(manifest: &Manifest, dataset: &Dataset, reference: &Reference) -> String {
+    let parent = &manifest.datasets[reference.dataset];
+    let (own, its) = (KeySql::new(dataset, &reference.columns), KeySql::new(parent, &reference.to));
+    format!("foreign key ({}) references {} ({})", own.list(), table_name(parent), its.list())
+}
+
+/// Returns the columns of a dataset that references lead to, besides its key, by index.
+fn referenced_columns(manifest: &Manifest, dataset: &Dataset) -> Vec<usize> {
+    manifest.dataset(&dataset.name).map(|(index, _)| manifest.referenced_columns(index)).unwrap_or_default()
 }
 
 /// Creates the tables that are missing, in the order of their references. Refuses tables that do not fit, or that are
@@ -229,50 +235,89 @@ async fn constraints(
     oid: u32,
     differences: &mut Vec<String>,
 ) -> Result<(), PgError> {
-    let key = &dataset.key_column().name;
-    let found = client.query_one(include_str!("../../../sql/queries/table_key.sql"), &[&oid, key]).await?;
-    if !found.get::<_, bool>("unique") {
-        let partitioned_by: Option<String> = found.get("partitioned_by");
-        differences.push(match (partitioned_by, found.get::<_, bool>("keyed")) {
-            (Some(by), _) => format!(
-                "column {key} is no key, and Postgres can make none on {}, which is partitioned by {by}: name a table \
-                 that is not, or is partitioned by {key} alone",
-                table.name
-            ),
-            (None, true) => format!(
-                "column {key} is no key, and {} has another primary key: alter table {} add unique ({})",
-                table.name, table.name, table.key
-            ),
-            (None, false) => format!(
-                "column {key} is no key: alter table {} add primary key ({})",
-                table.name, table.key
-            ),
-        });
+    let key: Vec<&str> = dataset.key_columns().map(|column| column.name.as_str()).collect();
+    if !dataset.is_keyless() {
+        let found =
+            client.query_one(include_str!("../../../sql/queries/table_key.sql"), &[&oid, &key]).await?;
+        if !found.get::<_, bool>("unique") {
+            differences.push(key_lacking(table, &key, found.get("partitioned_by"), found.get("keyed")));
+        }
     }
-    for (column, name) in dataset.columns.iter().zip(&table.columns) {
-        let Some(parent) = column.references else { continue };
-        let parent = &manifest.datasets[parent];
-        let parent_sql = TableSql::new(parent);
-        let row = client
-            .query_one(
-                include_str!("../../../sql/queries/table_foreign_key.sql"),
-                &[&oid, &column.name, &parent_sql.name, &parent.key_column().name],
-            )
-            .await?;
-        let (is_there, can_be): (bool, bool) = (row.get("there"), row.get("possible"));
-        if !is_there && !can_be {
+    for column in referenced_columns(manifest, dataset) {
+        let name = dataset.columns[column].name.as_str();
+        let sql = include_str!("../../../sql/queries/table_key.sql");
+        let found = client.query_one(sql, &[&oid, &vec![name]]).await?;
+        if !found.get::<_, bool>("unique") {
             differences.push(format!(
-                "column {} has no foreign key, and Postgres can make none until {} is a key of {}",
-                column.name, parent_sql.key, parent_sql.name
-            ));
-        } else if !is_there {
-            differences.push(format!(
-                "column {} has no foreign key: alter table {} add foreign key ({name}) references {} ({})",
-                column.name, table.name, parent_sql.name, parent_sql.key
+                "column {name} is referenced and not unique: alter table {} add unique ({})",
+                table.name, table.columns[column]
             ));
         }
     }
+    for reference in &dataset.references {
+        differences.extend(reference_lacking(client, manifest, dataset, reference, oid).await?);
+    }
     Ok(())
+}
+
+/// Returns what a table without a unique index over the key lacks.
+fn key_lacking(table: &TableSql, key: &[&str], partitioned_by: Option<String>, has_another: bool) -> String {
+    let (names, list) = (key.join(", "), table.key.list());
+    let are_no_key = match key.len() {
+        1 => format!("column {names} is no key"),
+        _ => format!("columns {names} are no key"),
+    };
+    match (partitioned_by, has_another) {
+        (Some(by), _) => format!(
+            "{are_no_key}, and Postgres can make none on {}, which is partitioned by {by}: name a table that is not, or \
+             is partitioned by {names} alone, or make what it is partitioned by a part of the key",
+            table.name
+        ),
+        (None, true) => {
+            format!(
+                "{are_no_key}, and {0} has another primary key: alter table {0} add unique ({list})",
+                table.name
+            )
+        }
+        (None, false) => format!("{are_no_key}: alter table {} add primary key ({list})", table.name),
+    }
+}
+
+/// Returns what a table without the foreign key of a reference lacks; `None` if it has the foreign key.
+async fn reference_lacking(
+    client: &impl GenericClient,
+    manifest: &Manifest,
+    dataset: &Dataset,
+    reference: &Reference,
+    oid: u32,
+) -> Result<Option<String>, PgError> {
+    let parent = &manifest.datasets[reference.dataset];
+    let names = |dataset: &Dataset, columns: &[usize]| -> Vec<String> {
+        columns.iter().map(|column| dataset.columns[*column].name.clone()).collect()
+    };
+    let (own, its) = (names(dataset, &reference.columns), names(parent, &reference.to));
+    let sql = include_str!("../../../sql/queries/table_foreign_key.sql");
+    let row = client.query_one(sql, &[&oid, &own, &table_name(parent), &its]).await?;
+    let (is_there, can_be): (bool, bool) = (row.get("there"), row.get("possible"));
+    if is_there {
+        return Ok(None);
+    }
+    let own = match &own[..] {
+        [column] => format!("column {column} has no foreign key"),
+        columns => format!("columns {} have no foreign key", columns.join(", ")),
+    };
+    Ok(Some(match can_be {
+        true => format!(
+            "{own}: alter table {} add {}",
+            table_name(dataset),
+            foreign_key(manifest, dataset, reference)
+        ),
+        false => format!(
+            "{own}, and Postgres can make none until {} is a key of {}",
+            KeySql::new(parent, &reference.to).list(),
+            table_name(parent)
+        ),
+    }))
 }
 
 /// Returns the columns of a table, each with the type and collation that declare another column for the same values

@@ -56,7 +56,7 @@ pub async fn database(database: &Database) -> Result<Vec<Inspection>, PgError> {
     let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     let views = tidegate_views::maintained(&tx, database.manifest()).await?;
     tx.commit().await?;
-    for (index, dataset) in database.manifest().datasets.iter().enumerate() {
+    for (index, dataset) in database.manifest().tables() {
         let views: Vec<_> = views.iter().filter(|view| view.dataset == index).collect();
         findings.extend(table_findings(database, &connection, dataset, &views).await?);
     }
@@ -132,8 +132,8 @@ async fn rights_lacking(
     let is_followed = |dataset: &&Dataset| followed.contains(&dataset.name.as_str());
     let followed: (Vec<String>, Vec<String>) = datasets.iter().filter(is_followed).map(named).unzip();
     let keys = datasets.iter().flat_map(|dataset| {
-        let parents = dataset.columns.iter().filter_map(|column| column.references);
-        parents.map(|parent| (named(dataset), named(&datasets[parent])))
+        let references = dataset.references.iter();
+        references.map(|reference| (named(dataset), named(&datasets[reference.dataset])))
     });
     let (children, parents): (Vec<_>, Vec<_>) = keys.unzip();
     let children: (Vec<String>, Vec<String>) = children.into_iter().unzip();
@@ -216,8 +216,8 @@ async fn generated(
     connection: &tidegate_postgres::Connection,
     dataset: &Dataset,
 ) -> Result<Option<Inspection>, PgError> {
-    let key = dataset.key_column();
-    let Some(Generated::Sequence { start }) = key.generated else { return Ok(None) };
+    let Some((key, Generated::Sequence { start })) = dataset.generated() else { return Ok(None) };
+    let key = &dataset.columns[key];
     let mut next = start;
     // Before the first run this table does not exist.
     let there = "select to_regclass('tidegate.generated_keys') is not null";
@@ -227,6 +227,7 @@ async fn generated(
         next = next.max(taken.map_or(i64::MIN, |row| row.get(0)));
     }
     let TableSql { name: table, key: column, .. } = TableSql::new(dataset);
+    let column = column.list();
     let sql = format!("select max({column})::bigint from {table} where {column} >= $1::bigint");
     let largest: Option<i64> = connection.query_one(&sql, &[&next]).await?.get(0);
     Ok(largest.map(|largest| {

@@ -6,9 +6,10 @@
 //!   commits. [`prepare`] creates the tables, shapes and views that a pipeline needs.
 //! * [`leases`]: which process may commit. [`group`]: how the instances of a stage share its partitions.
 //! * [`registry`]: sources and their numbers, readers' offsets. [`requests`]: sources that are registered with their
-//!   lines. [`shapes`]: the names of the fields of lines. [`ledger`]: the fate of each line.
+//!   lines. [`generated_keys`]: keys for lines that lack one. [`shapes`]: the names of the fields of lines. [`ledger`]: the fate of each line.
 //! * [`sink`]: a delivery in transactions, the healing of waiting lines, and the moves of dead letters. [`upkeep`]: the
-//!   upkeep of views after the commits. `obstacles`: what closes the direct copy.
+//!   upkeep of views after the commits. `obstacles`: what closes the direct copy. [`awaited`]: what
+//!   waiting lines lack.
 //! * [`filter`]: the filter on dead letters. [`export`]: dead letters as a stream. [`moves`]: requests to replay or
 //!   discard dead letters.
 //! * [`restores`], [`reloads`]: requests to restore a backup or to read a source again, with the states of [`tasks`] and
@@ -28,10 +29,12 @@ pub mod ledger;
 mod source_kind;
 pub mod registry;
 pub mod requests;
+pub mod generated_keys;
 pub mod receipts;
 pub mod sink;
 pub mod upkeep;
 mod obstacles;
+pub mod awaited;
 pub mod filter;
 pub mod export;
 pub mod moves;

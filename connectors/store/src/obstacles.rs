@@ -3,7 +3,7 @@
 use deadpool_postgres::GenericClient;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_postgres::PgError;
-use tidegate_postgres::table::{TableSql, declarations};
+use tidegate_postgres::table::{TableSql, declarations, table_name};
 use tidegate_views::MaintainedStore;
 
 use crate::statement;
@@ -17,12 +17,19 @@ pub(super) async fn find(
     views: &[&MaintainedStore],
 ) -> Result<Vec<String>, PgError> {
     let table = TableSql::new(dataset);
-    let references = || dataset.columns.iter().filter_map(|c| Some((c, &manifest.datasets[c.references?])));
-    let columns: Vec<&str> = references().map(|(column, _)| column.name.as_str()).collect();
-    let parents: Vec<String> = references().map(|(_, parent)| TableSql::new(parent).name).collect();
-    let keys: Vec<&str> = references().map(|(_, parent)| parent.key_column().name.as_str()).collect();
+    // One entry for each column of each reference, with the number of its reference.
+    let (mut numbers, mut columns, mut parents, mut keys) = (vec![], vec![], vec![], vec![]);
+    for (number, reference) in (0i32..).zip(&dataset.references) {
+        let parent = &manifest.datasets[reference.dataset];
+        for (column, to) in reference.columns.iter().zip(&reference.to) {
+            numbers.push(number);
+            columns.push(dataset.columns[*column].name.as_str());
+            parents.push(table_name(parent));
+            keys.push(parent.columns[*to].name.as_str());
+        }
+    }
     let sql = include_str!("../../../sql/queries/table_obstacles.sql");
-    let rows = statement::query(client, sql, &[&table.name, &columns, &parents, &keys]).await?;
+    let rows = statement::query(client, sql, &[&table.name, &numbers, &columns, &parents, &keys]).await?;
     let mut obstacles: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     if !views.is_empty() {
         // The view delta is computed from the text of the rows, which has the manifest's columns alone.

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use tidegate_core::ledger::{CHUNK_LINES, Effects, Fate, chunk_of};
+use tidegate_core::split::SkippedLines;
 use tidegate_postgres::{Database, PgError, schema};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -34,6 +35,8 @@ pub struct Receipt {
     pub effects: Effects,
     /// The number of accepted lines whose key another line of the source has too, so that they inserted no row.
     pub repeated: u64,
+    /// The number of lines that are no records, by the rule that skips them, if that is known.
+    pub skipped: Option<SkippedLines>,
     /// When the source was registered.
     pub registered_at: SystemTime,
     /// When every line was found accounted for.
@@ -183,6 +186,7 @@ fn receipt(row: &Row) -> Result<Receipt, tokio_postgres::Error> {
         fates: ["accepted", "rejected", "waiting", "discarded"].map(|fate| row.number(fate)),
         effects: effects(row),
         repeated: row.number("repeated"),
+        skipped: row.try_get::<_, Option<Json<_>>>("skipped")?.map(|Json(skipped)| skipped),
         registered_at: row.get("registered_at"),
         completed_at: row.get("completed_at"),
     })

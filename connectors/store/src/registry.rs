@@ -6,16 +6,17 @@ use deadpool_postgres::{GenericClient, Transaction};
 use tidegate_core::contract::{self, ConsumerOffset, Offsets};
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::ledger::Chunk;
-use tidegate_core::registry::{Arrival, ArrivalRole, Registration, Registry, identity_of};
+use tidegate_core::registry::{Arrival, ArrivalRole, KeysNeeded, Registration, Registry, identity_of};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SkippedLines;
 use tidegate_postgres::{Database, PgError};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{Json, ToSql};
 
 use crate::source_kind::SourceKind;
 use crate::statement::{self, Columns, bigints};
 use crate::store::Store;
-use crate::{leases, ledger, reloads, shapes};
+use crate::{generated_keys, leases, ledger, reloads, shapes};
 
 /// Waits for other transactions that register sources, so that the next number is one more than the last.
 pub(super) const LOCK_SOURCES: &str = "lock table tidegate.sources in share row exclusive mode";
@@ -47,6 +48,8 @@ pub struct RegisteredSource {
     /// For a file, the hash of its dataset, name, content and division into lines, which all deliveries of the file
     /// share.
     pub fingerprint: Option<Vec<u8>>,
+    /// The first generated key of its lines, if they need some.
+    pub first_key: Option<i64>,
 }
 
 /// Registers a file, or finds the source that it already is, which is then *resumed under that number*.
@@ -65,9 +68,23 @@ async fn register(store: &Store, file: Arrival<'_>) -> Result<Registration, PgEr
             known: true,
             identity: row.get(3),
             shape: None,
+            first_key: row.get(5),
         },
-        None => new_file(&tx, &file, shape).await?,
+        None => new_file(store, &tx, &file, shape).await?,
     };
+    if let (Some(keys), None, false) = (file.keys, registration.first_key, registration.complete) {
+        // The source was lost and registered again, or was registered before files had generated keys.
+        let first = generated_keys::first_key(store, &tx, file.dataset, keys).await?;
+        let sql = "update tidegate.sources set first_key = $2 where source = $1";
+        tx.execute(sql, &[&(registration.source as i64), &first]).await?;
+        registration.first_key = Some(first);
+    }
+    if let (Some(KeysNeeded::Numbers { lines, .. }), Some(first), true, false) =
+        (file.keys, registration.first_key, registration.known, registration.complete)
+    {
+        // A recovery that did not know the number of lines has kept no keys for them.
+        generated_keys::keep(store, &tx, file.dataset, first, lines as i64).await?;
+    }
     if registration.known && its_shape.is_none() {
         // The source was lost, and registered again by a process that did not know its shape.
         let sql = "update tidegate.sources set shape = $2 where source = $1";
@@ -111,6 +128,7 @@ pub async fn list<'a>(
             complete: row.get(7),
             held: row.number_opt(8).unwrap_or_default(),
             fingerprint: row.get(9),
+            first_key: row.get(10),
         })
     };
     rows.iter().map(registered).collect()
@@ -125,19 +143,24 @@ pub async fn largest(database: &Database) -> Result<u64, PgError> {
 
 /// Registers sources again that Postgres has lost, in the order given. Each gets its own number, or the next free one
 /// if another source has that number by now. For a source that Postgres still knows, the number of its lines is
-/// noted. All readers' offsets are set to the start, so that readers read again all that is on the topics, including
-/// the lines of these sources. All of this is one transaction. Fails if another process has taken the leases over.
+/// noted. Their generated keys are given to no other source. All readers' offsets are set to the start, so that readers
+/// read again all that is on the topics, including the lines of these sources. All of this is one transaction. Fails if
+/// another process has taken the leases over.
 pub async fn restore(store: &Store, lost: &[RegisteredSource]) -> Result<(), PgError> {
     let mut connection = store.connection().await?;
     let tx = leases::fenced(store, &mut connection).await?;
     tx.batch_execute(LOCK_SOURCES).await?;
     let statement = tx.prepare(include_str!("../../../sql/queries/restore_source.sql")).await?;
-    for RegisteredSource { source, dataset, kind, name, identity, bytes, lines, fingerprint, .. } in lost {
+    for known in lost {
+        let RegisteredSource { dataset, kind, name, identity, fingerprint, first_key, .. } = known;
         let number = |value: u64| value as i64;
-        let (source, bytes, lines) = (number(*source), bytes.map(number), lines.map(number));
-        let parameters: [&(dyn ToSql + Sync); 8] =
-            [&source, dataset, &kind.as_str(), name, identity, &bytes, &lines, fingerprint];
+        let (source, bytes, lines) = (number(known.source), known.bytes.map(number), known.lines.map(number));
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&source, dataset, &kind.as_str(), name, identity, &bytes, &lines, fingerprint, first_key];
         tx.execute(&statement, &parameters).await?;
+        if let Some((first, lines)) = first_key.zip(lines) {
+            generated_keys::keep(store, &tx, dataset, first, lines).await?;
+        }
     }
     tx.execute("update tidegate.offsets set next = 0", &[]).await?;
     Ok(tx.commit().await?)
@@ -175,7 +198,7 @@ fn warn_of_repeated_keys(database: &Database, row: &Row) {
     }
     let (source, name) = (row.get::<_, i64>(0), row.get::<_, &str>(3));
     let Some((_, dataset)) = database.manifest().dataset(row.get(1)) else { return };
-    let (key, dataset) = (&dataset.key_column().name, &dataset.name);
+    let (key, dataset) = (dataset.names(&dataset.key), &dataset.name);
     tracing::warn!(
         source,
         accepted,
@@ -188,7 +211,8 @@ fn warn_of_repeated_keys(database: &Database, row: &Row) {
 
 /// Returns the source that a file is, by the rule of [`ArrivalRole`].
 async fn known_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Option<Row>, PgError> {
-    let of = "select source, lines, completed_at is not null, identity, shape from tidegate.sources where source = $1";
+    let of = "select source, lines, completed_at is not null, identity, shape, first_key \
+              from tidegate.sources where source = $1";
     let above = match file.role {
         ArrivalRole::Delivery => 0,
         ArrivalRole::Behind(source) => source as i64,
@@ -203,16 +227,28 @@ async fn known_file(tx: &Transaction<'_>, file: &Arrival<'_>) -> Result<Option<R
 }
 
 /// Registers a file under the next number.
-async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>, shape: i64) -> Result<Registration, PgError> {
+async fn new_file(
+    store: &Store,
+    tx: &Transaction<'_>,
+    file: &Arrival<'_>,
+    shape: i64,
+) -> Result<Registration, PgError> {
     let Arrival { dataset, name, fingerprint, content, bytes, .. } = *file;
+    let first_key = match file.keys {
+        Some(keys) => match of_reloaded(tx, file.role).await? {
+            Some(first) => Some(first),
+            None => Some(generated_keys::first_key(store, tx, dataset, keys).await?),
+        },
+        None => None,
+    };
     let sql = include_str!("../../../sql/queries/next_source.sql");
     let row = tx.query_one(sql, &[&&fingerprint[..]]).await?;
     let (source, came_before): (i64, bool) = (row.get(0), row.get(1));
     let identity = identity_of(fingerprint, source as u64, came_before);
     let sql = include_str!("../../../sql/queries/register_file.sql");
     let (fingerprint, bytes) = (&fingerprint[..], bytes as i64);
-    let parameters: [&(dyn ToSql + Sync); 8] =
-        [&source, &dataset, &name, &fingerprint, &&identity[..], &&content[..], &bytes, &shape];
+    let parameters: [&(dyn ToSql + Sync); 9] =
+        [&source, &dataset, &name, &fingerprint, &&identity[..], &&content[..], &bytes, &shape, &first_key];
     tx.execute(sql, &parameters).await?;
     Ok(Registration {
         source: source as u64,
@@ -221,7 +257,17 @@ async fn new_file(tx: &Transaction<'_>, file: &Arrival<'_>, shape: i64) -> Resul
         known: false,
         identity: identity.to_vec(),
         shape: None,
+        first_key,
     })
+}
+
+/// Returns the first generated key of a source that is read again, so that its lines get the keys that they had.
+async fn of_reloaded(tx: &Transaction<'_>, role: ArrivalRole) -> Result<Option<i64>, PgError> {
+    let ArrivalRole::Reload(reload) = role else { return Ok(None) };
+    let sql = "select first_key from tidegate.sources \
+               where source = (select old_source from tidegate.reloads where reload = $1)";
+    let row = tx.query_opt(sql, &[&(reload as i64)]).await?;
+    Ok(row.and_then(|row| row.get(0)))
 }
 
 impl Offsets for Store {
@@ -268,9 +314,15 @@ impl Registry for Store {
         Ok(shapes::of_incomplete(self, fingerprint).await?)
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), contract::Error> {
-        let sql = "update tidegate.sources set lines = $2 where source = $1 and completed_at is null";
-        leases::execute(self, sql, &[&(source as i64), &(lines as i64)]).await?;
+    async fn finish(
+        &self,
+        source: u64,
+        lines: u64,
+        skipped: Option<&SkippedLines>,
+    ) -> Result<(), contract::Error> {
+        let sql = "update tidegate.sources set lines = $2, skipped = coalesce($3, skipped) \
+                   where source = $1 and completed_at is null";
+        leases::execute(self, sql, &[&(source as i64), &(lines as i64), &skipped.map(Json)]).await?;
         Ok(Failpoint::SourceFinished.pass().map_err(PgError::from)?)
     }
 

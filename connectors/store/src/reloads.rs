@@ -30,6 +30,8 @@ pub struct Reload {
     pub content: Option<Vec<u8>>,
     /// Its size in bytes.
     pub bytes: Option<u64>,
+    /// How many keys were generated for its lines, one for each line; `None` if none were.
+    pub generated_keys: Option<u64>,
     /// The name of the requester.
     pub asked_by: String,
     /// When it was asked for, by Postgres's clock, RFC 3339 in UTC.
@@ -91,6 +93,7 @@ async fn select(database: &Database, number: Option<i64>) -> Result<Vec<Reload>,
             name: row.get("name"),
             content: row.get("content"),
             bytes: row.number_opt("bytes"),
+            generated_keys: row.number_opt("generated_keys"),
             asked_by: row.get("asked_by"),
             asked_at: row.get("asked_at"),
             state: row.try_get("state")?,

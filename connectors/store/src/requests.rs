@@ -6,9 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use tidegate_core::failpoint::Failpoint;
-use tidegate_core::manifest::Kind;
+use tidegate_core::registry::hash_of;
 use tidegate_core::shape::Shape;
-use tidegate_postgres::table::TableSql;
 use tidegate_postgres::{Database, PgError, TransactionMode};
 
 use crate::registry::LOCK_SOURCES;
@@ -25,8 +24,20 @@ pub struct Request {
     pub identity: [u8; 32],
     /// BLAKE3 of the content that was sent.
     pub content: [u8; 32],
+    /// What the sender said about the content, such as its delimiter. Empty if the manifest says it all.
+    pub parameters: Vec<u8>,
     /// The sources that it becomes, one for each of its datasets.
     pub sources: Vec<NewSource>,
+}
+
+impl Request {
+    /// What a later request of the same identity must have in common with this one: content and parameters.
+    fn digest(&self) -> [u8; 32] {
+        if self.parameters.is_empty() {
+            return self.content;
+        }
+        hash_of(&[&self.content, &self.parameters])
+    }
 }
 
 /// A source of a [`Request`].
@@ -57,7 +68,7 @@ pub enum Answer {
     New(Vec<u64>),
     /// The request was registered before. The numbers of its sources, in its order.
     Known(Vec<u64>),
-    /// A request with the same identity and other content was registered before.
+    /// A request with the same identity and other content or parameters was registered before.
     Another,
 }
 
@@ -123,7 +134,7 @@ pub async fn register(store: &Store, requests: &[Request]) -> Result<Vec<Answer>
     for request in requests {
         let its_shapes: Vec<i64> = shapes.by_ref().take(request.sources.len()).collect();
         let answer = match known.get(&request.identity) {
-            Some((content, _)) if *content != request.content => Answer::Another,
+            Some((digest, _)) if *digest != request.digest() => Answer::Another,
             Some((_, sources)) => Answer::Known(sources.clone()),
             None => {
                 let first = numbered.len();
@@ -133,7 +144,7 @@ pub async fn register(store: &Store, requests: &[Request]) -> Result<Vec<Answer>
                 }
                 let sources: Vec<u64> = numbered[first..].iter().map(|of| of.number as u64).collect();
                 new.push((request, sources.clone()));
-                known.insert(request.identity, (request.content, sources.clone()));
+                known.insert(request.identity, (request.digest(), sources.clone()));
                 Answer::New(sources)
             }
         };
@@ -178,56 +189,7 @@ pub async fn sources_of(database: &Database, requests: &[Request]) -> Result<Vec
     Ok(requests.iter().map(became).map(Option::unwrap_or_default).collect())
 }
 
-/// Takes `count` consecutive keys out of a dataset's sequence, which begins at `start`. Returns the first. **No key
-/// is taken that the table has already**, whichever application wrote its row: if there is one, the keys begin after
-/// the largest key of the table. Keys that are taken and not used are lost. Fails if no keys are left.
-pub async fn take_keys(store: &Store, dataset: &str, start: i64, count: u64) -> Result<i64, PgError> {
-    let sql = include_str!("../../../sql/queries/take_keys.sql");
-    let mut connection = store.connection().await?;
-    let tx = leases::fenced(store, &mut connection).await?;
-    let asked = count as i64;
-    let mut first = tx.query_one(sql, &[&dataset, &start, &asked]).await?.get::<_, i64>(0) - asked;
-    if let Some(behind) = key_behind(store, &tx, dataset, first, asked).await? {
-        first = tx.query_one(sql, &[&dataset, &behind, &asked]).await?.get::<_, i64>(0) - asked;
-    }
-    tx.commit().await?;
-    Ok(first)
-}
-
-/// Returns the key after the largest one of a dataset's table, if the table has any of `count` keys from `first` on.
-async fn key_behind(
-    database: &Database,
-    tx: &Transaction<'_>,
-    dataset: &str,
-    first: i64,
-    count: i64,
-) -> Result<Option<i64>, PgError> {
-    let Some((index, definition)) = database.manifest().dataset(dataset) else { return Ok(None) };
-    let TableSql { name: table, key, .. } = &database.tables()[index];
-    let taken = format!(
-        "select exists (select from {table} where {key} between $1::bigint and $1::bigint + ($2::bigint - 1))"
-    );
-    if count == 0 || !tx.query_one(&taken, &[&first, &count]).await?.get::<_, bool>(0) {
-        return Ok(None);
-    }
-    let largest: i64 = tx.query_one(&format!("select max({key})::bigint from {table}"), &[]).await?.get(0);
-    let most = match definition.key_column().kind {
-        Kind::SmallInt => i64::from(i16::MAX),
-        Kind::Integer => i64::from(i32::MAX),
-        _ => i64::MAX,
-    };
-    if largest.checked_add(count).is_none_or(|last| last > most) {
-        return Err(PgError::halt(format!(
-            "there is no key left for dataset '{dataset}': {table} has rows with the key {first} or one shortly \
-             behind it, and with the key {largest}, behind which there are no {count} more; set 'generated: \
-             {{start: N}}' of {} to where a gap begins",
-            definition.key_column().name
-        )));
-    }
-    Ok(Some(largest + 1))
-}
-
-/// By identity, the content of each request and the numbers of its sources.
+/// By identity, the digest of each request and the numbers of its sources.
 type KnownRequests = HashMap<[u8; 32], ([u8; 32], Vec<u64>)>;
 
 /// Returns the requests among `requests` that were registered before, and the largest number of a source.
@@ -288,13 +250,14 @@ async fn insert(
     )
     .await?;
     let identities: Vec<&[u8]> = requests.iter().map(|(request, _)| &request.identity[..]).collect();
-    let contents: Vec<&[u8]> = requests.iter().map(|(request, _)| &request.content[..]).collect();
+    let digests: Vec<[u8; 32]> = requests.iter().map(|(request, _)| request.digest()).collect();
+    let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest[..]).collect();
     // As literals of Postgres, because an array of arrays has one length for all.
     let literals = requests.iter().map(|(_, sources)| {
         format!("{{{}}}", sources.iter().map(u64::to_string).collect::<Vec<_>>().join(","))
     });
     let literals: Vec<String> = literals.collect();
     let sql = include_str!("../../../sql/queries/keep_requests.sql");
-    statement::execute(tx, sql, &[&identities, &contents, &literals]).await?;
+    statement::execute(tx, sql, &[&identities, &digests, &literals]).await?;
     Ok(())
 }

@@ -46,6 +46,21 @@ pub struct RestoreFile {
     pub blake3: String,
 }
 
+/// Returns whether rows of a dataset without a key, by its index, may be in its table already, or on their way there
+/// from another restore. Restored rows would then stand beside them, because no key makes them replace each other.
+pub async fn may_double(database: &Database, dataset: usize) -> Result<bool, PgError> {
+    let definition = &database.manifest().datasets[dataset];
+    if !definition.is_keyless() {
+        return Ok(false);
+    }
+    let sql = format!(
+        "select exists (select from {}) or exists (select from tidegate.sources \
+         where dataset = $1 and kind = 'restore' and completed_at is null)",
+        database.tables()[dataset].name
+    );
+    Ok(database.connection().await?.query_one(&sql, &[&definition.name]).await?.get(0))
+}
+
 /// Asks for a restore. If an earlier request with the same `idempotency_key` has asked for one, its identity is
 /// returned and nothing is asked for.
 pub async fn ask(

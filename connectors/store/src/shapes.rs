@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use deadpool_postgres::{GenericClient, Transaction};
-use tidegate_core::manifest::{ColumnsAbsent, Manifest};
-use tidegate_core::shape::Shape;
+use serde::{Deserialize, Serialize};
+use tidegate_core::manifest::{Column, ColumnsAbsent, Manifest};
+use tidegate_core::shape::{Form, Shape};
+use tidegate_core::syntax::{Delimiter, Syntax};
 use tidegate_postgres::{Database, PgError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::state::ShapesByForm;
 use crate::statement::{self, Columns};
 use crate::store::Store;
 
@@ -31,13 +34,18 @@ pub(super) async fn number_of(store: &Store, dataset: &str, shape: &Shape) -> Re
     Ok(number)
 }
 
-/// For each dataset, the number of the shape that lines without a header have under the manifest.
-pub(super) async fn own(store: &Store) -> Result<&[i64], PgError> {
+/// For each dataset, the numbers of the shapes that its lines on topics have under the manifest.
+pub(super) async fn own(store: &Store) -> Result<&[ShapesByForm], PgError> {
     let find = async || {
         let manifest = store.manifest();
         let mut numbers = Vec::with_capacity(manifest.datasets.len());
         for dataset in &manifest.datasets {
-            numbers.push(number_of(store, &dataset.name, &Shape::of(manifest, dataset)).await?);
+            let mut by_form = ShapesByForm::default();
+            for form in Form::ALL {
+                let shape = Shape::in_form(manifest, dataset, form);
+                by_form[form as usize] = number_of(store, &dataset.name, &shape).await?;
+            }
+            numbers.push(by_form);
         }
         Ok::<_, PgError>(numbers)
     };
@@ -64,7 +72,7 @@ pub async fn by_number(
         let rows = store.connection().await?.query(sql, &[&missing]).await?;
         let mut stored = store.inner.shapes.stored();
         for row in &rows {
-            let (number, shape) = (row.get(0), Arc::new(shape_of(row)));
+            let (number, shape) = (row.get(0), Arc::new(shape_of(row)?));
             stored.shapes.insert(number, shape.clone());
             found.insert(number, shape);
         }
@@ -131,7 +139,7 @@ pub(super) async fn may_lack(store: &Store) -> Result<&[bool], PgError> {
         let sql = include_str!("../../../sql/queries/shapes.sql");
         for row in store.connection().await?.query(sql, &[&None::<Vec<i64>>]).await? {
             if let Some((dataset, _)) = manifest.dataset(row.get("dataset")) {
-                may[dataset] |= !lacks(&shape_of(&row), manifest, dataset).is_empty();
+                may[dataset] |= !lacks(&shape_of(&row)?, manifest, dataset).is_empty();
             }
         }
         Ok::<_, PgError>(may)
@@ -150,7 +158,7 @@ pub(super) async fn adopt(database: &Database, tx: &Transaction<'_>) -> Result<(
     for dataset in &manifest.datasets {
         // The rules under which their lines were judged are unknown.
         let of_lines = Shape { rules: String::new(), ..Shape::of(manifest, dataset) };
-        let of_sources = Shape { header: dataset.csv.header, ..of_lines.clone() };
+        let of_sources = Shape { syntax: dataset.csv.syntax.clone(), ..of_lines.clone() };
         let (of_sources, of_lines) = (
             find_or_insert(tx, &dataset.name, &of_sources).await?,
             find_or_insert(tx, &dataset.name, &of_lines).await?,
@@ -164,21 +172,23 @@ pub(super) async fn adopt(database: &Database, tx: &Transaction<'_>) -> Result<(
     Ok(())
 }
 
-/// The columns of a dataset, other than its key, that a shape lacks.
+/// The columns of a dataset, other than its key and those that come from the file itself, that a shape lacks.
 pub fn lacks(shape: &Shape, manifest: &Manifest, dataset: usize) -> Vec<usize> {
     let dataset = &manifest.datasets[dataset];
     let columns = dataset.columns.iter().enumerate();
-    let lacked = columns.filter(|(i, column)| *i != dataset.key && !shape.has(&column.name));
+    let is_lacked =
+        |i: usize, column: &Column| !dataset.is_key(i) && column.is_field() && !shape.has(&column.name);
+    let lacked = columns.filter(|(i, column)| is_lacked(*i, column));
     lacked.map(|(i, _)| i).collect()
 }
 
 async fn find_or_insert(client: &impl GenericClient, dataset: &str, shape: &Shape) -> Result<i64, PgError> {
-    let Shape { columns, header, null, rules, .. } = shape;
-    let (delimiter, quote) = (char::from(shape.delimiter).to_string(), char::from(shape.quote).to_string());
+    let StoredShape { delimiter, quote, null, more } = StoredShape::of(shape);
+    let Shape { columns, syntax, rules, .. } = shape;
     let sql = include_str!("../../../sql/queries/find_shape.sql");
     for _ in 0..TRIES {
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&dataset, columns, header, &delimiter, &quote, null, rules];
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [&dataset, columns, &syntax.header, &delimiter, &quote, &null, rules, &more];
         if let Some(row) = statement::query_opt(client, sql, &parameters).await? {
             return Ok(row.get(0));
         }
@@ -186,14 +196,61 @@ async fn find_or_insert(client: &impl GenericClient, dataset: &str, shape: &Shap
     Err(PgError::halt("the shape of a dataset's lines cannot be kept in tidegate.shapes"))
 }
 
-fn shape_of(row: &Row) -> Shape {
-    let byte = |name: &str| row.get::<_, &str>(name).bytes().next().unwrap_or_default();
-    Shape {
-        columns: row.get("columns"),
-        header: row.get("header"),
-        delimiter: byte("delimiter"),
-        quote: byte("quote"),
-        null: row.get("null_text"),
-        rules: row.get("rules"),
+/// The columns of `tidegate.shapes` that hold how a text is written.
+struct StoredShape {
+    delimiter: String,
+    quote: String,
+    null: Option<String>,
+    /// What the other columns cannot hold; null if there is nothing more.
+    more: Option<String>,
+}
+
+/// What [`StoredShape::more`] holds, as JSON.
+#[derive(Serialize, Deserialize)]
+struct MoreOfShape {
+    syntax: Syntax,
+    null: Vec<String>,
+    canonical: bool,
+}
+
+impl StoredShape {
+    fn of(shape: &Shape) -> Self {
+        let Shape { syntax, null, canonical, .. } = shape;
+        let is_plain = syntax.plain().is_some() && null.len() < 2 && !canonical;
+        let text = |byte: u8| char::from(byte).to_string();
+        // Letters show the delimiter. It is read from here only if there is nothing more.
+        let delimiter = match &syntax.dialect.delimiter {
+            Delimiter::Byte(byte) => text(*byte),
+            Delimiter::Text(delimiter) => delimiter.clone(),
+            Delimiter::Whitespace => " ".to_owned(),
+            Delimiter::Widths(_) => String::new(),
+        };
+        let more = MoreOfShape { syntax: syntax.clone(), null: null.clone(), canonical: *canonical };
+        Self {
+            delimiter,
+            quote: syntax.dialect.quote.map(text).unwrap_or_default(),
+            null: null.first().cloned(),
+            more: (!is_plain).then(|| serde_json::to_string(&more).unwrap_or_default()),
+        }
     }
+}
+
+fn shape_of(row: &Row) -> Result<Shape, PgError> {
+    let byte = |name: &str| row.get::<_, &str>(name).bytes().next().unwrap_or_default();
+    let null: Option<String> = row.get("null_text");
+    let more = match row.get::<_, Option<&str>>("more") {
+        Some(more) => serde_json::from_str(more).map_err(|_| {
+            PgError::halt("tidegate.shapes has a shape of a later version of Tidegate; use that version")
+        })?,
+        None => MoreOfShape {
+            syntax: Syntax {
+                header: row.get("header"),
+                ..Syntax::of_bytes(byte("delimiter"), byte("quote"))
+            },
+            null: null.into_iter().collect(),
+            canonical: false,
+        },
+    };
+    let MoreOfShape { syntax, null, canonical } = more;
+    Ok(Shape { columns: row.get("columns"), syntax, null, canonical, rules: row.get("rules") })
 }

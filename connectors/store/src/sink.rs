@@ -85,7 +85,7 @@ async fn keys(
     learn: &mut (impl FnMut(&[u8]) + Send),
 ) -> Result<bool, PgError> {
     let table = &database.tables()[dataset];
-    let sql = format!("select {}::text from {} limit {}", table.key, table.name, limit + 1);
+    let sql = format!("select {} from {} as held limit {}", table.key.text_of("held"), table.name, limit + 1);
     let mut connection = database.connection().await?;
     let tx = database.begin(&mut connection, TransactionMode::Read).await?;
     end_with_us(&tx).await?;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use deadpool_postgres::ClientWrapper;
-use tidegate_core::shape::Shape;
-use tidegate_core::validate::Validator;
+use tidegate_core::shape::{Form, Shape};
+use tidegate_core::validate::Validators;
 use tidegate_postgres::Connection;
 use tidegate_views::MaintainedStore;
 use tokio::sync::{self, Notify, OnceCell};
@@ -18,23 +18,19 @@ use crate::pace::Pace;
 /// The maximum length of a back-off, in batches: after a failed direct copy so many batches take the staged upsert.
 const BACKOFF_BATCHES_MAX: u32 = 64;
 
+/// The numbers of the shapes of a dataset's lines on topics, by form.
+pub(super) type ShapesByForm = [i64; Form::ALL.len()];
+
 /// The state of a process.
 pub(super) struct ProcessState {
-    pub(super) validators: Validators,
+    /// The validators of each dataset.
+    pub(super) validators: Vec<Validators>,
     pub(super) owner: Uuid,
     pub(super) views: OnceLock<Vec<MaintainedStore>>,
     pub(super) sink: SinkState,
     /// Notified when moves were made.
     pub(super) moves_made: Notify,
     pub(super) shapes: ShapeCache,
-}
-
-/// The validators of each dataset, for the two forms in which a dead letter keeps its line.
-pub(super) struct Validators {
-    /// For lines as the source gave them.
-    pub(super) as_given: Vec<Validator>,
-    /// For canonical lines, as the transform passed them on: those that the sink set aside.
-    pub(super) canonical: Vec<Validator>,
 }
 
 /// The state that the sink keeps between batches. If it is lost, only repeated work is the cost.
@@ -115,8 +111,8 @@ pub(super) struct DeltaSession {
 #[derive(Default)]
 pub(super) struct ShapeCache {
     pub(super) stored: Mutex<StoredShapes>,
-    /// For each dataset, the number of the shape that lines without a header have under the manifest.
-    pub(super) own: OnceCell<Vec<i64>>,
+    /// For each dataset, the numbers of the shapes of its lines on topics, by form.
+    pub(super) own: OnceCell<Vec<ShapesByForm>>,
     /// For each dataset, whether its sources may lack columns.
     pub(super) may_lack: OnceCell<Vec<bool>>,
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Manifest;
-use tidegate_core::validate::Validator;
+use tidegate_core::validate::Validators;
 use tidegate_postgres::{Database, PgError};
 use tidegate_views::MaintainedStore;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::state::{ProcessState, ShapeCache, SinkState, Validators};
+use crate::state::{ProcessState, ShapeCache, SinkState};
 
 /// A pipeline's [`Database`], and the state that one process keeps about it. Cheap to clone.
 #[derive(Clone)]
@@ -37,10 +37,7 @@ impl Store {
     fn over(database: Database, owner: Uuid) -> Self {
         let manifest = database.manifest();
         let inner = ProcessState {
-            validators: Validators {
-                as_given: manifest.datasets.iter().map(Validator::new).collect(),
-                canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
-            },
+            validators: manifest.datasets.iter().map(Validators::new).collect(),
             sink: SinkState::new(manifest.datasets.len()),
             shapes: ShapeCache::default(),
             owner,
@@ -59,9 +56,9 @@ impl Store {
         Self { database: self.database.clone(), inner: self.inner.clone(), leases }
     }
 
-    /// The validator for lines of a dataset in the form in which their source gives them.
-    pub fn validator(&self, dataset: usize) -> &Validator {
-        &self.inner.validators.as_given[dataset]
+    /// The validators of a dataset.
+    pub fn validators(&self, dataset: usize) -> &Validators {
+        &self.inner.validators[dataset]
     }
 
     /// The views that are maintained incrementally. None before the database is prepared.
@@ -69,9 +66,11 @@ impl Store {
         self.inner.views.get().into_iter().flatten()
     }
 
-    /// The incrementally maintained views over a dataset's table. None before the database is prepared.
+    /// The incrementally maintained views over a dataset's table, which may be that of several datasets. None before the
+    /// database is prepared.
     pub(super) fn maintained(&self, dataset: usize) -> impl Iterator<Item = &MaintainedStore> {
-        self.views().filter(move |view| view.dataset == dataset)
+        let first = self.manifest().datasets[dataset].of_table;
+        self.views().filter(move |view| view.dataset == first)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct TracedSource {
     pub completed_at: Option<String>,
     /// The shape of its text.
     pub shape: Option<Arc<Shape>>,
+    /// The first generated key of its lines, if it has some.
+    pub first_key: Option<i64>,
 }
 
 /// A filter on sources. A source matches if it meets every condition that is given.
@@ -108,6 +110,7 @@ pub async fn sources(store: &Store, which: SourceFilter<'_>) -> Result<Vec<Trace
         bytes: row.number_opt("bytes"),
         lines: row.number_opt("lines"),
         shape,
+        first_key: row.get("first_key"),
         registered_at: row.get("registered_at"),
         completed_at: row.get("completed_at"),
     };
@@ -130,29 +133,33 @@ pub async fn line(store: &Store, position: Position) -> Result<TracedLine, PgErr
     Ok(TracedLine { fate, letter, moves })
 }
 
-/// Returns a key of a dataset as Postgres spells it; `None` if the text is no value of the key's type.
-pub async fn key(database: &Database, dataset: usize, key: &str) -> Result<Option<String>, PgError> {
-    let sql = format!("select ($1::text)::{}::text", &database.tables()[dataset].key_type);
+/// Returns whether values, one for each column of a dataset's key, are of the columns' types.
+pub async fn is_key(database: &Database, dataset: usize, values: &[String]) -> Result<bool, PgError> {
+    let types = database.tables()[dataset].key.types.iter().enumerate();
+    let values_sql: Vec<String> = types.map(|(i, kind)| format!("(${}::text)::{kind}", i + 1)).collect();
+    let sql = format!("select {}", values_sql.join(", "));
+    let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
     let mut connection = database.connection().await?;
     let tx = database.begin(&mut connection, TransactionMode::Read).await?;
-    match tx.query_one(&sql, &[&key]).await {
-        Ok(row) => Ok(row.get(0)),
-        Err(error) if error.code().is_some_and(|state| is_about_values(state.code())) => Ok(None),
+    match tx.query_one(&sql, &parameters).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code().is_some_and(|state| is_about_values(state.code())) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Returns the row of a key. If `values` are given, one for each column, the row is compared with them. Fails if the
-/// key or a value is not of its column's type.
+/// Returns the row of a key, which has a value for each of its columns. If `values` are given, one for each column, the
+/// row is compared with them. Fails if the key or a value is not of its column's type.
 pub async fn row(
     database: &Database,
     dataset: usize,
-    key: &str,
+    key: &[String],
     values: Option<&[Option<String>]>,
 ) -> Result<Option<TracedRow>, PgError> {
     let table = &database.tables()[dataset];
     let columns = &database.manifest().datasets[dataset].columns;
-    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&key];
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = key.iter().map(|value| value as _).collect();
+    let key_values: Vec<String> = (1..=key.len()).map(|i| format!("${i}::text")).collect();
     let mut differing = Vec::new();
     for (i, value) in values.unwrap_or_default().iter().enumerate() {
         parameters.push(value);
@@ -162,11 +169,10 @@ pub async fn row(
     }
     let sql = format!(
         "select _source, _line, {WRITTEN_AT} as written_at, \
-         array_remove(array[{}]::integer[], null) as differing from {} where {} = ($1::text)::{}",
+         array_remove(array[{}]::integer[], null) as differing from {} as held where {}",
         differing.join(", "),
         table.name,
-        table.key,
-        table.key_type
+        table.key.is("held", &key_values)
     );
     let mut connection = database.connection().await?;
     let tx = database.begin(&mut connection, TransactionMode::Read).await?;
@@ -183,16 +189,20 @@ pub async fn row(
     }))
 }
 
-/// Returns the key of the row that holds a line, as Postgres spells it. Reads the whole table: no index covers
-/// positions.
+/// Returns the values of the key of the row that holds a line, as Postgres spells them: the position, if there is no
+/// key. Reads the whole table: no index covers positions, unless there is no key.
 pub async fn row_of(
     database: &Database,
     dataset: usize,
     position: Position,
-) -> Result<Option<String>, PgError> {
+) -> Result<Option<Vec<String>>, PgError> {
     let table = &database.tables()[dataset];
-    let sql =
-        format!("select {}::text from {} where _source = $1 and _line = $2 limit 1", table.key, table.name);
+    let texts: Vec<String> = table.key.columns.iter().map(|column| format!("{column}::text")).collect();
+    let sql = format!(
+        "select array[{}] from {} where _source = $1 and _line = $2 limit 1",
+        texts.join(", "),
+        table.name
+    );
     let (source, line) = (position.source as i64, position.line as i64);
     let mut connection = database.connection().await?;
     let tx = database.begin(&mut connection, TransactionMode::Read).await?;

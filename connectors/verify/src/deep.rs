@@ -25,15 +25,17 @@ use std::time::SystemTime;
 
 use tidegate_core::contract::SourceBatch;
 use tidegate_core::ledger::Fate;
+use tidegate_core::manifest::DefaultValue;
 use tidegate_core::registry::identity_behind;
 use tidegate_core::shape::{self, Shape};
-use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::split::{Fields, SkippedLines};
+use tidegate_core::syntax::Dialect;
 use tidegate_core::transform::Transform;
 use tidegate_files::{DONE, NextLines, OpenFile, Reading, open_done, parse_done_name};
 use tidegate_postgres::PgError;
 use tidegate_store::{Store, shapes};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{Json, ToSql};
 
 use crate::audit::{Audit, at};
 use crate::check::Check;
@@ -55,6 +57,10 @@ struct DoneSource {
     fingerprint: Vec<u8>,
     /// The shape of its text when it was registered.
     shape: Option<Arc<Shape>>,
+    /// How many of its lines are no records, if that was counted.
+    skipped: Option<SkippedLines>,
+    /// The first generated key of its lines, if it has some.
+    first_key: Option<i64>,
 }
 
 /// The counts of the check.
@@ -100,8 +106,10 @@ pub(super) async fn check(audit: &Audit<'_>, store: &Store, landing: &Path) -> R
         let Some((dataset, _)) = audit.manifest.dataset(row.get(1)) else { continue };
         let (number, name, lines) = (row.get(0), row.get(2), row.get(3));
         let (identity, fingerprint) = (row.get(4), row.get(5));
-        let shape = shapes::find(store, row.get(6)).await?;
-        let source = DoneSource { number, dataset, name, lines, identity, fingerprint, shape };
+        let (shape, first_key) = (shapes::find(store, row.get(6)).await?, row.get(8));
+        let skipped = row.get::<_, Option<Json<_>>>(7).map(|Json(skipped)| skipped);
+        let source =
+            DoneSource { number, dataset, name, lines, identity, fingerprint, shape, skipped, first_key };
         if let Some(why) = deep.compare(landing, &source).await? {
             deep.check.note(number.to_string(), format!("'{}' is not compared: {why}", source.name));
         }
@@ -156,6 +164,7 @@ impl Deep<'_> {
             let why = "its content is not what was registered, or is divided into lines in another way now";
             return Ok(Some(why.to_owned()));
         }
+        let opened = opened.with_keys(self.audit.manifest, source.first_key);
         match Reading::again(number, opened, self.audit.manifest) {
             Ok(mut reading) => self.lines(source, &mut reading).await,
             Err(error) => Ok(Some(error.to_string())),
@@ -181,9 +190,9 @@ impl Deep<'_> {
     async fn lines(&mut self, source: &DoneSource, reading: &mut Reading) -> Result<Option<String>, PgError> {
         self.counts.files += 1;
         let lacked = shapes::lacks(reading.shape(), self.audit.manifest, source.dataset);
-        let validator = self.store.validator(source.dataset);
+        let validators = self.store.validators(source.dataset);
         loop {
-            let next = reading.next(self.audit.manifest, validator, self.store);
+            let next = reading.next(self.audit.manifest, validators, self.store);
             let next = self.audit.meanwhile(next).await?;
             match next.map_err(|error| PgError::halt(error.message))? {
                 NextLines::Lines(batch) => {
@@ -193,10 +202,15 @@ impl Deep<'_> {
                 NextLines::Ended { whole: false, .. } => {
                     return Ok(Some("it changed while it was compared".to_owned()));
                 }
-                NextLines::Ended { lines, .. } => {
+                NextLines::Ended { lines, skipped, .. } => {
                     if source.lines != Some(lines as i64) {
                         let registered = source.lines.unwrap_or_default();
                         let message = format!("the file has {lines} lines, the source {registered}");
+                        self.check.violation(source.number.to_string(), message);
+                    }
+                    if let Some(registered) = source.skipped.as_ref().filter(|counts| **counts != skipped) {
+                        let message =
+                            format!("the file has skipped lines: {skipped}; the source: {registered}");
                         self.check.violation(source.number.to_string(), message);
                     }
                     return Ok(None);
@@ -229,11 +243,9 @@ impl Deep<'_> {
             let Some(fate) = fate else { continue };
             let letter = letters.get(&(*line as i64)).map(|row| {
                 let shape = row.get::<_, Option<i64>>("shape").and_then(|shape| shapes.get(&shape));
-                StoredLetter::new(
-                    row,
-                    shape.map(|shape| &**shape),
-                    &self.audit.manifest.datasets[source.dataset],
-                )
+                let validators = self.store.validators(source.dataset);
+                let dataset = &self.audit.manifest.datasets[source.dataset];
+                StoredLetter::new(row, shape.map(|shape| &**shape), dataset, validators)
             });
             let same_rules = under_rules && letter.as_ref().is_none_or(|letter| letter.is_under_rules(rules));
             self.counts.other_rules += u64::from(!same_rules);
@@ -280,11 +292,12 @@ impl Deep<'_> {
         let mut fields = Fields::default();
         for (line, canonical) in accepted {
             // A canonical line was written by `split::write_field`, which closes every quote.
-            fields.split(canonical, Dialect::STANDARD).expect("a canonical line has no open quote");
+            fields.split(canonical, &Dialect::STANDARD).expect("a canonical line has no open quote");
             lines.push(*line as i64);
             for (column, values) in values.iter_mut().enumerate() {
                 let value = String::from_utf8_lossy(fields.get(column, canonical));
-                values.push((!value.is_empty()).then(|| value.into_owned()));
+                let is_present = !value.is_empty() || fields.is_literal(column);
+                values.push(is_present.then(|| value.into_owned()));
             }
         }
         let statement = self.audit.tx.prepare_cached(&self.rows_statement(source.dataset, lacked)).await?;
@@ -298,8 +311,8 @@ impl Deep<'_> {
 
     /// The query for the rows of the keys of lines. `$1` is the source of the lines, `$2` their numbers, and the
     /// other parameters are the texts of each column. Each key is looked up in the index: `limit` keeps Postgres from
-    /// reading the whole table for some thousand lines. Columns that the source lacked are not compared: their values
-    /// are not the line's.
+    /// reading the whole table for some thousand lines. Values that are not the line's are not compared: those of columns
+    /// that the source lacked, a missing value that the table's default replaces, and the time of an earlier validation.
     fn rows_statement(&self, dataset: usize, lacked: &[usize]) -> String {
         let table = &self.audit.tables[dataset];
         let columns = &self.audit.manifest.datasets[dataset].columns;
@@ -307,23 +320,42 @@ impl Deep<'_> {
         let names: Vec<String> = (0..columns.len()).map(|i| format!("value_{i}")).collect();
         let compared = columns.iter().zip(&table.columns).zip(&names).enumerate();
         let compared = compared.filter(|(i, _)| !lacked.contains(i));
-        let same = compared.map(|(_, ((column, name), value))| {
-            format!("held.{name} is not distinct from given.{value}::{}", column.kind.sql())
+        let same = compared.filter_map(|(_, ((column, name), value))| {
+            let is_same = format!("held.{name} is not distinct from given.{value}::{}", column.kind.sql());
+            match column.reading.default {
+                Some(DefaultValue::Now) => None,
+                Some(DefaultValue::Table) => Some(format!("(given.{value} is null or {is_same})")),
+                Some(DefaultValue::Constant(_)) | None => Some(is_same),
+            }
         });
+        let same: Vec<String> = ["true".to_owned()].into_iter().chain(same).collect();
         format!(
             "select given.line, held._source, held._line, \
              case when (held._source, held._line) = ($1, given.line) then {} end \
-             from unnest($2::bigint[], {}) as given (line, {}) \
-             left join lateral ( \
-                 select * from {} as of_key where of_key.{} = given.value_{}::{} limit 1 \
-             ) as held on true",
-            same.collect::<Vec<_>>().join(" and "),
+             from unnest($2::bigint[], {}) as given (line, {}) {}",
+            same.join(" and "),
             texts.join(", "),
             names.join(", "),
+            self.joined_rows(dataset, &names),
+        )
+    }
+
+    /// The clause that joins each line with the row of its key. Without a key that is the line's own row, for which the
+    /// table may have no index.
+    fn joined_rows(&self, dataset: usize, names: &[String]) -> String {
+        let table = &self.audit.tables[dataset];
+        if table.is_keyless {
+            return format!(
+                "left join {} as held on held._source = $1 and held._line = given.line",
+                table.name
+            );
+        }
+        let key = self.audit.manifest.datasets[dataset].key.iter();
+        let values: Vec<String> = key.map(|column| format!("given.{}", names[*column])).collect();
+        format!(
+            "left join lateral (select * from {} as of_key where {} limit 1) as held on true",
             table.name,
-            table.key,
-            self.audit.manifest.datasets[dataset].key,
-            table.key_type
+            table.key.is("of_key", &values)
         )
     }
 
@@ -333,7 +365,7 @@ impl Deep<'_> {
         let held: Option<(i64, i64)> = row.get::<_, Option<i64>>(1).zip(row.get(2));
         let changed = match held {
             None => "its row is gone",
-            Some((-1, -1)) => "another writer holds its row",
+            Some((-1, _)) => "another writer holds its row",
             Some(held) if held > (source.number, line) => return self.counts.superseded += 1,
             Some((of, older)) if (of, older) < (source.number, line) => {
                 let message =

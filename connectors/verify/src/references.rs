@@ -1,7 +1,8 @@
 //! The check `references`, of all rows, whichever application wrote them.
 
 use tidegate_postgres::PgError;
-use tidegate_postgres::table::TableSql;
+use tidegate_postgres::key::KeySql;
+use tidegate_postgres::table::table_name;
 
 use crate::audit::{Audit, at};
 use crate::check::{Check, LISTED_MAX, Verdict};
@@ -10,22 +11,31 @@ impl Audit<'_> {
     /// Runs the check `references`.
     pub(super) async fn references(&self) -> Result<Check, PgError> {
         let mut check = Check::new("references");
-        for (dataset, table) in self.manifest.datasets.iter().zip(self.tables) {
-            for (column, name) in dataset.columns.iter().zip(&table.columns) {
-                let Some(parent) = column.references else { continue };
-                let sql = format!("select count({name}) from {}", table.name);
+        for (first, dataset) in self.manifest.tables() {
+            let table = &self.tables[first];
+            for reference in &dataset.references {
+                let own = KeySql::new(dataset, &reference.columns);
+                let parent = &self.manifest.datasets[reference.dataset];
+                let its = KeySql::new(parent, &reference.to);
+                // A row with a missing value in one of the columns references nothing.
+                let are_there: Vec<String> =
+                    own.columns.iter().map(|name| format!("child.{name} is not null")).collect();
+                let are_there = are_there.join(" and ");
+                let sql = format!("select count(*) from {} as child where {are_there}", table.name);
                 let values: i64 = self.tx.query_one(&sql, &[]).await?.get(0);
-                let TableSql { name: parent_name, key, .. } = &self.tables[parent];
+                let values_of: Vec<String> = own.columns.iter().map(|name| format!("child.{name}")).collect();
                 let sql = format!(
-                    "select _source, _line, {name}::text, count(*) over () from {} as child \
-                     where {name} is not null \
-                     and not exists (select from {parent_name} as parent where parent.{key} = child.{name}) \
+                    "select _source, _line, {}, count(*) over () from {} as child \
+                     where {are_there} and not exists (select from {} as parent where {}) \
                      order by _source, _line limit {LISTED_MAX}",
-                    table.name
+                    own.text_of("child"),
+                    table.name,
+                    table_name(parent),
+                    its.is("parent", &values_of)
                 );
                 let broken = self.tx.query(&sql, &[]).await?;
-                let what = format!("{}.{}", dataset.name, column.name);
-                let parent = &self.manifest.datasets[parent].name;
+                let what = format!("{}.{}", dataset.name, reference.name(dataset));
+                let parent = &parent.name;
                 for row in &broken {
                     let (source, line, value): (i64, i64, &str) = (row.get(0), row.get(1), row.get(2));
                     let position = (source > 0).then(|| at(source, line));

@@ -11,23 +11,28 @@ impl Audit<'_> {
     /// Runs the check `rows`.
     pub(super) async fn rows(&self) -> Result<Check, PgError> {
         let mut check = Check::new("rows");
-        for dataset in 0..self.tables.len() {
-            self.dataset_rows(dataset, &mut check).await?;
+        for (first, _) in self.manifest.tables() {
+            self.table_rows(first, &mut check).await?;
         }
         Ok(check)
     }
 
-    async fn dataset_rows(&self, dataset: usize, check: &mut Check) -> Result<(), PgError> {
-        let table = &self.tables[dataset].name;
-        let name = &self.manifest.datasets[dataset].name;
-        let sql = format!("select count(*) from {table} where _source = -1 and _line = -1");
+    /// Compares the rows of a table with the ledgers of all its datasets, of which `first` is the first one.
+    async fn table_rows(&self, first: usize, check: &mut Check) -> Result<(), PgError> {
+        let table = &self.tables[first].name;
+        let datasets: Vec<&str> =
+            self.manifest.datasets_of_table(first).map(|dataset| dataset.name.as_str()).collect();
+        let name = &datasets.join(" and ");
+        // Without a key, the position is unique, so other writers number their rows.
+        let of_others = match self.tables[first].is_keyless {
+            true => "_source = -1",
+            false => "(_source = -1 and _line = -1)",
+        };
+        let sql = format!("select count(*) from {table} where {of_others}");
         let others: i64 = self.tx.query_one(&sql, &[]).await?.get(0);
-        let sql = format!(
-            "select _source, _line from {table} where not (_source = -1 and _line = -1) \
-             order by _source, _line"
-        );
+        let sql = format!("select _source, _line from {table} where not {of_others} order by _source, _line");
         let mut rows = Stream::open(self, check.name, &sql, &[]).await?;
-        let mut chunks = LedgerChunks::open(self, check.name, Some(name)).await?;
+        let mut chunks = LedgerChunks::open(self, check.name, Some(&datasets)).await?;
         let mut last = None;
         let mut held: ChunkRows = None;
         while let Some(row) = rows.next().await? {

@@ -76,14 +76,14 @@ impl StoredChunk {
 }
 
 impl<'a> LedgerChunks<'a> {
-    /// Opens the chunks of the sources of a dataset, or of all sources.
+    /// Opens the chunks of the sources of some datasets, or of all sources.
     pub(super) async fn open(
         audit: &'a Audit<'a>,
         check: &'static str,
-        dataset: Option<&str>,
+        datasets: Option<&[&str]>,
     ) -> Result<Self, PgError> {
         let sql = include_str!("../../../sql/queries/audit_ledger.sql");
-        let mut stream = Stream::open(audit, check, sql, &[&dataset]).await?;
+        let mut stream = Stream::open(audit, check, sql, &[&datasets]).await?;
         stream.page_rows = LEDGER_ROWS;
         let mut chunks = Self { stream, next: None };
         chunks.advance().await?;

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_postgres::PgError;
+use tidegate_store::awaited::AwaitedSql;
 use tidegate_store::{Store, moves};
 
 use crate::audit::{Watch, at};
@@ -64,19 +65,11 @@ async fn look(store: &Store, before: Option<&Positions>) -> Result<Positions, Pg
 
 /// Returns, for each dataset with references, the query for its waiting lines whose references all exist.
 fn ready_statements(store: &Store) -> Vec<(&str, String)> {
-    let (manifest, tables) = (store.manifest(), store.tables());
-    let of_dataset = manifest.datasets.iter().filter_map(|dataset| {
-        let references = dataset.columns.iter().filter_map(|column| Some((column, column.references?)));
-        let conditions: Vec<String> = references
-            .map(|(column, parent)| {
-                let awaited = format!("awaits ->> '{}'", column.name.replace('\'', "''"));
-                let parent = &tables[parent];
-                format!(
-                    "and ({awaited} is null \
-                     or exists (select from {} as parent where parent.{} = ({awaited})::{}))",
-                    parent.name, parent.key, parent.key_type
-                )
-            })
+    let manifest = store.manifest();
+    let of_dataset = manifest.datasets.iter().enumerate().filter_map(|(index, dataset)| {
+        let awaited = dataset.references.iter().map(|reference| AwaitedSql::new(manifest, index, reference));
+        let conditions: Vec<String> = awaited
+            .map(|AwaitedSql { value, exists }| format!("and ({value} is null or {exists})"))
             .collect();
         (!conditions.is_empty()).then(|| {
             let sql = format!(

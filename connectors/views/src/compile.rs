@@ -248,11 +248,11 @@ impl Compiler<'_> {
         let mut groups: Vec<String> = self.groups.iter().map(|(_, read)| read.clone()).collect();
         let more: Vec<String> = self.bare.iter().filter(|key| !groups.contains(key)).cloned().collect();
         let fact = &self.shape.tables[self.shape.fact];
-        let own_key = quoted(&manifest.datasets[fact.dataset].key_column().name);
+        let own_key = manifest.datasets[fact.dataset].single_key().map(|key| quoted(&key.name));
         let keys: Vec<String> =
             (1..=self.store.keys.len()).map(|number| format!("{STORE}.k{number}")).collect();
         let mut numbered = self.store.keys.iter().zip(&keys);
-        let has_own_key = numbered.any(|(key, name)| *key == own_key && groups.contains(name));
+        let has_own_key = numbered.any(|(key, name)| Some(key) == own_key.as_ref() && groups.contains(name));
         let is_mixed = |group: &String| group.contains(STORE) && !keys.contains(group);
         if !more.is_empty() && !has_own_key && groups.iter().any(is_mixed) {
             return Err(

@@ -11,7 +11,7 @@ use sqlparser::ast::{
     JoinOperator, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
     UnaryOperator, Value,
 };
-use tidegate_core::manifest::Manifest;
+use tidegate_core::manifest::{Manifest, Reference};
 use tidegate_postgres::table::quoted;
 
 use crate::aggregate::{aggregate, contains_aggregate, function_name};
@@ -398,30 +398,46 @@ impl<'a> QueryShape<'a> {
         self.written(expr, |(table, name)| format!("{}.{}", quoted(&self.tables[*table].alias), quoted(name)))
     }
 
-    /// Returns the indices of two tables that a condition joins along a declared reference: from, to.
-    fn reference(&self, condition: &Expr, manifest: &Manifest) -> Option<(usize, usize)> {
+    /// Returns the two columns that a condition says are equal.
+    fn equality(&self, condition: &Expr) -> Option<(ColumnOf, ColumnOf)> {
         let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition) else { return None };
-        let left = self.column(bare(left), 0).ok().flatten()?;
-        let right = self.column(bare(right), 0).ok().flatten()?;
-        let is_reference = |(from, column): &ColumnOf, (to, key): &ColumnOf| {
-            let dataset = &manifest.datasets[self.tables[*from].dataset];
-            let target = self.tables[*to].dataset;
-            let references = dataset.columns.iter().find(|c| c.name == *column).and_then(|c| c.references);
-            from != to && references == Some(target) && manifest.datasets[target].key_column().name == *key
+        let column = |side: &Expr| self.column(bare(side), 0).ok().flatten();
+        Some((column(left)?, column(right)?))
+    }
+
+    /// Returns the pairs of tables that the conditions join along a declared reference, by their indices: from, to. For
+    /// a reference of several columns there must be a condition for each.
+    fn joined_references(&self, manifest: &Manifest) -> Vec<(usize, usize)> {
+        let equalities: Vec<_> =
+            self.conditions.iter().filter_map(|condition| self.equality(condition)).collect();
+        let is_joined = |from: usize, to: usize, reference: &Reference| {
+            let own = &manifest.datasets[self.tables[from].dataset];
+            let its = &manifest.datasets[self.tables[to].dataset];
+            reference.columns.iter().zip(&reference.to).all(|(column, key)| {
+                let is_side =
+                    |(table, name): &ColumnOf, of: usize, wanted: &str| *table == of && name == wanted;
+                let (column, key) = (&own.columns[*column].name, &its.columns[*key].name);
+                equalities.iter().any(|(left, right)| {
+                    (is_side(left, from, column) && is_side(right, to, key))
+                        || (is_side(right, from, column) && is_side(left, to, key))
+                })
+            })
         };
-        if is_reference(&left, &right) {
-            Some((left.0, right.0))
-        } else if is_reference(&right, &left) {
-            Some((right.0, left.0))
-        } else {
-            None
-        }
+        let tables = || 0..self.tables.len();
+        let pairs =
+            tables().flat_map(|from| tables().map(move |to| (from, to))).filter(|(from, to)| from != to);
+        let pairs = pairs.filter(|(from, to)| {
+            let references = &manifest.datasets[self.tables[*from].dataset].references;
+            let target = self.tables[*to].dataset;
+            references.iter().any(|reference| reference.dataset == target && is_joined(*from, *to, reference))
+        });
+        pairs.collect()
     }
 
     /// Finds the fact table: the one that no other references, and from which references lead to all others.
     fn find_fact(&mut self, manifest: &Manifest) -> Result<(), RefreshReason> {
         let mut edges: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (from, to) in self.conditions.iter().filter_map(|condition| self.reference(condition, manifest)) {
+        for (from, to) in self.joined_references(manifest) {
             edges.entry(from).or_default().push(to);
         }
         let is_target = |table: &usize| edges.values().any(|targets| targets.contains(table));

@@ -50,6 +50,8 @@ words! {
         RecordTooLong = "record_too_long",
         /// Not UTF-8.
         InvalidUtf8 = "invalid_utf8",
+        /// Not in the encoding of its file, which is not UTF-8.
+        InvalidEncoding = "invalid_encoding",
         /// A NUL or misplaced quotes, such as one that never closes.
         InvalidCharacter = "invalid_character",
         /// Postgres refused the row.
@@ -178,6 +180,21 @@ impl<'a> DeadLetter<'a> {
             blake3: None,
             reasons,
             at: humantime::format_rfc3339_millis(now).to_string(),
+        }
+    }
+
+    /// The dead letter of a line that is no text, made at `now`. `bytes` is the exact line.
+    pub fn not_text(
+        position: Position,
+        dataset: &'a str,
+        bytes: &[u8],
+        reasons: Vec<Reason>,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            text: None,
+            bytes: Some(base64::prelude::BASE64_STANDARD.encode(bytes)),
+            ..Self::new(Event::Rejected, Stage::Source, position, dataset, b"", reasons, now)
         }
     }
 

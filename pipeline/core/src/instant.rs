@@ -2,7 +2,15 @@
 //!
 //! The values of a line and the bounds of a manifest are read by the same code, so every bound can be compared with
 //! every value of its column.
+//!
+//! [`Instant::parse`] reads the strict form, which Postgres reads too. `loose` reads further forms that Postgres reads
+//! without ambiguity; what they mean is written anew in the strict form.
 
+pub(crate) mod zone;
+pub(crate) mod loose;
+pub(crate) mod format;
+
+use crate::instant::zone::LocalFault;
 use crate::kind::Kind;
 
 /// A point in time, or a time of day: days from 1970-01-01 and nanoseconds of the day, in UTC.
@@ -13,17 +21,21 @@ pub struct Instant {
 }
 
 /// Why a text is not a point in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
     /// The text is not of the form, or not a day of the calendar.
     Form,
     /// The text is not within the years from 1 to [`year_max`].
     Range,
+    /// The text is a day with a time other than midnight, which a `date` would lose.
+    HasTime,
+    /// The text is a local time that its zone has never or twice.
+    Local(LocalFault),
 }
 
-const SECOND: i64 = 1_000_000_000;
+pub(crate) const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
-const DAY: i64 = 24 * 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
 
 /// The last year that Postgres stores in a column of this kind.
 pub(crate) const fn year_max(kind: Kind) -> i64 {
@@ -36,6 +48,52 @@ impl Instant {
         Self { days, nanoseconds }
     }
 
+    /// `infinity`, which is later than all days.
+    const FUTURE: Self = Self { days: i64::MAX, nanoseconds: 0 };
+
+    /// `-infinity`, which is earlier than all days.
+    const PAST: Self = Self { days: i64::MIN, nanoseconds: 0 };
+
+    /// The day `year-month-day` at `nanoseconds`. `None` if the calendar has no such day, or the year is below 1.
+    pub(crate) fn of(year: i64, month: i64, day: i64, nanoseconds: i64) -> Option<Self> {
+        let is_day = year >= 1 && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+        is_day.then(|| Self { days: days_from_civil(year, month, day), nanoseconds })
+    }
+
+    /// The instant `seconds` and `nanoseconds` after 1970-01-01T00:00:00Z.
+    pub(crate) fn since_epoch(seconds: i64, nanoseconds: i64) -> Self {
+        let day_seconds = DAY / SECOND;
+        let rest = seconds.rem_euclid(day_seconds) * SECOND;
+        Self { days: seconds.div_euclid(day_seconds), nanoseconds: rest + nanoseconds }
+    }
+
+    /// Days since 1970-01-01.
+    pub(crate) fn days(self) -> i64 {
+        self.days
+    }
+
+    /// Nanoseconds since midnight.
+    pub(crate) fn nanoseconds(self) -> i64 {
+        self.nanoseconds
+    }
+
+    /// Year, month and day. The year may be below 1.
+    pub(crate) fn civil(self) -> (i64, i64, i64) {
+        civil_from_days(self.days)
+    }
+
+    /// Whether this is `infinity` or `-infinity`.
+    pub(crate) fn is_infinite(self) -> bool {
+        self == Self::FUTURE || self == Self::PAST
+    }
+
+    /// Checks that the instant is within the years that Postgres stores in a column of a kind.
+    pub(crate) fn within_years(self, kind: Kind) -> Result<Self, Misfit> {
+        let last = days_from_civil(year_max(kind) + 1, 1, 1) - 1;
+        let is_within = kind == Kind::Time || self.is_infinite() || (FIRST_DAY..=last).contains(&self.days);
+        if is_within { Ok(self) } else { Err(Misfit::Range) }
+    }
+
     /// Reads a text of a kind:
     ///
     /// * `date`: `YYYY-MM-DD`;
@@ -44,18 +102,31 @@ impl Instant {
     ///   silently;
     /// * `timestamptz`: the same with an offset: `Z`, `+HH`, `+HHMM`, `+HH:MM` or none, which is UTC.
     ///
-    /// A text of any other kind is a misfit.
+    /// All but `time` may be `infinity` or `-infinity`. A text of any other kind is a misfit.
     #[inline]
     pub(crate) fn parse(kind: Kind, text: &[u8]) -> Result<Self, Misfit> {
+        Self::parse_local(kind, text).map(|(instant, _)| instant)
+    }
+
+    /// As [`Instant::parse`], with whether the text says its offset from UTC.
+    #[inline]
+    pub(crate) fn parse_local(kind: Kind, text: &[u8]) -> Result<(Self, bool), Misfit> {
         let mut rest = Remainder(text);
+        let mut has_offset = false;
         let instant = match kind {
-            Kind::Date => Self { days: rest.date(year_max(kind))?, nanoseconds: 0 },
+            Kind::Date => match rest.date(year_max(kind)) {
+                Ok(days) => Self { days, nanoseconds: 0 },
+                Err(misfit) => return infinite(text).ok_or(misfit),
+            },
             Kind::Time => Self { days: 0, nanoseconds: rest.time().ok_or(Misfit::Form)? },
             Kind::Timestamp | Kind::Timestamptz => {
-                let days = rest.date(year_max(kind))?;
+                let days = match rest.date(year_max(kind)) {
+                    Ok(days) => days,
+                    Err(misfit) => return infinite(text).ok_or(misfit),
+                };
                 let nanoseconds = rest.separated_time().ok_or(Misfit::Form)?;
-                let has_zone = kind == Kind::Timestamptz;
-                let offset = if has_zone { rest.offset().ok_or(Misfit::Form)? } else { 0 };
+                has_offset = kind == Kind::Timestamptz && !rest.0.is_empty();
+                let offset = if has_offset { rest.offset().ok_or(Misfit::Form)? } else { 0 };
                 Self { days, nanoseconds }.minus(offset)
             }
             _ => return Err(Misfit::Form),
@@ -65,23 +136,40 @@ impl Instant {
         }
         // An offset may move an instant out of the allowed years.
         let is_within = kind != Kind::Timestamptz || (FIRST_DAY..=LAST_DAY).contains(&instant.days);
-        if is_within { Ok(instant) } else { Err(Misfit::Range) }
+        if is_within { Ok((instant, has_offset)) } else { Err(Misfit::Range) }
     }
 
     /// The one spelling of the instant as a value of a kind, which a line may have: `2021-07-27`, `16:02:08`,
     /// `2021-07-27T16:02:08` or `2021-07-27T16:02:08Z`, with a fraction if there is one. Before the year 1 `BC`
     /// follows, which Postgres reads and a line may not have.
     pub fn text(self, kind: Kind) -> String {
-        let (date, era) = date_text(self.days);
-        match kind {
-            Kind::Date => date + era,
-            Kind::Time => time_text(self.nanoseconds),
-            Kind::Timestamptz => format!("{date}T{}Z{era}", time_text(self.nanoseconds)),
-            _ => format!("{date}T{}{era}", time_text(self.nanoseconds)),
-        }
+        let mut text = Vec::with_capacity(32);
+        self.write(kind, &mut text);
+        String::from_utf8(text).expect("digits and separators are text")
     }
 
-    fn minus(self, offset: i64) -> Self {
+    /// Appends the text of [`Instant::text`].
+    pub(crate) fn write(self, kind: Kind, out: &mut Vec<u8>) {
+        match self {
+            Self::FUTURE => return out.extend_from_slice(b"infinity"),
+            Self::PAST => return out.extend_from_slice(b"-infinity"),
+            _ => {}
+        }
+        let era = if kind == Kind::Time { "" } else { write_date(self.days, out) };
+        if !matches!(kind, Kind::Date | Kind::Time) {
+            out.push(b'T');
+        }
+        if kind != Kind::Date {
+            write_time(self.nanoseconds, out);
+        }
+        if kind == Kind::Timestamptz {
+            out.push(b'Z');
+        }
+        out.extend_from_slice(era.as_bytes());
+    }
+
+    /// The instant whose local time this is, where local time is `offset` nanoseconds ahead of UTC.
+    pub(crate) fn minus(self, offset: i64) -> Self {
         let nanoseconds = self.nanoseconds - offset;
         if (0..DAY).contains(&nanoseconds) {
             return Self { nanoseconds, ..self };
@@ -93,6 +181,17 @@ impl Instant {
 /// The first and the last day that a `timestamptz` may fall on.
 const FIRST_DAY: i64 = days_from_civil(1, 1, 1);
 const LAST_DAY: i64 = days_from_civil(year_max(Kind::Timestamptz) + 1, 1, 1) - 1;
+
+/// Reads `infinity` or `-infinity`, in any case. Its instant needs no zone.
+#[cold]
+fn infinite(text: &[u8]) -> Option<(Instant, bool)> {
+    let instant = match text {
+        _ if text.eq_ignore_ascii_case(b"infinity") => Instant::FUTURE,
+        _ if text.eq_ignore_ascii_case(b"-infinity") => Instant::PAST,
+        _ => return None,
+    };
+    Some((instant, true))
+}
 
 /// The rest of a text.
 struct Remainder<'a>(&'a [u8]);
@@ -208,8 +307,8 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// The inverse, Howard Hinnant's `civil_from_days`, and the suffix `BC` for days before the year 1.
-fn date_text(days: i64) -> (String, &'static str) {
+/// The inverse, Howard Hinnant's `civil_from_days`: year, month and day. The year may be below 1.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -217,18 +316,46 @@ fn date_text(days: i64) -> (String, &'static str) {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (year, era) = if year < 1 { (1 - year, " BC") } else { (year, "") };
-    (format!("{year:04}-{month:02}-{day:02}"), era)
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-fn time_text(nanoseconds: i64) -> String {
-    let (seconds, fraction) = (nanoseconds / SECOND, nanoseconds % SECOND);
-    let whole = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match fraction {
-        0 => whole,
-        _ => format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned(),
+/// Appends `YYYY-MM-DD`. Returns the suffix `BC` for days before the year 1.
+fn write_date(days: i64, out: &mut Vec<u8>) -> &'static str {
+    let (year, month, day) = civil_from_days(days);
+    let (year, era) = if year < 1 { (1 - year, " BC") } else { (year, "") };
+    if year < 10_000 {
+        out.extend(two_digits(year / 100));
+        out.extend(two_digits(year % 100));
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(year).as_bytes());
     }
+    out.push(b'-');
+    out.extend(two_digits(month));
+    out.push(b'-');
+    out.extend(two_digits(day));
+    era
+}
+
+/// Appends `HH:MM:SS`, with a fraction if there is one.
+fn write_time(nanoseconds: i64, out: &mut Vec<u8>) {
+    let (seconds, mut fraction) = (nanoseconds / SECOND, nanoseconds % SECOND);
+    out.extend(two_digits(seconds / 3600));
+    out.push(b':');
+    out.extend(two_digits(seconds / 60 % 60));
+    out.push(b':');
+    out.extend(two_digits(seconds % 60));
+    if fraction != 0 {
+        out.push(b'.');
+    }
+    while fraction != 0 {
+        out.push(b'0' + (fraction / (SECOND / 10)) as u8);
+        fraction = fraction % (SECOND / 10) * 10;
+    }
+}
+
+/// A number below 100 in two digits.
+fn two_digits(number: i64) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 #[cfg(test)]
@@ -249,6 +376,10 @@ mod tests {
         assert_eq!(at("1970-01-02T00:00:00Z"), Instant { days: 1, nanoseconds: 0 });
         assert_eq!(at("0001-01-01T00:00:00Z"), Instant { days: -719_162, nanoseconds: 0 });
         assert_eq!(parse(Kind::Text, "23:59"), Err(Misfit::Form), "a text is no point in time");
+        assert!(
+            at("infinity") > at("294276-12-31T00:00:00Z") && at("-Infinity") < at("0001-01-01T00:00:00Z")
+        );
+        assert_eq!(at("-infinity").text(Kind::Timestamptz), "-infinity");
     }
 
     proptest! {

@@ -13,6 +13,7 @@
 //! * [`record`]: a line with its position as a record of a topic, and batches of records.
 //! * [`validate`]: the pure function from a line to accepted, or to all reasons against it.
 //! * [`shape`]: the names of a line's fields, and the mapping of fields to a dataset's columns by these names.
+//! * [`header`]: the names of a file's header, and the columns that they belong to.
 //! * [`spelling`]: which texts are one value, and so one key.
 //! * [`references`]: the known keys, which are the state of the transform.
 //! * [`transform`]: a batch of raw records to accepted records and dead letters.
@@ -30,10 +31,13 @@ mod instant;
 pub mod manifest;
 pub mod printable;
 pub mod position;
+pub mod syntax;
 pub mod split;
 pub mod record;
 pub mod validate;
+mod parse;
 pub mod shape;
+pub mod header;
 pub mod spelling;
 pub mod references;
 pub mod transform;

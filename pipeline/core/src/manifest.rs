@@ -8,9 +8,12 @@
 //!
 //! * [`Kind`]: the type of a column.
 //! * [`Rules`]: the constraints on a value, besides its type.
+//! * [`Origin`]: where the values of a column come from.
+//! * [`Reading`]: how the texts of a column are read: what means missing, and in which notation values are.
 //! * [`FluvioOptions`]: the cluster that holds the topics, if one does.
 //! * [`Http`]: where HTTP is served, if it is.
 //! * [`BackupSchedule`]: how often backups are made, if they are.
+//! * [`Reference`]: which rows a row references.
 //! * [`Generated`]: how a key is generated for a row that has none.
 //! * [`Fault`]: what is wrong with a manifest, and where.
 //! * [`keys`]: every key of the grammar, for the parser and the published JSON Schema.
@@ -19,6 +22,9 @@
 //!   references are resolved.
 
 mod rules;
+mod reference;
+mod origin;
+mod reading;
 mod generated;
 mod fluvio;
 mod http;
@@ -39,7 +45,7 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 
-use crate::split::Dialect;
+use crate::syntax::Syntax;
 
 pub use crate::decimal::{compare_decimals, is_decimal};
 pub use crate::instant::Instant;
@@ -50,6 +56,9 @@ pub use fault::{Fault, Faults};
 pub use fluvio::{Compression, Engine, FluvioOptions, PARTITIONS_MAX, Tls};
 pub use generated::Generated;
 pub use http::{Http, HttpTls};
+pub use origin::{ColumnsUnknown, FileFact, HeaderMatch, Origin};
+pub use reading::{DefaultValue, Format, Reading, Strptime, Unit, Zone};
+pub use reference::Reference;
 pub use rules::{Bound, Rules};
 
 /// One pipeline: where its files land, how far the sink may lag, and its datasets.
@@ -85,7 +94,7 @@ pub struct Manifest {
     pub datasets: Vec<Dataset>,
 }
 
-/// A kind of row: its columns, key and references. It has one table.
+/// A kind of row: its columns, key and references. It has one table, which several datasets may share.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// `a-z`, `0-9` and `_`, at most 48 characters.
@@ -98,8 +107,14 @@ pub struct Dataset {
     pub csv: Csv,
     /// The columns, in the order in which a line without a header has them.
     pub columns: Vec<Column>,
-    /// The index, in `columns`, of the column that identifies a row. It is never optional.
-    pub key: usize,
+    /// The indices, in `columns`, of the columns that identify a row, in the order of the key. None of them is
+    /// optional. Empty for `key: none`: then the position of a line identifies its row.
+    pub key: Vec<usize>,
+    /// The references of its rows. Each leads to the first dataset of a table.
+    pub references: Vec<Reference>,
+    /// The index of the first dataset with the same table: its own, unless it shares the table of another. Datasets
+    /// that share a table have the same columns, in any order, and the same key and references.
+    pub of_table: usize,
     /// The length of the longest chain of references from here. 0 if it references no dataset but itself.
     pub depth: usize,
     matcher: GlobMatcher,
@@ -118,16 +133,16 @@ pub struct Table {
 }
 
 /// How the lines of a dataset are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Csv {
-    /// The ASCII character between fields.
-    pub delimiter: u8,
-    /// The ASCII character around fields, doubled inside.
-    pub quote: u8,
-    /// Whether each source begins with a record of column names.
-    pub header: bool,
-    /// A text that means a missing value, besides the empty field.
-    pub null: Option<String>,
+    /// How the bytes of a file become records and fields.
+    pub syntax: Syntax,
+    /// Texts that mean a missing value, besides the empty field.
+    pub null: Vec<String>,
+    /// When a name of a header is the one of a column.
+    pub header_match: HeaderMatch,
+    /// What happens to a file with fields that belong to no column.
+    pub columns_unknown: ColumnsUnknown,
     /// What happens to a file whose header lacks an optional column.
     pub columns_absent: ColumnsAbsent,
 }
@@ -149,43 +164,30 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub kind: Kind,
-    /// Whether a value may be missing.
+    /// Where its values come from.
+    pub origin: Origin,
+    /// Whether a value may be missing. A value that is missing and has a default need not be optional.
     pub optional: bool,
-    /// The index, in [`Manifest::datasets`], of the dataset whose keys the values must be.
-    pub references: Option<usize>,
-    /// How a value is generated for a row that has none. Only the key may have this.
+    /// How a value is generated for a row that has none. Only a key of one column may have this.
     pub generated: Option<Generated>,
     /// The constraints on a value, besides its type.
     pub rules: Rules,
+    /// How its texts are read.
+    pub reading: Reading,
 }
 
-impl Default for Csv {
-    fn default() -> Self {
-        Self {
-            delimiter: b',',
-            quote: b'"',
-            header: false,
-            null: None,
-            columns_absent: ColumnsAbsent::Refuse,
-        }
-    }
-}
-
-impl Csv {
-    /// The delimiter and the quote.
-    pub fn dialect(&self) -> Dialect {
-        Dialect { delimiter: self.delimiter, quote: self.quote }
-    }
-}
+/// Gives the canonical form of a value of a column, or says what the column has against it.
+pub(crate) type CanonicalValue = fn(&Column, &str) -> Result<String, String>;
 
 impl Manifest {
-    /// Reads a manifest. `env` looks up its `${VAR}`s.
-    ///
-    /// # Errors
-    ///
-    /// All faults of the text, sorted by place.
-    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        read::manifest(text, env)
+    /// Reads a manifest as [`Manifest::parse`] does. `canonical` gives the canonical form of a default, or says what its
+    /// column has against it.
+    pub(crate) fn read(
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        canonical: CanonicalValue,
+    ) -> Result<Self, Faults> {
+        read::manifest(text, env, canonical)
     }
 
     /// The schema of the tables of datasets that name none, if the manifest does not name one.
@@ -194,6 +196,48 @@ impl Manifest {
     /// The dataset of this name, with its index.
     pub fn dataset(&self, name: &str) -> Option<(usize, &Dataset)> {
         self.datasets.iter().enumerate().find(|(_, dataset)| dataset.name == name)
+    }
+
+    /// The first dataset of each table, with its index.
+    pub fn tables(&self) -> impl Iterator<Item = (usize, &Dataset)> {
+        self.datasets.iter().enumerate().filter(|(index, dataset)| dataset.of_table == *index)
+    }
+
+    /// The datasets that share a table, given the first of them.
+    pub fn datasets_of_table(&self, first: usize) -> impl Iterator<Item = &Dataset> {
+        self.datasets.iter().filter(move |dataset| dataset.of_table == first)
+    }
+
+    /// Whether rows of any dataset reference rows of the table of the dataset of that index.
+    pub fn is_referenced(&self, parent: usize) -> bool {
+        let first = self.datasets[parent].of_table;
+        let mut references = self.datasets.iter().flat_map(|dataset| &dataset.references);
+        references.any(|reference| reference.dataset == first)
+    }
+
+    /// The columns of a dataset that are these of the first dataset of its table.
+    pub fn columns_in(&self, dataset: usize, of_first: &[usize]) -> Vec<usize> {
+        let dataset = &self.datasets[dataset];
+        let first = &self.datasets[dataset.of_table];
+        let place = |column: &usize| {
+            let name = &first.columns[*column].name;
+            dataset.columns.iter().position(|column| column.name == *name)
+        };
+        of_first.iter().filter_map(place).collect()
+    }
+
+    /// The columns of a dataset, other than its key, that references lead to: by index, each once.
+    pub fn referenced_columns(&self, parent: usize) -> Vec<usize> {
+        let dataset = &self.datasets[parent];
+        let first = &self.datasets[dataset.of_table];
+        let references = self.datasets.iter().flat_map(|dataset| &dataset.references);
+        let its = references.filter(|reference| reference.dataset == dataset.of_table);
+        let to = its.map(|reference| &reference.to).filter(|to| **to != first.key).flatten();
+        let to: Vec<usize> = to.copied().collect();
+        let mut columns = self.columns_in(parent, &to);
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
 
     /// The dataset that a file of this name belongs to, with its index.
@@ -249,9 +293,49 @@ impl Dataset {
         self.matcher.is_match(file_name)
     }
 
-    /// The column that identifies a row.
-    pub fn key_column(&self) -> &Column {
-        &self.columns[self.key]
+    /// The columns that identify a row, in the order of the key.
+    pub fn key_columns(&self) -> impl ExactSizeIterator<Item = &Column> + Clone {
+        self.key.iter().map(|index| &self.columns[*index])
+    }
+
+    /// The types of the columns that identify a row, in the order of the key.
+    pub fn key_kinds(&self) -> Vec<Kind> {
+        self.key_columns().map(|column| column.kind).collect()
+    }
+
+    /// The column that identifies a row alone; `None` if the key has several columns, or there is none.
+    pub fn single_key(&self) -> Option<&Column> {
+        match self.key[..] {
+            [index] => Some(&self.columns[index]),
+            _ => None,
+        }
+    }
+
+    /// Whether a column, by its index, is part of the key.
+    pub fn is_key(&self, column: usize) -> bool {
+        self.key.contains(&column)
+    }
+
+    /// Whether there is no key, so that every line inserts a row.
+    pub fn is_keyless(&self) -> bool {
+        self.key.is_empty()
+    }
+
+    /// How keys are generated, with the index of the column, if they are.
+    pub fn generated(&self) -> Option<(usize, Generated)> {
+        let [index] = self.key[..] else { return None };
+        Some((index, self.columns[index].generated?))
+    }
+
+    /// The names of columns, by their indices: `origin, time_hour`.
+    pub fn names(&self, columns: &[usize]) -> String {
+        let names: Vec<&str> = columns.iter().map(|index| self.columns[*index].name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Whether its rows reference rows of their own table.
+    pub fn references_own_table(&self) -> bool {
+        self.references.iter().any(|reference| reference.dataset == self.of_table)
     }
 }
 

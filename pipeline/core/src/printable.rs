@@ -31,13 +31,16 @@ fn escape(text: &str, is_harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// The text in double quotes, as YAML and TOML read it, with the characters that `escapes` names as their numbers.
-/// `escapes` is called once for each character, in order.
+/// The text in double quotes, as YAML and TOML read it, with the characters that `escapes` names as their numbers, and
+/// tabs among them as `\t`. `escapes` is called once for each character, in order.
 pub fn in_quotes(text: &str, mut escapes: impl FnMut(char) -> bool) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
-            _ if escapes(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            _ if escapes(c) => match c {
+                '\t' => quoted.push_str("\\t"),
+                _ => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            },
             '"' | '\\' => quoted.extend(['\\', c]),
             _ => quoted.push(c),
         }

@@ -59,13 +59,22 @@ impl Batch {
     ///
     /// If a key or value is longer than 4 GiB, which `max_record_bytes` rules out.
     pub fn push_with(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_written(|bytes| bytes.extend_from_slice(key), write);
+    }
+
+    /// Appends a record. `write_key` and `write` append the record's key and value to the buffer that they are given.
+    ///
+    /// # Panics
+    ///
+    /// As [`Batch::push_with`] does.
+    pub fn push_written(&mut self, write_key: impl FnOnce(&mut Vec<u8>), write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTHS]);
-        self.bytes.extend_from_slice(key);
+        write_key(&mut self.bytes);
         let value_start = self.bytes.len();
         write(&mut self.bytes);
         let value_len = u32::try_from(self.bytes.len() - value_start).expect("a value is within 4 GiB");
-        let key_len = u32::try_from(key.len()).expect("a key is within 4 GiB");
+        let key_len = u32::try_from(value_start - start - LENGTHS).expect("a key is within 4 GiB");
         self.bytes[start..start + 4].copy_from_slice(&key_len.to_le_bytes());
         self.bytes[start + 4..start + 8].copy_from_slice(&value_len.to_le_bytes());
         self.count += 1;

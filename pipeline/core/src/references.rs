@@ -31,10 +31,11 @@ impl KnownKeys {
         self.sets[dataset].is_some()
     }
 
-    /// Learns a key of a dataset. Beyond the limit the dataset is given up.
-    pub fn learn(&mut self, dataset: usize, kind: Kind, key: &[u8]) {
+    /// Learns a key of a dataset, as records on topics have it: the parts of a key of several columns are joined by
+    /// commas. `kinds` are the types of the parts. Beyond the limit the dataset is given up.
+    pub fn learn(&mut self, dataset: usize, kinds: &[Kind], key: &[u8]) {
         let Some(set) = &mut self.sets[dataset] else { return };
-        if set.insert(hash(&self.hasher, kind, key)) {
+        if set.insert(hash(&self.hasher, kinds, key)) {
             match self.room.checked_sub(1) {
                 Some(room) => self.room = room,
                 None => self.give_up(dataset),
@@ -48,18 +49,27 @@ impl KnownKeys {
     }
 
     /// Whether a key of a dataset may exist: its hash is known, or the dataset's keys are not kept.
-    pub fn may_exist(&self, dataset: usize, kind: Kind, key: &[u8]) -> bool {
+    pub fn may_exist(&self, dataset: usize, kinds: &[Kind], key: &[u8]) -> bool {
         match &self.sets[dataset] {
-            Some(set) => set.contains(&hash(&self.hasher, kind, key)),
+            Some(set) => set.contains(&hash(&self.hasher, kinds, key)),
             None => true,
         }
     }
 }
 
 /// The hash of a key, which all spellings of an integer share.
-fn hash(hasher: &DefaultHashBuilder, kind: Kind, key: &[u8]) -> u64 {
-    match integer(kind, key) {
+fn hash(hasher: &DefaultHashBuilder, kinds: &[Kind], key: &[u8]) -> u64 {
+    let part = |kind: Kind, part: &[u8]| match integer(kind, part) {
         Some(number) => hasher.hash_one(number),
-        None => hasher.hash_one(key),
+        None => hasher.hash_one(part),
+    };
+    if let [kind] = kinds {
+        return part(*kind, key);
     }
+    // A part of text may hold commas too. Such a key is known in one spelling; in another one its line waits for the sink.
+    let parts = || key.split(|byte| *byte == b',');
+    if parts().count() != kinds.len() {
+        return hasher.hash_one(key);
+    }
+    kinds.iter().zip(parts()).fold(0, |hash, (kind, text)| hasher.hash_one((hash, part(*kind, text))))
 }

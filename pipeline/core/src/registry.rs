@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::contract::Error;
 use crate::ledger::Chunk;
 use crate::shape::Shape;
+use crate::split::SkippedLines;
 
 /// A file to register.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,22 @@ pub struct Arrival<'a> {
     pub role: ArrivalRole,
     /// The shape of the file's text.
     pub shape: &'a Shape,
+    /// The keys that its lines need, if any of them may lack its own.
+    pub keys: Option<KeysNeeded>,
+}
+
+/// The generated keys that a source needs, because some of its lines lack their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysNeeded {
+    /// UUIDs.
+    Uuid,
+    /// Numbers of the dataset's sequence.
+    Numbers {
+        /// The first number of the sequence.
+        start: i64,
+        /// How many lines the source has. Each of them has a number, whether it needs it or not.
+        lines: u64,
+    },
 }
 
 /// The role in which a file comes.
@@ -50,8 +67,13 @@ pub trait Registry: Send + Sync {
     fn shape(&self, fingerprint: &[u8; 32])
     -> impl Future<Output = Result<Option<Arc<Shape>>, Error>> + Send;
 
-    /// Stores how many lines a source has.
-    fn finish(&self, source: u64, lines: u64) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Stores how many lines a source has, and how many lines of its file are no records, if that is known.
+    fn finish(
+        &self,
+        source: u64,
+        lines: u64,
+        skipped: Option<&SkippedLines>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Those of `sources` that are complete: the ledger has every line of them.
     fn complete(&self, sources: &[u64]) -> impl Future<Output = Result<Vec<u64>, Error>> + Send;
@@ -82,8 +104,8 @@ impl<R: Registry> Registry for Arc<R> {
         R::shape(self, fingerprint).await
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
-        R::finish(self, source, lines).await
+    async fn finish(&self, source: u64, lines: u64, skipped: Option<&SkippedLines>) -> Result<(), Error> {
+        R::finish(self, source, lines, skipped).await
     }
 
     async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {
@@ -122,6 +144,9 @@ pub struct Registration {
     pub identity: Vec<u8>,
     /// The shape of the source's text at its registration, if it was registered before.
     pub shape: Option<Arc<Shape>>,
+    /// The first generated key of its lines, if they need some: a number of the dataset's sequence, or for UUIDs the
+    /// time in milliseconds since 1970.
+    pub first_key: Option<i64>,
 }
 
 /// The identity of a source: a hash that no other source has.

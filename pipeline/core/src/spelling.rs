@@ -48,6 +48,27 @@ pub fn normal_key(kind: Kind, key: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A key of several columns in a form that is the same for all texts that Postgres reads as the same key, and for no
+/// other key: its parts, each in the form of [`normal_key`]. `None` if a part is missing.
+pub fn normal_parts<'a>(parts: impl IntoIterator<Item = (Kind, &'a [u8])>) -> Option<Vec<u8>> {
+    let mut normal: Option<Vec<u8>> = None;
+    for (kind, part) in parts {
+        if part.is_empty() {
+            return None;
+        }
+        let part = normal_key(kind, part);
+        match &mut normal {
+            None => normal = Some(part),
+            Some(before) => {
+                // No text of a line holds a NUL, so it ends a part.
+                before.push(0);
+                before.extend_from_slice(&part);
+            }
+        }
+    }
+    normal
+}
+
 /// Whether Postgres reads two texts as the same key, provided both can be read as values of that kind.
 pub fn same_key(kind: Kind, a: &[u8], b: &[u8]) -> bool {
     a == b || Value::of(kind, a).is_some_and(|value| Value::of(kind, b) == Some(value))

@@ -6,39 +6,148 @@
 //! keys checks the references in [`Validator::references`].
 
 mod column;
+mod typed;
 mod literal;
+mod notation;
+mod hint;
+
+use std::time::SystemTime;
 
 use crate::dead_letter::{Code, Reason};
-use crate::manifest::{Dataset, Kind};
-use crate::shape::{fingerprint, is_read_in};
-use crate::split::{Dialect, Fields, write_field};
-use column::ColumnCheck;
+use crate::manifest::{Column, Dataset, Kind, Reference};
+use crate::position::Position;
+use crate::shape::{Form, fingerprints, form_of};
+use crate::split::{Fields, setting_for_count, write_field, write_quoted};
+use crate::syntax::Dialect;
+use column::{ColumnCheck, Outcome};
+pub use hint::{Hint, hint};
 
 /// Checks the lines of one dataset.
 #[derive(Debug)]
 pub struct Validator {
     dialect: Dialect,
-    null: Option<String>,
-    key: usize,
+    key: Vec<usize>,
     columns: Vec<ColumnCheck>,
     references: Vec<Reference>,
-    fingerprint: u32,
+    /// Whether the dialect is RFC 4180, perhaps with blanks around fields.
+    is_standard: bool,
+    /// Whether the files have a header, if the lines are as in the file.
+    header: Option<bool>,
 }
 
-/// A column whose values must be keys of another dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The index of the column.
-    pub column: usize,
-    /// The index of the dataset it references.
-    pub dataset: usize,
+/// The validators of one dataset, for lines in each form.
+#[derive(Debug)]
+pub struct Validators {
+    by_form: [Validator; Form::ALL.len()],
+    fingerprints: [u32; Form::ALL.len()],
+}
+
+impl Validators {
+    /// The validators of `dataset`.
+    pub fn new(dataset: &Dataset) -> Self {
+        let by_form = Form::ALL.map(|form| Validator::of(dataset, form));
+        Self { by_form, fingerprints: fingerprints(dataset) }
+    }
+
+    /// The validator of lines in a form.
+    pub fn of(&self, form: Form) -> &Validator {
+        &self.by_form[form as usize]
+    }
+
+    /// The fingerprint of lines in a form. See [`fingerprints`].
+    pub fn fingerprint(&self, form: Form) -> u32 {
+        self.fingerprints[form as usize]
+    }
+
+    /// The form of a line that carries this fingerprint. See [`form_of`].
+    pub fn form(&self, fingerprint: u32) -> Option<Form> {
+        form_of(fingerprint, &self.fingerprints)
+    }
+
+    /// The validator of a line that carries this fingerprint. See [`Validators::form`].
+    pub fn reading(&self, fingerprint: u32) -> Option<&Validator> {
+        self.form(fingerprint).map(|form| self.of(form))
+    }
 }
 
 /// Buffers that [`Validator::check`] reuses for each line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch {
     fields: Fields,
+    values: Values,
     canonical: Vec<u8>,
+    now: SystemTime,
+}
+
+impl Scratch {
+    /// Buffers for lines that are validated at `now`, which is the value of a column whose default is `now`.
+    pub fn at(now: SystemTime) -> Self {
+        Self { now, ..Self::default() }
+    }
+
+    /// Sets the time at which the next lines are validated.
+    pub fn set_now(&mut self, now: SystemTime) {
+        self.now = now;
+    }
+}
+
+impl Default for Scratch {
+    /// Buffers for lines that are validated at the beginning of 1970.
+    fn default() -> Self {
+        let (fields, values) = (Fields::default(), Values::default());
+        Self { fields, values, canonical: Vec::new(), now: SystemTime::UNIX_EPOCH }
+    }
+}
+
+/// The values of a line, by column.
+#[derive(Debug, Default)]
+struct Values {
+    places: Vec<Place>,
+    /// The values that are not written as the line has them.
+    written: Vec<u8>,
+    /// Whether any value is not the field itself. A missing value is the same as an empty field.
+    is_other: bool,
+}
+
+/// Where the value of a column is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Field,
+    Missing,
+    /// From and to, in the written values.
+    Written(u32, u32),
+}
+
+impl Values {
+    fn clear(&mut self, columns: usize) {
+        self.places.clear();
+        self.places.resize(columns, Place::Field);
+        self.written.clear();
+        self.is_other = false;
+    }
+
+    #[inline]
+    fn set(&mut self, column: usize, outcome: Outcome, start: usize, field: &[u8]) {
+        match outcome {
+            Outcome::AsGiven => self.is_other |= field.is_empty(),
+            Outcome::Missing => {
+                self.places[column] = Place::Missing;
+                self.is_other |= !field.is_empty();
+            }
+            Outcome::Written => {
+                self.places[column] = Place::Written(start as u32, self.written.len() as u32);
+                self.is_other = true;
+            }
+        }
+    }
+
+    fn get<'a>(&'a self, column: usize, fields: &'a Fields, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self.places[column] {
+            Place::Field => Some(fields.get(column, text)),
+            Place::Missing => None,
+            Place::Written(start, end) => Some(&self.written[start as usize..end as usize]),
+        }
+    }
 }
 
 /// An accepted line.
@@ -48,19 +157,41 @@ pub struct Row<'a> {
     pub canonical: &'a [u8],
     text: &'a [u8],
     fields: &'a Fields,
-    key: usize,
-    null: Option<&'a str>,
+    values: &'a Values,
+    key: &'a [usize],
 }
 
 impl<'a> Row<'a> {
-    /// The key of the row as the line writes it.
-    pub fn key(&self) -> &'a [u8] {
-        self.fields.get(self.key, self.text)
+    /// The key of the row's record on a topic: see [`Validator::write_key`]. A key that is not one field of the line is
+    /// written to `scratch`.
+    pub fn key<'s>(&'s self, position: Position, scratch: &'s mut Vec<u8>) -> &'s [u8] {
+        if let [column] = self.key {
+            return self.value(*column).unwrap_or_default();
+        }
+        scratch.clear();
+        write_key(self.key, position, |column| self.value(column).unwrap_or_default(), scratch);
+        scratch
     }
 
-    /// The value of a column; `None` if it is missing.
+    /// The values of columns, joined by commas if there are several; `None` if one of them is missing. Several values
+    /// are written to `scratch`.
+    pub fn values<'s>(&'s self, columns: &[usize], scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+        if let [column] = columns {
+            return self.value(*column);
+        }
+        scratch.clear();
+        for (i, column) in columns.iter().enumerate() {
+            if i > 0 {
+                scratch.push(b',');
+            }
+            scratch.extend_from_slice(self.value(*column)?);
+        }
+        Some(scratch)
+    }
+
+    /// The value of a column, as the canonical line writes it; `None` if it is missing.
     pub fn value(&self, column: usize) -> Option<&'a [u8]> {
-        present(self.fields, column, self.text, self.null)
+        self.values.get(column, self.fields, self.text)
     }
 }
 
@@ -82,45 +213,41 @@ impl Violation {
 }
 
 impl Validator {
-    /// A validator for the lines of `dataset`.
+    /// A validator for lines of `dataset` as its files have them.
     pub fn new(dataset: &Dataset) -> Self {
-        let columns: Vec<_> = dataset.columns.iter().map(ColumnCheck::new).collect();
-        let references = columns.iter().enumerate().filter_map(|(column, check)| {
-            check.column.references.map(|dataset| Reference { column, dataset })
-        });
+        Self::of(dataset, Form::Given)
+    }
+
+    /// A validator for lines of `dataset` in a form.
+    pub fn of(dataset: &Dataset, form: Form) -> Self {
+        let check = |(i, column)| {
+            let check = match form {
+                Form::Canonical => ColumnCheck::canonical(column),
+                Form::Given | Form::Mapped => ColumnCheck::new(column),
+            };
+            check.in_key(dataset.is_key(i))
+        };
+        let dialect = form.dialect(dataset).clone();
         Self {
-            dialect: dataset.csv.dialect(),
-            null: dataset.csv.null.clone(),
-            key: dataset.key,
-            references: references.collect(),
-            fingerprint: fingerprint(dataset),
-            columns,
+            is_standard: dialect == Dialect { trim: dialect.trim, ..Dialect::STANDARD },
+            dialect,
+            key: dataset.key.clone(),
+            columns: dataset.columns.iter().enumerate().map(check).collect(),
+            references: dataset.references.clone(),
+            header: (form == Form::Given).then_some(dataset.csv.syntax.header),
         }
     }
 
-    /// A validator with the same rules for canonical lines, whatever the dataset's own dialect is.
-    pub fn canonical(dataset: &Dataset) -> Self {
-        Self { dialect: Dialect::STANDARD, null: None, ..Self::new(dataset) }
-    }
-
-    /// The fingerprint of the dataset's lines on topics: see [`fingerprint`].
-    pub fn fingerprint(&self) -> u32 {
-        self.fingerprint
-    }
-
-    /// Whether a line with this fingerprint on a topic has the columns that this validator checks: see [`is_read_in`].
-    pub fn reads(&self, fingerprint: u32) -> bool {
-        is_read_in(fingerprint, self.fingerprint)
-    }
-
-    /// The columns that reference a dataset, in the order of the columns.
+    /// The references of the dataset's lines.
     pub fn references(&self) -> &[Reference] {
         &self.references
     }
 
-    /// The key of any line, valid or not, as the line writes it. Empty if the line has none.
-    pub fn key_of<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        text.split(|byte| *byte == self.dialect.delimiter).nth(self.key).unwrap_or_default()
+    /// Appends the key of any line's record on a topic, valid or not: the key as the line writes it, its fields joined
+    /// by commas if it has several columns, or the position if the dataset has no key. Quotes and escapes are not
+    /// looked at: the key only chooses a partition, which is the same for the same text.
+    pub fn write_key(&self, position: Position, text: &[u8], out: &mut Vec<u8>) {
+        write_key(&self.key, position, |column| self.dialect.raw_field(text, column), out);
     }
 
     /// Checks one line, without its line ending.
@@ -129,8 +256,8 @@ impl Validator {
     ///
     /// All reasons against the line, in the order of the columns.
     pub fn check<'a>(&'a self, text: &'a [u8], scratch: &'a mut Scratch) -> Result<Row<'a>, Vec<Reason>> {
-        let Scratch { fields, canonical } = scratch;
-        let split = fields.split(text, self.dialect);
+        let Scratch { fields, values, canonical, now } = scratch;
+        let split = fields.split(text, &self.dialect);
         if !fields.is_plain_ascii()
             && let Some(reason) = unreadable(text)
         {
@@ -142,28 +269,30 @@ impl Validator {
         }
         let fields = &*fields;
         if fields.len() != self.columns.len() {
-            let message =
-                format!("the line has {} fields, {} are expected", fields.len(), self.columns.len());
+            let expected = self.columns.len();
+            let mut message = format!("the line has {}, {expected} are expected", fields.count());
+            if let Some(has_header) = self.header {
+                message += &setting_for_count(text, fields, &self.dialect, expected, has_header);
+            }
             return Err(vec![Reason::new(Code::WrongColumnCount, None, message, text)]);
         }
-        let null = self.null.as_deref();
         let mut reasons = Vec::new();
+        values.clear(self.columns.len());
         for (i, check) in self.columns.iter().enumerate() {
-            match present(fields, i, text, null) {
-                Some(value) => check.value(value, &mut reasons),
-                None if check.column.optional => {}
-                None => reasons.push(check.missing(fields.get(i, text))),
-            }
+            let (field, start) = (fields.get(i, text), values.written.len());
+            let outcome = check.read(field, fields.is_literal(i), *now, &mut values.written, &mut reasons);
+            values.set(i, outcome, start, field);
         }
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        let canonical = if self.is_canonical(fields, text) {
+        let values = &*values;
+        let canonical = if !values.is_other && self.is_canonical(fields, text) {
             text
         } else {
-            write_canonical(fields, text, null, canonical)
+            write_canonical(fields, text, values, canonical)
         };
-        Ok(Row { canonical, text, fields, key: self.key, null })
+        Ok(Row { canonical, text, fields, values, key: &self.key })
     }
 
     /// Whether a line of these fields is canonical already. No splitter gives out a line feed without quotes, but
@@ -172,8 +301,8 @@ impl Validator {
         fields.is_plain()
             && fields.is_without_carriage_return()
             && memchr::memchr(b'\n', text).is_none()
-            && self.dialect == Dialect::STANDARD
-            && self.null.is_none()
+            && self.is_standard
+            && !fields.is_trimmed()
     }
 }
 
@@ -195,21 +324,51 @@ pub fn unknown_reference(column: &str, parent: &str, value: &[u8]) -> Reason {
     Reason::new(Code::UnknownReference, Some(column), format!("{parent} has no row '{shown}'"), value)
 }
 
-fn present<'a>(fields: &'a Fields, i: usize, text: &'a [u8], null: Option<&str>) -> Option<&'a [u8]> {
-    let value = fields.get(i, text);
-    let is_missing =
-        value.is_empty() || null.is_some_and(|null| value == null.as_bytes() && !fields.is_quoted(i));
-    (!is_missing).then_some(value)
+fn write_key<'a>(key: &[usize], position: Position, field: impl Fn(usize) -> &'a [u8], out: &mut Vec<u8>) {
+    if key.is_empty() {
+        let mut number = itoa::Buffer::new();
+        out.extend_from_slice(number.format(position.source).as_bytes());
+        out.push(b',');
+        out.extend_from_slice(number.format(position.line).as_bytes());
+    }
+    for (i, column) in key.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(field(*column));
+    }
 }
 
-/// Clears `out`, writes the fields to it as a canonical line, and returns the line.
-fn write_canonical<'a>(fields: &Fields, text: &[u8], null: Option<&str>, out: &'a mut Vec<u8>) -> &'a [u8] {
+/// Clears `out`, writes the values to it as a canonical line, and returns the line.
+fn write_canonical<'a>(fields: &Fields, text: &[u8], values: &Values, out: &'a mut Vec<u8>) -> &'a [u8] {
     out.clear();
     for i in 0..fields.len() {
         if i > 0 {
             out.push(b',');
         }
-        write_field(present(fields, i, text, null).unwrap_or_default(), out);
+        match values.get(i, fields, text) {
+            // Nothing would be a missing value.
+            Some(b"") => write_quoted(b"", out),
+            Some(value) => write_field(value, out),
+            None => {}
+        }
     }
     out
+}
+
+/// The canonical form of a value of a column that the manifest itself holds.
+///
+/// # Errors
+///
+/// What the column has against the value.
+pub(crate) fn canonical_value(column: &Column, value: &str) -> Result<String, String> {
+    let (mut out, mut reasons) = (Vec::new(), Vec::new());
+    let check = ColumnCheck::canonical(column);
+    let outcome = check.read(value.as_bytes(), true, SystemTime::UNIX_EPOCH, &mut out, &mut reasons);
+    match (reasons.into_iter().next(), outcome) {
+        (Some(reason), _) => Err(reason.message),
+        (None, Outcome::Missing) => Err(format!("{} is empty", column.name)),
+        (None, Outcome::AsGiven) => Ok(value.to_owned()),
+        (None, Outcome::Written) => Ok(String::from_utf8_lossy(&out).into_owned()),
+    }
 }

@@ -224,11 +224,11 @@ pub async fn already_sent(
     let mut largest: HashMap<u64, Vec<u64>> = HashMap::new();
     let raw = manifest.datasets.len() * partitions;
     for (i, mut cursor) in readers(manifest, offsets).await?.into_iter().take(raw).enumerate() {
-        let fingerprint = shape::fingerprint(&manifest.datasets[i / partitions]);
+        let own = shape::fingerprints(&manifest.datasets[i / partitions]);
         create(topics, &mut cursor).await?;
         while let Some(fetched) = read_on(&mut cursor, topics).await? {
             let lines = fetched.batch.iter().filter_map(|record| Line::parse(record.value));
-            for line in lines.filter(|line| shape::is_read_in(line.fingerprint, fingerprint)) {
+            for line in lines.filter(|line| shape::form_of(line.fingerprint, &own).is_some()) {
                 let lines = largest.entry(line.position.source).or_insert_with(|| vec![0; partitions]);
                 let line_max = &mut lines[cursor.partition as usize];
                 *line_max = line.position.line.max(*line_max);

@@ -68,12 +68,12 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     async fn recall(&self) -> Result<Option<Transform>, Error> {
         let mut transform = Transform::new(self.manifest.clone(), KEYS_MAX);
         for (i, dataset) in self.manifest.datasets.iter().enumerate() {
-            let kind = dataset.key_column().kind;
+            let kinds = dataset.key_kinds();
             let known = transform.known_keys();
             if !known.is_wanted(i) {
                 continue;
             }
-            let learn = |known: &mut KnownKeys, key: &[u8]| known.learn(i, kind, key);
+            let learn = |known: &mut KnownKeys, key: &[u8]| known.learn(i, &kinds, key);
             let read: Result<_, Error> = persist!(
                 "reading the known keys",
                 &self.stop,
@@ -145,11 +145,12 @@ impl<T: Topics, S: Sink + Offsets> Process<T, S> {
     /// are not sent through `dead-letters` as waiting.
     async fn learn_of_others(&mut self, transform: &mut Transform) -> Result<(), Error> {
         // A dataset whose keys are not wanted is not waited for either.
-        self.others.retain(|(dataset, _)| transform.known_keys().is_wanted(*dataset));
+        let datasets = &self.manifest.datasets;
+        self.others.retain(|(dataset, _)| transform.known_keys().is_wanted(datasets[*dataset].of_table));
         for (dataset, cursor) in &mut self.others {
             while let Some(batch) = read(cursor, &*self.topics, &self.stop).await? {
-                let kind = self.manifest.datasets[*dataset].key_column().kind;
-                batch.iter().for_each(|record| transform.known_keys().learn(*dataset, kind, record.key));
+                let (kinds, table) = (datasets[*dataset].key_kinds(), datasets[*dataset].of_table);
+                batch.iter().for_each(|record| transform.known_keys().learn(table, &kinds, record.key));
             }
         }
         Ok(())

@@ -222,7 +222,8 @@ impl Registrar {
                 }
                 (Payload::Lines(_), None) => continue,
             };
-            self.inbox.push(EnteredSource { source: *source, dataset, name: new.name, shape: None, body });
+            let shape = Some(Arc::new(new.shape));
+            self.inbox.push(EnteredSource { source: *source, dataset, name: new.name, shape, body });
         }
     }
 

@@ -53,6 +53,9 @@ pub struct Entry {
     /// has none.
     #[serde(default, with = "hex", skip_serializing_if = "Vec::is_empty")]
     pub fingerprint: Vec<u8>,
+    /// The first generated key of its lines, if they need some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_key: Option<i64>,
     /// How many lines it has, once it was read to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines: Option<u64>,
@@ -85,10 +88,23 @@ impl From<&RegisteredSource> for Entry {
             lines,
             complete,
             fingerprint,
+            first_key,
             ..
         } = registered.clone();
         let (content, fingerprint) = (None, fingerprint.unwrap_or_default());
-        Self { source, dataset, kind, name, identity, bytes, content, fingerprint, lines, complete }
+        Self {
+            source,
+            dataset,
+            kind,
+            name,
+            identity,
+            bytes,
+            content,
+            fingerprint,
+            first_key,
+            lines,
+            complete,
+        }
     }
 }
 
@@ -337,6 +353,7 @@ mod tests {
             identity: vec![0, 171, 255],
             bytes: Some(12),
             content: Some("ab".to_owned()),
+            first_key: Some(7),
             fingerprint: vec![1, 2, 3],
             lines: None,
             complete: false,

@@ -181,6 +181,7 @@ fn entries<'a>(
             if entry.fingerprint.is_empty() {
                 entry.fingerprint.clone_from(&noted.fingerprint);
             }
+            entry.first_key = entry.first_key.or(noted.first_key);
             entry.lines = entry.lines.or(noted.lines);
             entry.complete |= noted.complete;
         }

@@ -39,17 +39,38 @@ pub(crate) async fn take_up(
 ) -> Result<bool, Error> {
     let open = reloads::open(store).await?;
     let is_any_open = !open.is_empty();
-    for Reload { reload, old_source, dataset, kind, name, content, bytes, source, .. } in open {
+    for Reload { reload, old_source, dataset, kind, name, content, bytes, generated_keys, source, .. } in open
+    {
         let found = settings.manifest.dataset(&dataset).filter(|_| kind == SourceKind::File);
-        let Some((dataset, _)) = found else {
-            let why = format!(
+        let index = match found {
+            None => Err(format!(
                 "source {old_source}, a '{kind}' of '{dataset}', is not a file of a dataset of the manifest"
-            );
-            warn!(reload, "a source is not read again: {why}");
-            reloads::refuse(store, reload, &why).await?;
-            continue;
+            )),
+            // A reload that has its new source is finished, whatever the manifest says by now.
+            Some((_, definition)) if definition.is_keyless() && source.is_none() => Err(format!(
+                "the rows of '{dataset}' have no key, so the lines of source {old_source} would not replace their rows \
+                 but insert each once more"
+            )),
+            Some((index, _)) => Ok(index),
         };
-        ingest_queue.read_again(QueuedReload { reload, old_source, dataset, name, content, bytes, source });
+        let dataset = match index {
+            Ok(index) => index,
+            Err(why) => {
+                warn!(reload, "a source is not read again: {why}");
+                reloads::refuse(store, reload, &why).await?;
+                continue;
+            }
+        };
+        ingest_queue.read_again(QueuedReload {
+            reload,
+            old_source,
+            dataset,
+            name,
+            content,
+            bytes,
+            generated_keys,
+            source,
+        });
     }
     Ok(is_any_open)
 }

@@ -10,7 +10,7 @@ use tidegate_avro::CheckedFile;
 use tidegate_core::contract::Error;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Manifest;
-use tidegate_core::shape::Shape;
+use tidegate_core::shape::{Form, Shape};
 use tidegate_store::restores::{self, Restore, RestoreFile};
 use tidegate_store::{Answer, NewSource, Request, SourceKind, Store, requests, source_identity};
 use tracing::{info, warn};
@@ -96,6 +96,13 @@ async fn enter(
             return Err(Error::halt(format!("the manifest has no dataset '{}' any more", file.dataset)));
         };
         let known = known(store, identity).await?;
+        if known.is_empty() && restores::may_double(store, dataset).await? {
+            return Err(Error::halt(format!(
+                "the rows of '{}' have no key, so restored rows would not replace those that are in its table, but stand \
+                 beside them: empty the table first, or restore an empty database with --exact",
+                file.dataset
+            )));
+        }
         let lines = match known.is_empty() {
             true => Some(convert(settings, ingest_queue.spool.clone(), dataset, file).await?),
             false => None,
@@ -130,7 +137,7 @@ fn identity(restore: Uuid, file: &RestoreFile) -> [u8; 32] {
 
 /// The sources that were registered under an identity.
 async fn known(store: &Store, identity: [u8; 32]) -> Result<Vec<u64>, Error> {
-    let request = Request { identity, content: [0; 32], sources: Vec::new() };
+    let request = Request { identity, content: [0; 32], parameters: Vec::new(), sources: Vec::new() };
     Ok(requests::sources_of(store, &[request]).await?.concat())
 }
 
@@ -167,7 +174,7 @@ async fn register(
 ) -> Result<Answer, Error> {
     let (content, bytes) = (lines.content, lines.bytes);
     let definition = &manifest.datasets[dataset];
-    let shape = Shape { header: definition.csv.header, ..Shape::of(manifest, definition) };
+    let shape = Shape::of_rows(manifest, definition, Form::Canonical);
     let source = source_identity(&identity, &file.dataset);
     let (path, fresh) = ingest_queue.spool.keep(lines, &source).await.map_err(of_spool)?;
     let new = NewSource {
@@ -180,7 +187,7 @@ async fn register(
         first_key: None,
         shape,
     };
-    let request = Request { identity, content, sources: vec![new] };
+    let request = Request { identity, content, parameters: Vec::new(), sources: vec![new] };
     ingest_queue.enter(request, vec![Payload::File { dataset, path, fresh }]).await
 }
 

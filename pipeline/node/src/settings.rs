@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::shape;
 use tidegate_store::Store;
 use tidegate_topics::{Broker, Embedded, Fluvio};
 use tidegate_views::View;
@@ -74,12 +75,9 @@ impl Settings {
         Ok(of.readers(self.url()?)?)
     }
 
-    /// The fingerprint of what decides the form of a line on the topics: the columns of each dataset, and its dialect.
+    /// The fingerprints of the lines on the topics, by dataset.
     pub(crate) fn lines_fingerprint(&self) -> String {
-        let of = |dataset: &Dataset| {
-            let columns: Vec<_> = dataset.columns.iter().map(|c| format!("{}:{}", c.name, c.kind)).collect();
-            format!("{} {:?} {}", dataset.name, dataset.csv, columns.join(","))
-        };
+        let of = |dataset: &Dataset| format!("{} {:?}", dataset.name, shape::fingerprints(dataset));
         self.manifest.datasets.iter().map(of).collect::<Vec<_>>().join("; ")
     }
 
@@ -94,8 +92,8 @@ impl Settings {
             hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         let manifest = &self.manifest;
-        for Dataset { name, table, csv, columns, key, .. } in &manifest.datasets {
-            hash.update(format!("{:?}", (name, table, csv, columns, key)).as_bytes());
+        for Dataset { name, table, csv, columns, key, references, .. } in &manifest.datasets {
+            hash.update(format!("{:?}", (name, table, csv, columns, key, references)).as_bytes());
         }
         hash.update(&manifest.max_record_bytes.to_le_bytes());
         let cluster = manifest.fluvio.as_ref().map(|fluvio| (&fluvio.endpoint, &fluvio.profile));

@@ -295,7 +295,16 @@ impl Database {
         prepare::prepare(&sink, &views).await?;
         let (name, content, role) = ("bench", &[0; 32], ArrivalRole::Delivery);
         let shape = &Shape::of(sink.manifest(), &sink.manifest().datasets[0]);
-        let file = Arrival { dataset: DATASET, name, fingerprint: content, content, bytes: 0, role, shape };
+        let file = Arrival {
+            dataset: DATASET,
+            name,
+            fingerprint: content,
+            content,
+            bytes: 0,
+            role,
+            shape,
+            keys: None,
+        };
         let source = sink.register(file).await?.source;
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         tokio::spawn(connection);

@@ -8,6 +8,7 @@ pub mod recover;
 pub mod check;
 pub mod verify;
 pub mod init;
+pub mod preview;
 pub mod view;
 pub mod sources;
 pub mod reload;
@@ -36,6 +37,7 @@ use dead_letters::LettersArguments;
 use demo::DemoArguments;
 use generate::GenerateArguments;
 use init::InitArguments;
+use preview::PreviewArguments;
 use recover::RecoverArguments;
 use restore::RestoreArguments;
 use run::RunArguments;
@@ -64,6 +66,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate demo                                  the whole of it, with a Postgres of its own
   tidegate init --from data/*.csv                a manifest to start from
+  tidegate preview data/jobs.csv                 what would become of a file, without a database
   tidegate check                                 what is missing before it can run
   tidegate run --until-idle                      ingest all that is in the landing folder
   tidegate view hires_by_quarter --where year=2021 --format csv
@@ -125,6 +128,8 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Write a manifest to start from
     Init(InitArguments),
+    /// Show what would become of a file by the manifest, without a database: columns, rows, rejects
+    Preview(PreviewArguments),
     /// Show a metric view; list, explain, apply, verify and refresh them
     View(ViewArguments),
     /// Show all sources and what became of their lines; read some again

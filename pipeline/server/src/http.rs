@@ -23,6 +23,7 @@ mod push;
 mod rows;
 mod numbers;
 mod body;
+mod csv_parameters;
 mod encoding;
 mod form;
 mod idempotency;

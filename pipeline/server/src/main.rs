@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             Command::Check(format) => cli::check::command(&cli.global, format).await,
             Command::Verify(arguments) => cli::verify::command(&cli.global, arguments).await,
             Command::Init(arguments) => cli::init::command(&cli.global, arguments).await,
+            Command::Preview(arguments) => cli::preview::command(&cli.global, arguments).await,
             Command::View(arguments) => cli::view::command(&cli.global, arguments).await,
             Command::Sources(arguments) => cli::sources::command(&cli.global, arguments).await,
             Command::DeadLetters(arguments) => cli::dead_letters::command(&cli.global, arguments).await,

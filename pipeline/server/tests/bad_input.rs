@@ -60,7 +60,8 @@ macro_rules! values {
 values! {
     small_at_its_lowest: "small", "-32768" => Ok("-32768"),
     small_above_its_highest: "small", "32768" => Err("out_of_range"),
-    small_with_a_fraction: "small", "1.0" => Err("invalid_integer"),
+    small_with_a_fraction_of_zero: "small", "1.0" => Ok("1"),
+    small_with_a_fraction: "small", "1.5" => Err("invalid_integer"),
     small_after_a_blank: "small", " 1" => Err("invalid_integer"),
     big_at_its_lowest: "big", "-9223372036854775808" => Ok("-9223372036854775808"),
     big_above_its_highest: "big", "9223372036854775808" => Err("out_of_range"),

@@ -330,3 +330,21 @@ async fn a_bulk_replay_survives_kills_at_any_moment() {
     assert!(kills >= 2, "it was killed {kills} times");
     assert_each_line_moved_once(&home, "replay").await;
 }
+
+#[tokio::test]
+async fn the_summary_names_the_setting_that_would_accept_many_letters() {
+    let manifest =
+        "pipeline: days\ndatasets:\n  days:\n    key: id\n    columns: {id: integer, d: date, n: integer}\n";
+    let home = Home::new(manifest).await;
+    let rows: String = (1..=12).map(|id| format!("{id},{}/07/2021,{id}\n", id + 12)).collect();
+    home.drop("days.csv", format!("{rows}13,2021-07-01,x\n"));
+    home.ingest().await;
+    let summary = json(&letters(&home, &["summary", "--format", "json"]).await);
+    let setting = |column: &str| {
+        let rows = summary.as_array().unwrap().iter();
+        rows.clone().find(|row| row["column"] == column).unwrap_or_else(|| panic!("{summary}"))["setting"]
+            .clone()
+    };
+    assert_eq!(setting("d"), "format: \"%d/%m/%Y\"");
+    assert_eq!(setting("n"), Value::Null, "one letter names no setting");
+}

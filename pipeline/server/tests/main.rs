@@ -24,6 +24,9 @@ mod deploy;
 mod disk_full;
 mod example;
 mod failpoints;
+mod flights;
+mod formats;
+
 mod generate;
 mod http;
 mod init;
@@ -36,6 +39,7 @@ mod names;
 mod order;
 mod outages;
 mod output;
+mod preview;
 mod recover;
 mod resent;
 mod run;

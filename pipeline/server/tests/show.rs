@@ -76,9 +76,9 @@ async fn sources_tell_what_became_of_every_line() {
     assert_eq!(
         csv,
         "source,dataset,name,lines,accepted,inserted,updated,superseded,uncounted,rejected,waiting,discarded,in_flight,\
-         complete\n1,departments,departments.csv,3,2,2,0,0,0,1,0,0,0,true\n\
-         2,jobs,jobs.csv,2,2,2,0,0,0,0,0,0,0,true\n\
-         3,hired_employees,hired_employees.csv,6,4,4,0,0,0,1,1,0,0,true\n"
+         skipped,complete\n1,departments,departments.csv,3,2,2,0,0,0,1,0,0,0,,true\n\
+         2,jobs,jobs.csv,2,2,2,0,0,0,0,0,0,0,,true\n\
+         3,hired_employees,hired_employees.csv,6,4,4,0,0,0,1,1,0,0,,true\n"
     );
     assert!(home.run("sources").await.succeeded().stdout.contains("hired_employees.csv"));
 }
@@ -142,9 +142,9 @@ async fn dead_letters_are_summed_up_by_dataset_status_and_reason() {
     let csv = home.run("dead-letters summary --format csv").await.succeeded().stdout;
     assert_eq!(
         csv,
-        "dataset,status,code,column,lines\ndepartments,rejected,missing_value,id,1\n\
-         hired_employees,rejected,invalid_integer,job_id,1\nhired_employees,rejected,missing_value,name,1\n\
-         hired_employees,waiting,unknown_reference,department_id,1\n"
+        "dataset,status,code,column,lines,setting\ndepartments,rejected,missing_value,id,1,\n\
+         hired_employees,rejected,invalid_integer,job_id,1,\nhired_employees,rejected,missing_value,name,1,\n\
+         hired_employees,waiting,unknown_reference,department_id,1,\n"
     );
 }
 

@@ -16,14 +16,14 @@ mod a_file_that_is_no_text {
     use super::*;
 
     tidegate_testing::rows! { is_left_in_the_landing_folder_and_named:
-        utf_16_under_a_header: ("named.csv", &utf16(), "it is UTF-16"),
-        utf_16_without_a_header: ("plain.csv", &utf16(), "it is UTF-16"),
+        utf_16_under_a_header: ("named.csv", &utf16("id,name\r\n1,Ann\r\n"), "encoding: utf-16le"),
+        utf_16_without_a_header: ("plain.csv", &utf16("1,Ann\r\n2,Bob\r\n"), "encoding: utf-16le"),
         a_zip_archive: ("named.csv", b"PK\x03\x04\x14\0\0\0\x08\0t.csv", "it is a zip archive"),
         gzip: ("plain.csv", b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "it is compressed by gzip"),
     }
 
-    fn utf16() -> Vec<u8> {
-        "\u{feff}id,name\r\n1,Ann\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect()
+    fn utf16(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }
 
     async fn is_left_in_the_landing_folder_and_named(name: &str, bytes: &[u8], what: &str) {

@@ -670,7 +670,7 @@ drop index tidegate.sources_of_files;
 drop table tidegate.requests, tidegate.request_lines, tidegate.generated_keys, tidegate.tokens, tidegate.restores;
 drop table tidegate.moves, tidegate.move_items, tidegate.move_jobs, tidegate.reloads;
 alter table tidegate.sources drop column content, drop column first_key, drop column shape, drop column fingerprint,
-    drop column awaited;
+    drop column awaited, drop column skipped;
 alter table tidegate.dead_letters drop column shape, drop column dropped;
 alter table tidegate.ledger drop column inserted_count, drop column updated_count, drop column superseded_count,
     drop column uncounted_count, drop column repeated_count;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tidegate_core::dead_letter::{DeadLetter, Event, Reason, Stage};
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::record::Line;
-use tidegate_core::validate::{Row, Scratch, Validator};
+use tidegate_core::validate::{Row, Scratch, Validators};
 
 thread_local! {
     /// Arroyo calls from several threads. Each thread handles one batch at a time.
@@ -17,13 +17,13 @@ thread_local! {
 #[derive(Debug)]
 pub struct Functions {
     dataset: String,
-    validator: Validator,
+    validators: Validators,
 }
 
 impl Functions {
     /// The functions of `dataset`.
     pub fn new(dataset: &Dataset) -> Self {
-        Self { dataset: dataset.name.clone(), validator: Validator::new(dataset) }
+        Self { dataset: dataset.name.clone(), validators: Validators::new(dataset) }
     }
 
     /// The functions of the dataset of this name, from the text that [`manifest::minimal`] wrote.
@@ -87,8 +87,12 @@ impl Functions {
         value: &str,
         give: impl FnOnce(&Line<'_>, Result<Row<'_>, Vec<Reason>>) -> Option<T>,
     ) -> Option<T> {
-        let line = Line::parse(value.as_bytes()).filter(|line| self.validator.reads(line.fingerprint))?;
-        SCRATCH.with_borrow_mut(|scratch| give(&line, self.validator.check(line.text, scratch)))
+        let line = Line::parse(value.as_bytes())?;
+        let validator = self.validators.reading(line.fingerprint)?;
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.set_now(SystemTime::now());
+            give(&line, validator.check(line.text, scratch))
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The manifest that stands in what Arroyo compiles.
 
-use tidegate_core::manifest::Manifest;
+use tidegate_core::manifest::{Column, Manifest};
+use tidegate_core::shape::fingerprints;
 use tidegate_udf::manifest::minimal;
 use tidegate_udf::source::{self, Function, Origin};
 
@@ -10,11 +11,16 @@ use crate::manifests;
 fn meaning(manifest: &Manifest, dataset: &str) -> String {
     let (_, dataset) = manifest.dataset(dataset).unwrap();
     let columns = dataset.columns.iter().map(|column| {
-        let parent = column.references.map(|index| &manifest.datasets[index].name);
-        format!("{:?} {:?} {} {parent:?} {:?}", column.name, column.kind, column.optional, column.rules)
+        let Column { name, kind, optional, rules, reading, .. } = column;
+        format!("{name:?} {kind:?} {optional} {rules:?} {reading:?}")
     });
-    let csv = (dataset.csv.delimiter, dataset.csv.quote, &dataset.csv.null);
-    format!("{} {csv:?} {:#?}", dataset.key_column().name, columns.collect::<Vec<_>>())
+    let csv = (&dataset.csv.syntax.dialect, &dataset.csv.null);
+    let references = dataset.references.iter().map(|reference| {
+        let parent = &manifest.datasets[reference.dataset];
+        format!("{:?} {} {}", reference.columns, parent.name, parent.names(&reference.to))
+    });
+    let references: Vec<_> = references.collect();
+    format!("{:?} {csv:?} {:#?} {references:?}", dataset.key, columns.collect::<Vec<_>>())
 }
 
 #[test]
@@ -29,6 +35,36 @@ fn the_minimal_manifest_asks_the_same_of_a_line_and_needs_no_environment() {
             assert!(!text.contains("s3cret"), "{text}");
         }
     }
+}
+
+/// Every setting of how the texts of columns are read.
+const SETTINGS: &str = r###"
+pipeline: p
+datasets:
+  d:
+    key: id
+    csv: {null: [NA, "-"], quoted_null: true, empty: text, trim: true, time_zone: Europe/Berlin, decimal: ",", thousands: "."}
+    columns:
+      id: integer
+      a: {type: text, null: "", trim: true}
+      b: {type: text, empty: "null", null: ["${x}", é], default: now}
+      c: {type: numeric, decimal: ".", thousands: " ", strip: "$€", accounting: true, default: 1.5}
+      d: {type: date, format: ["%d/%m/%Y", excel], optional: true}
+      e: {type: timestamptz, format: [epoch_s, epoch_ms], default: now}
+      f: {type: boolean, "true": [Y, sí], "false": [N], default: false}
+      g: {type: date, default: now}
+      h: {type: uuid, default: table}
+      i: {type: integer, trim: false}
+"###;
+
+#[test]
+fn the_minimal_manifest_reads_the_texts_of_columns_in_the_same_way() {
+    let settings = SETTINGS.replace("${x}", "$${x}");
+    let manifest = Manifest::parse(&settings, &|_| None).unwrap_or_else(|faults| panic!("{faults}"));
+    let text = minimal(&manifest, &manifest.datasets[0]);
+    let again = Manifest::parse(&text, &|_| None).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    assert_eq!(meaning(&again, "d"), meaning(&manifest, "d"), "{text}");
+    assert_eq!(fingerprints(&again.datasets[0]), fingerprints(&manifest.datasets[0]), "{text}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tidegate_avro::check;
 use tidegate_core::manifest::Codec;
+use tidegate_core::shape::Form;
 use tidegate_core::validate::{Scratch, Validator};
 
 use super::database::{Database, lines};
@@ -93,7 +94,7 @@ async fn insert(database: &Database, values: &[(&str, &[&str])]) {
 /// Copies the rows of CSV lines into another database, and holds them against the first.
 async fn assert_same_through_lines(database: &Database, lines: &str) {
     let manifest = database.postgres.manifest();
-    let validator = Validator::new(&manifest.datasets[0]);
+    let validator = Validator::of(&manifest.datasets[0], Form::Canonical);
     let mut rest = lines;
     let mut scratch = Scratch::default();
     // Lines are split as the dataset's own files are.

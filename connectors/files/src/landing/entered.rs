@@ -6,9 +6,10 @@ use tidegate_core::contract::SourceBatch;
 use tidegate_core::registry::Registry;
 
 use super::Landing;
+use crate::content::FileFault;
 use crate::file::OpenFile;
 use crate::inbox::{Body, EnteredSource};
-use crate::reading::{FileFault, give_lines};
+use crate::reading::give_lines;
 
 impl<R: Registry> Landing<R> {
     /// Returns lines of requests, of one dataset, and not many more than a batch holds.
@@ -16,11 +17,11 @@ impl<R: Registry> Landing<R> {
         let mut entered = self.inbox.next_lines(&self.stopped, None)?;
         let mut batch = SourceBatch { dataset: entered.dataset, ..SourceBatch::default() };
         let dataset = &self.manifest.datasets[entered.dataset];
-        let validator = &self.validators[entered.dataset];
+        let validators = &self.validators[entered.dataset];
         while let Body::Lines(text) = &entered.body {
             let shape = entered.shape.as_deref();
             let max_record_bytes = self.manifest.max_record_bytes;
-            give_lines(entered.source, text, shape, dataset, validator, max_record_bytes, &mut batch);
+            give_lines(entered.source, text, shape, dataset, validators, max_record_bytes, &mut batch);
             self.pending.add_request(entered);
             let has_room = batch.records.as_bytes().len() < self.block_bytes;
             let next = || self.inbox.next_lines(&self.stopped, Some(batch.dataset));

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use tidegate_core::contract::Error;
 use tidegate_core::failpoint::Failpoint;
-use tidegate_core::registry::{ArrivalRole, Registry};
+use tidegate_core::registry::{ArrivalRole, KeysNeeded, Registry};
 
+use super::new_file::NewFile;
 use super::{Landing, Phase};
+use crate::content::FileFault;
 use crate::done::{done_path, is_done, share_done};
 use crate::file::{self, OpenFile};
 use crate::inbox::QueuedReload;
 use crate::pending::{ClosedFile, PendingFile};
-use crate::reading::{FileFault, Reading};
+use crate::reading::Reading;
 use crate::resume_point::ResumePoint;
 
 impl<R: Registry> Landing<R> {
@@ -76,7 +78,8 @@ impl<R: Registry> Landing<R> {
             }
             let taken = match self.reopen_done(&again).await {
                 Ok(opened) => {
-                    self.taken(opened, ArrivalRole::Reload(again.reload)).await?.map_err(io::Error::from)
+                    let taken = self.taken(opened, ArrivalRole::Reload(again.reload)).await?;
+                    taken.map_err(io::Error::from).and_then(|taken| with_its_keys(taken, &again))
                 }
                 Err(error) => Err(error),
             };
@@ -123,9 +126,34 @@ impl<R: Registry> Landing<R> {
         let (folder, manifest) = (&self.folder.path, &self.manifest);
         let rewritten = self.put_away.rewritten(folder, manifest, &self.registry).await?;
         for (moved, stamp) in rewritten {
-            self.folder.note_rewritten(moved, stamp);
+            let dataset = &manifest.datasets[moved.dataset];
+            if dataset.is_keyless() {
+                let reason = format!(
+                    "it has {} bytes, and {} were read: a process has written to it after it was moved. It is not read \
+                     again, because rows of '{}' have no key, and those that are there would be inserted once more: put \
+                     what was added into a file of its own",
+                    stamp.size, moved.bytes, dataset.name
+                );
+                self.folder.refuse(&moved.path, Some(stamp), reason);
+            } else {
+                self.folder.note_rewritten(moved, stamp);
+            }
         }
         Ok(())
+    }
+}
+
+/// Returns a file that is reloaded, if its lines have no more keys than were generated for them: the keys behind those
+/// belong to other rows.
+fn with_its_keys(taken: NewFile, again: &QueuedReload) -> io::Result<NewFile> {
+    match (taken.keys, again.generated_keys) {
+        (Some(KeysNeeded::Numbers { lines, .. }), Some(had)) if lines > had && again.source.is_none() => {
+            Err(io::Error::other(format!(
+                "by the manifest as it is now it has {lines} lines, keys were generated for {had}, and those behind \
+                 them belong to other rows"
+            )))
+        }
+        _ => Ok(taken),
     }
 }
 
@@ -156,10 +184,10 @@ async fn reopen(folder: &Path, read: &PendingFile) -> io::Result<Option<OpenFile
     let mut is_same = stamp == before || (is_done(folder, &path) && stamp.looks_like(&before));
     // A file of the spool is replaced whenever its client sends it again.
     if spooled && !is_same {
-        let now = file::hash(file.clone(), stamp.size, b'"').await?;
+        let now = file::hash(file.clone(), stamp.size, None).await?;
         is_same = now.is_some_and(|now| now.content == content);
     }
-    let has_odd_quotes = false;
-    let opened = OpenFile { path, name, dataset, file, stamp, content, has_odd_quotes, spooled, keys, shape };
+    let opened = OpenFile::new(path, name, dataset, file, stamp, content)?;
+    let opened = OpenFile { spooled, keys, shape, ..opened };
     Ok((read.whole && is_same).then_some(opened))
 }

@@ -1,189 +1,219 @@
-//! Detects the lines before the header, and the delimiter between fields.
+//! Detects the lines before the header, the delimiter between fields, and how fields are quoted.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use tidegate_core::split::SepLine;
+use tidegate_core::syntax::{Delimiter, Dialect, Syntax};
 
-use tidegate_core::split::{Dialect, Fields, Splitter, Step};
+use super::division::Division;
+use super::fixed_width;
+use super::odd_lines;
 
 /// The possible delimiters, the likelier first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// The longest record, in bytes. A longer one is skipped.
-const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Delimiters of several characters. They are found where their characters stand nowhere else.
+const TEXTS: [&str; 10] = ["||", "|~|", "~|~", "|^|", "^|^", "::", ";;", "~~", "@@", "##"];
 
-/// The maximum number of records before the header.
-const PREAMBLE_RECORDS_MAX: usize = 100;
+/// Delimiters that are tried if no other one divides the lines.
+const RARE: [u8; 5] = [0x1f, 0x01, b'^', b'~', b':'];
+
+/// If a larger share of fields has blanks around it, blanks mean nothing.
+const PADDED_PERCENT: usize = 20;
 
 /// The layout that was found in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TextLayout {
-    pub(crate) delimiter: u8,
+    /// Without its encoding, and without the header, which the rows tell.
+    pub(crate) syntax: Syntax,
     /// The number of fields that most records have.
     pub(crate) width: usize,
-    /// The byte offset of the header, or of the first row.
-    pub(crate) start: usize,
-    /// The number of lines before it.
-    pub(crate) skipped_lines: u64,
-    /// Whether the first of these lines names the delimiter: `sep=;`.
-    pub(crate) sep_line: bool,
+    /// What the settings were found by.
+    pub(crate) evidence: Vec<String>,
+    /// What may be wrong.
+    pub(crate) doubts: Vec<String>,
 }
 
-impl TextLayout {
-    pub(crate) fn dialect(&self) -> Dialect {
-        Dialect { delimiter: self.delimiter, quote: b'"' }
-    }
-}
-
-/// Finds the delimiter that divides the lines of a text most evenly. `whole` tells that the text was not cut off.
+/// Finds the dialect that divides the lines of a text most evenly. `whole` tells that the text was not cut off.
 pub(crate) fn find(text: &str, whole: bool) -> TextLayout {
-    let (told, start) = sep_line(text);
-    let body = &text.as_bytes()[start..];
-    let best = match told {
-        Some(delimiter) => Division::of(body, delimiter, whole),
-        // Of equal ones the first is taken: the order is reversed, since `max_by_key` returns the last.
-        None => DELIMITERS
-            .into_iter()
-            .map(|delimiter| Division::of(body, delimiter, whole))
-            .rev()
-            .max_by_key(Division::rank)
-            .unwrap_or_else(|| Division::of(body, b',', whole)),
+    let (told, start) = match SepLine::find(text.as_bytes(), &Dialect::STANDARD, true) {
+        SepLine::Found { delimiter, length } => (Some(delimiter), length),
+        SepLine::Absent | SepLine::Unknown => (None, 0),
     };
-    let (skipped, lines) = best.preamble();
-    TextLayout {
-        delimiter: best.delimiter,
-        width: best.width.max(1),
-        start: start + skipped,
-        skipped_lines: lines + u64::from(told.is_some()),
+    let body = &text[start..];
+    let mut evidence = Vec::new();
+    let mut doubts = Vec::new();
+    if let Some(delimiter) = told {
+        evidence.push(format!("the first line names the delimiter: sep={}", char::from(delimiter)));
+    }
+    let mut best = match told {
+        Some(delimiter) => best_of(body, &variants(body, Delimiter::Byte(delimiter)), whole),
+        None => by_any(body, whole, &mut doubts),
+    };
+    if is_copy_text(body, &best) {
+        let dialect = Dialect { quote: None, escape: Some(b'\\'), c_escapes: true, ..best.dialect.clone() };
+        best = Division::of(body.as_bytes(), &dialect, whole, |_| false);
+        evidence.push("a backslash begins escapes, as in the text format of Postgres's copy".into());
+    } else if best.dialect.escape.is_some() {
+        evidence.push("a backslash stands before quotes inside fields".into());
+    }
+    let odd = odd_lines::find(body.as_bytes(), &best, whole);
+    best = Division::of(body.as_bytes(), &best.dialect, whole, |line| odd.leaves_out(line));
+    if is_padded(&best) {
+        let dialect = Dialect { trim: true, ..best.dialect.clone() };
+        best = Division::of(body.as_bytes(), &dialect, whole, |line| odd.leaves_out(line));
+    }
+    if best.dialect.trim {
+        evidence.push("blanks stand around fields".into());
+    }
+    let skip_lines = skip_lines(&best, u64::from(told.is_some()));
+    if skip_lines > 0 {
+        evidence.push(format!("{skip_lines} lines stand before the header, or before the first row"));
+    }
+    evidence.extend(odd.evidence);
+    doubts.extend(odd.doubts);
+    let syntax = Syntax {
+        dialect: best.dialect.clone(),
         sep_line: told.is_some(),
+        skip_lines,
+        comment: odd.comment,
+        skip: odd.skip,
+        record: odd.record,
+        ..Syntax::default()
+    };
+    TextLayout { syntax, width: best.width.max(1), evidence, doubts }
+}
+
+/// The number of physical lines before the first record that is like the others. `sep_lines` stand before the text.
+fn skip_lines(division: &Division, sep_lines: u64) -> u32 {
+    match division.first.get(division.begin()) {
+        Some(record) if division.begin() > 0 => (record.line - 1 + sep_lines) as u32,
+        _ => 0,
     }
 }
 
-/// Returns the delimiter that a first line names for Excel, and the byte offset of the next line.
-fn sep_line(text: &str) -> (Option<u8>, usize) {
-    let end = text.find('\n').map_or(text.len(), |at| at + 1);
-    let line = text[..end].trim_end_matches(['\r', '\n']).trim_matches('"');
-    let is_told = line.len() == 5 && line.is_char_boundary(4) && line[..4].eq_ignore_ascii_case("sep=");
-    match is_told && line.is_ascii() {
-        true => (Some(line.as_bytes()[4]), end),
-        false => (None, 0),
-    }
-}
-
-/// Calls `each` with the place of each record in a text and with its line, from 1. `whole` tells that the text was not
-/// cut off.
-pub(crate) fn each_record(
-    text: &[u8],
-    dialect: Dialect,
-    whole: bool,
-    mut each: impl FnMut(Range<usize>, u64),
-) {
-    let mut splitter = Splitter::new(dialect, RECORD_BYTES_MAX);
-    let mut passed = 0;
-    loop {
-        match splitter.next(&text[passed..], whole) {
-            Step::Record { text, consumed } => {
-                each(passed + text.start..passed + text.end, splitter.physical_line());
-                passed += consumed;
-            }
-            Step::TooLong { consumed, .. } => passed += consumed,
-            Step::More { .. } | Step::End => return,
+/// The best division by any delimiter.
+fn by_any(text: &str, whole: bool, doubts: &mut Vec<String>) -> Division {
+    let several = TEXTS.iter().find(|delimiter| stands_alone(text, delimiter));
+    if let Some(delimiter) = several {
+        let found = best_of(text, &variants(text, Delimiter::Text((*delimiter).to_owned())), whole);
+        if found.is_found() {
+            return found;
         }
     }
-}
-
-/// A text divided by one delimiter.
-struct Division {
-    delimiter: u8,
-    /// The most frequent number of fields.
-    width: usize,
-    /// The number of records with this width, and of all records.
-    alike: usize,
-    records: usize,
-    /// The number of fields that are numbers or times, less those that begin with a blank, and of all fields.
-    typed: i64,
-    fields: i64,
-    first: Vec<First>,
-}
-
-/// One of the first records.
-struct First {
-    /// The number of fields.
-    width: usize,
-    /// The byte offset of the record, and its line.
-    start: usize,
-    line: u64,
-    /// Whether a field is a number or a time.
-    typed: bool,
-    /// Whether all fields but the first are empty, as when a table's title was saved with the delimiters of a row.
-    title: bool,
-}
-
-impl Division {
-    fn of(text: &[u8], delimiter: u8, whole: bool) -> Self {
-        let dialect = Dialect { delimiter, quote: b'"' };
-        let mut fields = Fields::default();
-        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut division =
-            Self { delimiter, width: 0, alike: 0, records: 0, typed: 0, fields: 0, first: Vec::new() };
-        each_record(text, dialect, whole, |place, line| {
-            let (record, start) = (&text[place.clone()], place.start);
-            let width = fields.split(record, dialect).map_or(0, |()| fields.len());
-            let typed = division.look(record, &fields, width);
-            if division.first.len() <= PREAMBLE_RECORDS_MAX {
-                let is_empty = |index: usize| fields.get(index, record).is_empty();
-                let title = width > 2 && !typed && !is_empty(0) && (1..width).all(is_empty);
-                division.first.push(First { width, start, line, typed, title });
-            }
-            *widths.entry(width).or_default() += 1;
-            division.records += 1;
+    let usual: Vec<Dialect> =
+        DELIMITERS.into_iter().flat_map(|delimiter| variants(text, Delimiter::Byte(delimiter))).collect();
+    let best = best_of(text, &usual, whole);
+    if best.is_found() && best.alike < best.records {
+        let divisions = usual.iter().map(|dialect| Division::of(text.as_bytes(), dialect, whole, |_| false));
+        let of_kinds = divisions.into_iter().find(|division| {
+            division.width > 1 && odd_lines::kind(text.as_bytes(), division, whole).is_some()
         });
-        // Of equally frequent numbers the largest is taken.
-        if let Some((width, alike)) = widths.into_iter().max_by_key(|(_, alike)| *alike) {
-            (division.width, division.alike) = (width, alike);
-        }
-        division
+        return of_kinds.unwrap_or(best);
     }
+    if best.is_found() {
+        return best;
+    }
+    let rare: Vec<Dialect> =
+        RARE.into_iter().flat_map(|delimiter| variants(text, Delimiter::Byte(delimiter))).collect();
+    let is_even = |division: &Division| division.is_found() && division.alike == division.records;
+    let found = best_of(text, &rare, whole);
+    if is_even(&found) && found.records > 1 {
+        return found;
+    }
+    let whitespace = Dialect { delimiter: Delimiter::Whitespace, ..Dialect::STANDARD };
+    let found = Division::of(text.as_bytes(), &whitespace, whole, |_| false);
+    let widths = fixed_width::find(text, whole);
+    let has_more = widths.as_ref().is_some_and(|widths| widths.len() > found.width);
+    if is_even(&found) && found.records > 1 && found.typed > 0 && !has_more {
+        if widths.is_some() {
+            let what = "fields are set apart by blanks; if one may hold a blank or be empty, give each column its \
+                        place: at: 1..10";
+            doubts.push(what.into());
+        }
+        return found;
+    }
+    if let Some(widths) = widths {
+        doubts.push("fields seem to have fixed places in the line: check each 'at'".into());
+        let dialect = Dialect { delimiter: Delimiter::Widths(widths), quote: None, ..Dialect::STANDARD };
+        return Division::of(text.as_bytes(), &dialect, whole, |_| false);
+    }
+    best
+}
 
-    /// Counts the fields of a record that are numbers or times. Returns whether there is one.
-    fn look(&mut self, record: &[u8], fields: &Fields, width: usize) -> bool {
-        let mut any = false;
-        for index in 0..width {
-            let field = fields.get(index, record);
-            let digits = field.iter().filter(|byte| byte.is_ascii_digit()).count();
-            let marks = |byte: &u8| matches!(byte, b'.' | b',' | b'-' | b'/' | b':' | b'+' | b'T' | b'Z');
-            let is_typed = digits > 0 && field.iter().all(|byte| byte.is_ascii_digit() || marks(byte));
-            self.fields += 1;
-            self.typed +=
-                i64::from(is_typed) - i64::from(field.first() == Some(&b' ') && !fields.is_quoted(index));
-            any |= is_typed;
-        }
-        any
+/// The dialects with this delimiter that a text may be in, the likelier first.
+fn variants(text: &str, delimiter: Delimiter) -> Vec<Dialect> {
+    let plain = Dialect { delimiter, ..Dialect::STANDARD };
+    let mut variants = vec![plain.clone()];
+    let has_escapes = text.contains("\\\"");
+    let has_blank_before_quote = text.contains(" \"") || text.contains("\t\"");
+    let trims = !matches!(&plain.delimiter, Delimiter::Byte(b'\t'));
+    if has_escapes {
+        variants.push(Dialect { escape: Some(b'\\'), ..plain.clone() });
     }
+    if has_blank_before_quote && trims {
+        variants.push(Dialect { trim: true, ..plain.clone() });
+    }
+    if has_escapes && has_blank_before_quote && trims {
+        variants.push(Dialect { escape: Some(b'\\'), trim: true, ..plain.clone() });
+    }
+    if !text.contains('"') && text.contains('\'') && is_quoted_by_apostrophes(text, &plain.delimiter) {
+        variants.insert(0, Dialect { quote: Some(b'\''), ..plain });
+    }
+    variants
+}
 
-    /// Ranks by consistency, then by the share of numbers and times among the fields, then by the number of fields.
-    fn rank(&self) -> [i64; 3] {
-        let percent = |part: i64, of: i64| if of == 0 { 0 } else { part * 100 / of };
-        let alike = percent(self.alike as i64, self.records as i64);
-        match self.width > 1 && alike >= 40 {
-            true => [alike, percent(self.typed, self.fields), self.width as i64],
-            false => [0; 3],
-        }
-    }
+/// Whether most lines begin or end with an apostrophe that stands beside the delimiter.
+fn is_quoted_by_apostrophes(text: &str, delimiter: &Delimiter) -> bool {
+    let Delimiter::Byte(delimiter) = delimiter else { return false };
+    let delimiter = char::from(*delimiter);
+    let pair = [format!("'{delimiter}"), format!("{delimiter}'")];
+    let lines = text.lines().skip(1).take(100);
+    let quoted = lines.clone().filter(|line| pair.iter().any(|pair| line.contains(pair.as_str()))).count();
+    quoted > 0 && quoted * 10 >= lines.count() * 9
+}
 
-    /// Returns how many bytes and lines precede the first record that is like the others, or that is their header.
-    fn preamble(&self) -> (usize, u64) {
-        if self.width < 2 {
-            return (0, 0);
+fn best_of(text: &str, dialects: &[Dialect], whole: bool) -> Division {
+    // Of equal ones the first is taken: the order is reversed, since `max_by_key` returns the last.
+    let divisions = dialects.iter().map(|dialect| Division::of(text.as_bytes(), dialect, whole, |_| false));
+    let best = divisions.rev().max_by_key(Division::rank);
+    best.unwrap_or_else(|| Division::of(text.as_bytes(), &Dialect::STANDARD, whole, |_| false))
+}
+
+/// Whether a delimiter of several characters is in every line, and its characters stand nowhere else.
+fn stands_alone(text: &str, delimiter: &str) -> bool {
+    let lines = || text.lines().filter(|line| !line.is_empty()).take(1000);
+    let first = delimiter.chars().next().unwrap_or_default();
+    let in_delimiter = delimiter.matches(first).count();
+    lines().count() > 0
+        && lines().all(|line| {
+            let count = line.matches(delimiter).count();
+            count > 0 && line.matches(first).count() == count * in_delimiter
+        })
+}
+
+/// Whether a text is as Postgres's `copy` and MySQL write it without quotes: a tab between fields, and a backslash
+/// before `N`, for missing, or before the letters of escapes.
+fn is_copy_text(text: &str, division: &Division) -> bool {
+    let Delimiter::Byte(b'\t') = division.dialect.delimiter else { return false };
+    let mut escapes = 0;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'\\' {
+            match bytes.next() {
+                Some(b'N' | b'n' | b't' | b'r' | b'b' | b'f' | b'v' | b'\\') => escapes += 1,
+                _ => return false,
+            }
         }
-        let is_like_others = |record: &First| record.width == self.width && !record.title;
-        let Some(at) = self.first.iter().position(is_like_others) else { return (0, 0) };
-        let First { width, title, .. } = self.first[0];
-        let is_followed_by_a_row = self.first[at].typed;
-        // A header may have one name less than a row has fields, or one delimiter more at its end.
-        let header = at == 1
-            && !title
-            && is_followed_by_a_row
-            && ((width + 1 == self.width && self.width > 2) || width == self.width + 1);
-        if at == 0 || header { (0, 0) } else { (self.first[at].start, self.first[at].line - 1) }
     }
+    escapes > 0 && division.literal == 0
+}
+
+/// Whether so many fields have blanks around them that blanks mean nothing.
+fn is_padded(division: &Division) -> bool {
+    let Division { dialect, padded, fields, .. } = division;
+    let can_trim = match &dialect.delimiter {
+        Delimiter::Byte(byte) => !matches!(byte, b' ' | b'\t'),
+        Delimiter::Text(_) => true,
+        Delimiter::Whitespace | Delimiter::Widths(_) => false,
+    };
+    can_trim && !dialect.trim && padded * 100 >= fields * PADDED_PERCENT && *padded > 0
 }

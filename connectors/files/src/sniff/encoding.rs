@@ -49,7 +49,7 @@ pub(crate) fn decode(bytes: &[u8], nature: Option<Nature>) -> DecodedText {
 }
 
 /// Guesses the encoding of bytes that are not UTF-8.
-fn guess(bytes: &[u8]) -> &'static Encoding {
+pub(crate) fn guess(bytes: &[u8]) -> &'static Encoding {
     let mut detector = EncodingDetector::new();
     detector.feed(bytes, true);
     let guess = detector.guess(None, false);

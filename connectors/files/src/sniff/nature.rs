@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
+
 /// The format of a file that is not plain text in UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {
@@ -92,7 +94,16 @@ impl Nature {
         }
     }
 
-    /// Returns whether no line of such a file can be read, whatever the manifest says.
+    /// Returns the encoding in which such a file is text.
+    pub fn encoding(self) -> Option<&'static Encoding> {
+        match self {
+            Self::Utf16Le => Some(UTF_16LE),
+            Self::Utf16Be => Some(UTF_16BE),
+            _ => None,
+        }
+    }
+
+    /// Returns whether no line of such a file can be read as it is.
     pub fn is_no_text(self) -> bool {
         !matches!(self, Self::TwoMarks | Self::Markup(_))
     }
@@ -102,10 +113,11 @@ impl fmt::Display for Nature {
     /// Writes what the file is, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Utf16Le | Self::Utf16Be => write!(
-                f,
-                "it is UTF-16 ({}-endian): save it as 'CSV UTF-8', or convert it: iconv -f UTF-16 -t UTF-8",
-                if *self == Self::Utf16Le { "little" } else { "big" }
+            Self::Utf16Le => f.write_str(
+                "it is UTF-16 (little-endian) without a byte order mark: 'encoding: utf-16le' in 'csv' would read it",
+            ),
+            Self::Utf16Be => f.write_str(
+                "it is UTF-16 (big-endian) without a byte order mark: 'encoding: utf-16be' in 'csv' would read it",
             ),
             Self::Utf32 => f.write_str("it is UTF-32: convert it: iconv -f UTF-32 -t UTF-8"),
             Self::Gzip => f.write_str("it is compressed by gzip: unpack it first, with 'gunzip'"),

@@ -48,7 +48,8 @@ async fn what_is_no_text_is_a_dead_letter_and_its_neighbours_are_lines() {
     let letter = &bench.letters[0];
     assert_eq!(
         letter["reasons"][0]["message"],
-        "record 2 (physical line 3): byte 3 of the line is not UTF-8"
+        "record 2 (physical line 3): byte 3 of the line is not UTF-8; if the file is in another encoding, set \
+         'encoding' in 'csv'"
     );
     assert_eq!((&letter["line"], &letter["stage"]), (&2.into(), &"source".into()));
     assert_eq!((&letter["bytes"], letter["text"].is_null()), (&"Miz/".into(), true));

@@ -30,8 +30,8 @@ async fn drop_and_finish(bench: &mut Bench, content: &str) {
 /// The newest source of the file is to be read again.
 fn again(bench: &Bench, reload: u64, old_source: u64) -> QueuedReload {
     let (dataset, _) = bench.manifest.dataset("jobs").unwrap();
-    let (name, content, bytes, source) = ("jobs.csv".to_owned(), None, None, None);
-    QueuedReload { reload, old_source, dataset, name, content, bytes, source }
+    let (name, content, bytes, generated_keys, source) = ("jobs.csv".to_owned(), None, None, None, None);
+    QueuedReload { reload, old_source, dataset, name, content, bytes, generated_keys, source }
 }
 
 #[tokio::test]

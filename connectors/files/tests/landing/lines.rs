@@ -17,7 +17,7 @@ datasets:
 
 async fn open(bench: &Bench, path: &std::path::Path, name: &str) -> Lines {
     let (dataset, _) = bench.manifest.dataset_of_file(name).unwrap();
-    Lines::open(path, name, &bench.manifest, dataset, None).await.unwrap()
+    Lines::open(path, name, &bench.manifest, dataset, None, None).await.unwrap()
 }
 
 /// Which sources the registry knows the file as.

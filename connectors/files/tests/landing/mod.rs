@@ -2,17 +2,25 @@
 
 mod registry;
 mod content;
+pub(crate) mod encodings;
 mod header;
+mod names;
+mod origins;
 mod changes;
 mod deliveries;
 mod stillness;
 mod folder;
+mod generated;
 mod resuming;
 mod database;
+mod dialects;
 mod infer;
 mod nature;
+mod preview;
+mod agreement;
 mod lines;
 mod speed;
+mod starting;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -42,7 +50,7 @@ datasets:
 ";
 
 /// A landing folder, its registry, and what came out of it.
-struct Bench {
+pub(crate) struct Bench {
     dir: TempDir,
     manifest: Arc<Manifest>,
     memory: Memory,
@@ -50,9 +58,11 @@ struct Bench {
     already_sent: HashMap<u64, u64>,
     landing: Landing<Memory>,
     /// Source, line, text of each line given out for a raw topic.
-    lines: Vec<(u64, u64, String)>,
+    pub(crate) lines: Vec<(u64, u64, String)>,
     keys: Vec<String>,
-    letters: Vec<serde_json::Value>,
+    /// The fingerprint of each line.
+    fingerprints: Vec<u32>,
+    pub(crate) letters: Vec<serde_json::Value>,
 }
 
 impl Bench {
@@ -60,14 +70,15 @@ impl Bench {
         Self::with(MANIFEST)
     }
 
-    fn with(manifest: &str) -> Self {
+    pub(crate) fn with(manifest: &str) -> Self {
         let manifest = Arc::new(Manifest::parse(manifest, &|_| None).unwrap());
         let (dir, memory) = (tempfile::tempdir().unwrap(), Memory::default());
         let path = dir.path().join("landing");
         fs::create_dir(&path).unwrap();
         let already_sent = HashMap::new();
         let landing = Landing::new(path, manifest.clone(), memory.clone(), already_sent.clone());
-        Self { dir, manifest, memory, already_sent, landing, lines: vec![], keys: vec![], letters: vec![] }
+        let (lines, keys, fingerprints, letters) = (vec![], vec![], vec![], vec![]);
+        Self { dir, manifest, memory, already_sent, landing, lines, keys, fingerprints, letters }
     }
 
     /// As after a start of the process, with what is on the topics.
@@ -75,6 +86,7 @@ impl Bench {
         self.already_sent = already_sent.iter().copied().collect();
         self.change_landing(|landing| landing);
         (self.lines, self.keys, self.letters) = (vec![], vec![], vec![]);
+        self.fingerprints.clear();
     }
 
     /// As after a start with what was on the topics at the last one, with what `change` does to the landing folder's
@@ -84,6 +96,11 @@ impl Bench {
         let already_sent = self.already_sent.clone();
         let landing = Landing::new(path, self.manifest.clone(), self.memory.clone(), already_sent);
         self.landing = change(landing);
+    }
+
+    /// Lets files be read in blocks of so many bytes.
+    pub(crate) fn cut_into(&mut self, block_bytes: usize) {
+        self.change_landing(|landing| landing.with_block_bytes(block_bytes));
     }
 
     /// Lets what comes into an inbox be given out as well.
@@ -96,7 +113,7 @@ impl Bench {
     }
 
     /// Puts a file there that was last modified an hour ago.
-    fn drop_file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn drop_file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         age(&path, 3600);
@@ -117,6 +134,7 @@ impl Bench {
             assert_ne!(line.fingerprint, 0);
             let text = String::from_utf8(line.text.to_vec()).unwrap();
             self.lines.push((line.position.source, line.position.line, text));
+            self.fingerprints.push(line.fingerprint);
             self.keys.push(String::from_utf8(record.key.to_vec()).unwrap());
         }
         for record in batch.dead_letters.iter() {
@@ -149,8 +167,14 @@ impl Bench {
     }
 
     /// Polls until so many sources were read to their end.
-    async fn read(&mut self, sources: usize) {
+    pub(crate) async fn read(&mut self, sources: usize) {
         self.poll_until(false, |bench, _| bench.memory.finished() == sources).await;
+    }
+
+    /// Polls until the one file there was read to its end or refused.
+    pub(crate) async fn read_or_refused(&mut self) {
+        let done = |bench: &Self| bench.memory.finished() == 1 || !bench.landing.refused().is_empty();
+        self.poll_until(false, |bench, _| done(bench)).await;
     }
 
     /// Polls until nothing is left to do.

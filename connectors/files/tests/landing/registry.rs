@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tidegate_core::contract::Error;
 use tidegate_core::ledger::{Chunk, Fate, chunk_of};
-use tidegate_core::registry::{Arrival, ArrivalRole, Registration, Registry};
+use tidegate_core::registry::{Arrival, ArrivalRole, KeysNeeded, Registration, Registry};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SkippedLines;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<Mutex<State>>);
@@ -18,6 +19,8 @@ struct State {
     /// What reloads have become, and why others are refused.
     reloads: HashMap<u64, usize>,
     refused: HashMap<u64, String>,
+    /// How many numbers of sequences were taken.
+    taken: u64,
     /// How many calls from now on fail.
     failing: u32,
     /// Source and line of each question to the ledger.
@@ -34,6 +37,20 @@ pub(super) struct Known {
     pub(super) lines: Option<u64>,
     pub(super) complete: bool,
     pub(super) shape: Arc<Shape>,
+    pub(super) skipped: Option<SkippedLines>,
+    pub(super) first_key: Option<i64>,
+}
+
+impl State {
+    fn first_key(&mut self, keys: KeysNeeded) -> i64 {
+        match keys {
+            KeysNeeded::Uuid => 1_700_000_000_000,
+            KeysNeeded::Numbers { start, lines } => {
+                self.taken += lines;
+                start.saturating_add_unsigned(self.taken - lines)
+            }
+        }
+    }
 }
 
 impl Memory {
@@ -70,6 +87,12 @@ impl Memory {
         self.sources()[source as usize - 1].clone()
     }
 
+    /// Changes the shape of a source, as an earlier version stored another one.
+    pub(super) fn change_shape(&self, source: u64, change: impl FnOnce(&mut Shape)) {
+        let mut state = self.0.lock().unwrap();
+        change(Arc::make_mut(&mut state.sources[source as usize - 1].shape));
+    }
+
     pub(super) fn finished(&self) -> usize {
         self.sources().iter().filter(|source| source.lines.is_some()).count()
     }
@@ -86,7 +109,7 @@ impl Memory {
 
 impl Registry for Memory {
     async fn register(&self, file: Arrival<'_>) -> Result<Registration, Error> {
-        let Arrival { dataset, name, fingerprint, bytes, role, shape, .. } = file;
+        let Arrival { dataset, name, fingerprint, bytes, role, shape, keys, .. } = file;
         let mut state = self.call()?;
         let is_awaited = |known: &Known| known.awaited && !known.complete && known.fingerprint == fingerprint;
         let newest = state.sources.iter().rposition(|known| known.dataset == dataset && known.name == name);
@@ -99,18 +122,32 @@ impl Registry for Memory {
         };
         let index = known.unwrap_or_else(|| {
             let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
-            let (lines, complete, awaited) = (None, false, false);
+            let (lines, skipped) = (None, None);
+            let (complete, awaited) = (false, false);
             let shape = Arc::new(shape.clone());
-            state.sources.push(Known { dataset, name, fingerprint, bytes, awaited, lines, complete, shape });
+            let first_key = keys.map(|keys| state.first_key(keys));
+            let known = Known {
+                dataset,
+                name,
+                fingerprint,
+                bytes,
+                awaited,
+                lines,
+                complete,
+                shape,
+                skipped,
+                first_key,
+            };
+            state.sources.push(known);
             state.sources.len() - 1
         });
         if let ArrivalRole::Reload(reload) = role {
             state.reloads.insert(reload, index);
         }
-        let Known { lines, complete, ref shape, .. } = state.sources[index];
+        let Known { lines, complete, ref shape, first_key, .. } = state.sources[index];
         let shape = known.map(|_| shape.clone());
         let (source, identity) = (index as u64 + 1, vec![index as u8]);
-        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape })
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape, first_key })
     }
 
     async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
@@ -119,11 +156,12 @@ impl Registry for Memory {
         Ok(known.map(|source| source.shape.clone()))
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
+    async fn finish(&self, source: u64, lines: u64, skipped: Option<&SkippedLines>) -> Result<(), Error> {
         let mut state = self.call()?;
         let source = &mut state.sources[source as usize - 1];
         if !source.complete {
             source.lines = Some(lines);
+            source.skipped = skipped.cloned().or(source.skipped.take());
         }
         Ok(())
     }

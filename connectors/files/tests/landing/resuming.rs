@@ -90,6 +90,7 @@ async fn a_spooled_file_that_is_sent_again_while_its_lines_are_in_flight_is_remo
         bytes: TEXT.len() as u64,
         role: ArrivalRole::Delivery,
         shape: &Shape::of(&bench.manifest, definition),
+        keys: None,
     };
     let source = bench.memory.register(arrival).await.unwrap().source;
     bench.hand_over(inbox.clone());

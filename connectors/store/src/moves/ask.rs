@@ -1,9 +1,12 @@
 //! Requests for a move of one line.
 
+use tidegate_core::dead_letter::Stage;
 use tidegate_core::failpoint::Failpoint;
 use tidegate_core::manifest::Dataset;
 use tidegate_core::position::Position;
+use tidegate_core::shape::Form;
 use tidegate_core::split::{Fields, Splitter, Step};
+use tidegate_core::syntax::{Delimiter, Dialect};
 use tidegate_postgres::listener::notify;
 use tidegate_postgres::{PgError, TransactionMode};
 use tokio_postgres::error::SqlState;
@@ -11,6 +14,8 @@ use tokio_postgres::error::SqlState;
 use super::{Kind, Move, MoveError, Refusal, check_words, claimed};
 use crate::filter::LetterStatus;
 use crate::idempotency::{self, IdempotencyKey, Resource};
+use crate::state::ShapesByForm;
+use crate::statement::Columns;
 use crate::store::Store;
 use crate::{moves, shapes, statement};
 
@@ -51,7 +56,7 @@ pub async fn ask(store: &Store, position: Position, wanted: &MoveRequest) -> Res
         return Ok(moves::find(store, known as u64).await?.ok_or(Refusal::Unknown(position))?);
     }
     let (source, number) = (position.source as i64, position.line as i64);
-    let sql = "select status, dataset, text is not null as whole, length is not null as cut \
+    let sql = "select status, dataset, stage, shape, text is not null as whole, length is not null as cut \
                from tidegate.dead_letters where source = $1 and line = $2 for update";
     let letter = statement::query_opt(&tx, sql, &[&source, &number]).await?;
     let letter = letter.ok_or(Refusal::Unknown(position))?;
@@ -72,8 +77,11 @@ pub async fn ask(store: &Store, position: Position, wanted: &MoveRequest) -> Res
         };
         match edited {
             Some(line) => {
-                check_line(line, dataset, store.manifest().max_record_bytes)?;
-                shape = own_shapes.get(index).copied();
+                let own = &own_shapes[index];
+                let form = form_of_edit(dataset, own, letter.stage()?, letter.get("shape"));
+                let dialect = form.dialect(dataset);
+                check_line(line, dialect, store.manifest().max_record_bytes)?;
+                shape = Some(own[form as usize]);
             }
             None if !letter.get::<_, bool>("whole") => {
                 return Err(Refusal::NeedsLine(position, "is no text").into());
@@ -104,8 +112,21 @@ pub async fn ask(store: &Store, position: Position, wanted: &MoveRequest) -> Res
     Ok(moves::find(store, number as u64).await?.ok_or(Refusal::Unknown(position))?)
 }
 
-/// Checks that a line is one CSV record in the dialect of its dataset. The replay validates its fields.
-fn check_line(line: &str, dataset: &Dataset, max_record_bytes: usize) -> Result<(), Refusal> {
+/// The form of an edited line: the one of the dead letter's own text, so that a text can be edited as it is shown. A text
+/// of another time is edited as the files of the dataset are written today.
+fn form_of_edit(dataset: &Dataset, own: &ShapesByForm, stage: Stage, shape: Option<i64>) -> Form {
+    let is_cut = matches!(dataset.csv.syntax.dialect.delimiter, Delimiter::Widths(_));
+    let given = if is_cut { Form::Mapped } else { Form::Given };
+    match stage {
+        Stage::Sink => Form::Canonical,
+        Stage::Source | Stage::Transform => {
+            Form::ALL.into_iter().find(|form| shape == Some(own[*form as usize])).unwrap_or(given)
+        }
+    }
+}
+
+/// Checks that a line is one CSV record. The replay validates its fields.
+fn check_line(line: &str, dialect: &Dialect, max_record_bytes: usize) -> Result<(), Refusal> {
     let refused = |why: String| Err(Refusal::Line(format!("the line that was given {why}")));
     if line.len() > max_record_bytes {
         return refused(format!("is {} bytes long, max_record_bytes allows {max_record_bytes}", line.len()));
@@ -113,11 +134,10 @@ fn check_line(line: &str, dataset: &Dataset, max_record_bytes: usize) -> Result<
     if line.contains('\0') {
         return refused("has a NUL, which Postgres cannot store".to_owned());
     }
-    let dialect = dataset.csv.dialect();
     if let Err(error) = Fields::default().split(line.as_bytes(), dialect) {
         return refused(format!("is no CSV: {error}"));
     }
-    match Splitter::new(dialect, max_record_bytes).next(line.as_bytes(), true) {
+    match Splitter::of_records(dialect, max_record_bytes).next(line.as_bytes(), true) {
         Step::Record { text, .. } if text == (0..line.len()) => Ok(()),
         Step::End => refused("is empty".to_owned()),
         _ => refused(

@@ -1,7 +1,8 @@
-//! Columns that the sources of a batch do not have.
+//! Columns that the sources of a batch do not have, and columns whose missing values are left to the table.
 //!
-//! In such a column a new row gets the table's default, and an existing row becomes null. If the table has no default
-//! for the column, both are null, and the rows are written like all others.
+//! In such a column a new row gets the table's default. An existing row gets it too if the manifest says `default: table`,
+//! and becomes null otherwise. If the table has no default for the column, both are null, and the rows are written like
+//! all others. A restored row has the values that its table had: where the column may be null, a missing value is null.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ pub(super) struct AbsentColumns {
 }
 
 /// Rows by the columns that are left out of them.
-type Groups = BTreeMap<Vec<usize>, Vec<u32>>;
+pub(super) type Groups = BTreeMap<Vec<usize>, Vec<u32>>;
 
 /// Finds the columns that the rows of a batch lack. Costs nothing if no source lacks a column.
 pub(super) async fn of_batch(store: &Store, batch: &RowBatch) -> Result<AbsentColumns, PgError> {
@@ -29,29 +30,54 @@ pub(super) async fn of_batch(store: &Store, batch: &RowBatch) -> Result<AbsentCo
     if batch.rows.iter().all(|rows| rows.lines.is_empty()) {
         return Ok(lacking);
     }
-    for (dataset, _) in shapes::may_lack(store).await?.iter().enumerate().filter(|(_, may)| **may) {
-        let rows = &batch.rows[dataset];
+    let may_lack = shapes::may_lack(store).await?;
+    for (dataset, definition) in store.manifest().datasets.iter().enumerate() {
+        let (rows, columns) = (&batch.rows[dataset], definition.columns.iter().enumerate());
+        let left_to_table = columns.filter(|(_, column)| column.reading.is_default_of_table());
+        let left_to_table: Vec<usize> = left_to_table.map(|(i, _)| i).collect();
+        let is_required = |column: &usize| !definition.columns[*column].optional;
+        let of_restored: Vec<usize> = left_to_table.iter().copied().filter(is_required).collect();
+        if rows.lines.is_empty() || (left_to_table.is_empty() && !may_lack[dataset]) {
+            continue;
+        }
         let sources: BTreeSet<u64> = rows.lines.iter().map(|row| row.position.source).collect();
         let sources: Vec<u64> = sources.into_iter().collect();
         let shapes = shapes::of_sources(store, &sources).await?;
         let lacked =
             shapes.iter().map(|(source, shape)| (*source, shapes::lacks(shape, store.manifest(), dataset)));
         let lacked: BTreeMap<u64, Vec<usize>> = lacked.filter(|(_, columns)| !columns.is_empty()).collect();
-        if !lacked.is_empty() {
-            lacking.of_rows.insert(dataset, of_rows(rows, &lacked));
+        if !lacked.is_empty() || !left_to_table.is_empty() {
+            let is_restored = |source| shapes.get(&source).is_some_and(|shape| shape.canonical);
+            let left_to_table =
+                |source| if is_restored(source) { &of_restored[..] } else { &left_to_table[..] };
+            lacking.of_rows.insert(dataset, of_rows(rows, &lacked, left_to_table));
         }
     }
     Ok(lacking)
 }
 
-/// Returns the columns that each row lacks. A line may have been edited meanwhile, so a column counts only if it is
-/// empty in the line.
-fn of_rows(rows: &DatasetRows, lacked: &BTreeMap<u64, Vec<usize>>) -> Vec<Vec<usize>> {
+/// Returns the columns that each row lacks: those that its source lacks, and those that lines of the source leave to the
+/// table. A line may have been edited meanwhile, so a column counts only if its value is missing in the line.
+fn of_rows<'a>(
+    rows: &DatasetRows,
+    lacked: &BTreeMap<u64, Vec<usize>>,
+    left_to_table: impl Fn(u64) -> &'a [usize],
+) -> Vec<Vec<usize>> {
     let mut fields = Fields::default();
     let mut of_row = |row: &BatchRow| {
-        let Some(columns) = lacked.get(&row.position.source) else { return Vec::new() };
+        let source = row.position.source;
+        let lacked = lacked.get(&source).map_or(&[][..], |columns| columns);
+        let left_to_table = left_to_table(source);
+        if lacked.is_empty() && left_to_table.is_empty() {
+            return Vec::new();
+        }
         let text = rows.split(row, &mut fields);
-        columns.iter().copied().filter(|column| fields.get(*column, text).is_empty()).collect()
+        let is_missing = |column: &usize| fields.get(*column, text).is_empty() && !fields.is_literal(*column);
+        let mut columns: Vec<usize> =
+            lacked.iter().chain(left_to_table).copied().filter(is_missing).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     };
     rows.lines.iter().map(&mut of_row).collect()
 }

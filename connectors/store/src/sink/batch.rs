@@ -1,6 +1,7 @@
 //! A delivery in the form in which the sink applies it: per dataset, rows ready for `copy`; and the dead letters.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tidegate_core::contract::{ConsumerOffset, Delivery};
@@ -9,16 +10,16 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
-use tidegate_core::shape::{Mapping, Shape};
-use tidegate_core::split::{Dialect, Fields};
-use tidegate_core::validate::Scratch;
+use tidegate_core::shape::{Form, Mapping, Shape};
+use tidegate_core::split::Fields;
+use tidegate_core::syntax::Dialect;
+use tidegate_core::validate::{Scratch, Validators};
 use tidegate_postgres::error::is_about_values;
 use tracing::warn;
 
 use super::references::Values;
 use crate::filter::LetterStatus;
 use crate::ledger::ChunkWrites;
-use crate::state::Validators;
 
 /// All lines of a delivery, or of one round of healing or replaying. Opaque outside the sink.
 #[derive(Default)]
@@ -38,7 +39,7 @@ pub(super) struct DatasetRows {
     pub(super) text: Bytes,
     /// The rows, in the order in which they came.
     pub(super) lines: Vec<BatchRow>,
-    /// The values by which the rows reference other rows, by column.
+    /// The values by which the rows reference other rows, by reference.
     pub(super) references: Vec<Values>,
 }
 
@@ -73,18 +74,25 @@ impl DatasetRows {
     pub(super) fn split(&self, row: &BatchRow, fields: &mut Fields) -> &[u8] {
         let text = self.canonical(row);
         // The line was written by `split::write_field`, which closes every quote.
-        fields.split(text, Dialect::STANDARD).expect("a canonical line has no open quote");
+        fields.split(text, &Dialect::STANDARD).expect("a canonical line has no open quote");
         text
     }
 
-    /// Returns the texts of a column in some of the rows.
-    pub(super) fn column<'a>(&self, rows: impl Iterator<Item = &'a BatchRow>, column: usize) -> Vec<String> {
+    /// Returns the texts of some columns in some of the rows: for each column those of all rows.
+    pub(super) fn columns<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a BatchRow>,
+        columns: &[usize],
+    ) -> Vec<Vec<String>> {
         let mut fields = Fields::default();
-        let mut text = |row| {
+        let mut texts = vec![Vec::new(); columns.len()];
+        for row in rows {
             let text = self.split(row, &mut fields);
-            String::from_utf8_lossy(fields.get(column, text)).into_owned()
-        };
-        rows.map(&mut text).collect()
+            for (texts, column) in texts.iter_mut().zip(columns) {
+                texts.push(String::from_utf8_lossy(fields.get(*column, text)).into_owned());
+            }
+        }
+        texts
     }
 }
 
@@ -100,6 +108,8 @@ pub(super) struct BatchLetter {
     pub(super) length: Option<u64>,
     pub(super) blake3: Option<String>,
     pub(super) reasons: Vec<Reason>,
+    /// The form of the text of a new letter.
+    pub(super) form: Form,
     /// The shape of its text; `None` for a letter that is new.
     pub(super) shape: Option<Arc<Shape>>,
     /// The values of columns that the manifest no longer has, as JSON.
@@ -127,6 +137,7 @@ impl BatchLetter {
             length: None,
             blake3: None,
             reasons: Vec::new(),
+            form: if stage == Stage::Sink { Form::Canonical } else { Form::Given },
             shape: None,
             dropped: None,
             stored: None,
@@ -166,19 +177,19 @@ impl StoredState {
 /// Builds a [`RowBatch`] from a delivery or from stored dead letters.
 pub(super) struct BatchReader<'a> {
     manifest: &'a Manifest,
-    validators: &'a Validators,
+    validators: &'a [Validators],
     texts: Vec<Vec<u8>>,
     batch: RowBatch,
     scratch: Scratch,
 }
 
 impl<'a> BatchReader<'a> {
-    pub(super) fn new(manifest: &'a Manifest, validators: &'a Validators) -> Self {
-        let datasets = validators.as_given.len();
+    pub(super) fn new(manifest: &'a Manifest, validators: &'a [Validators]) -> Self {
+        let datasets = validators.len();
         let rows = (0..datasets).map(|_| DatasetRows::default()).collect();
         let batch = RowBatch { rows, ..RowBatch::default() };
         let texts = vec![Vec::new(); datasets];
-        Self { manifest, validators, texts, batch, scratch: Scratch::default() }
+        Self { manifest, validators, texts, batch, scratch: Scratch::at(SystemTime::now()) }
     }
 
     /// Reads a delivery. Records that Tidegate did not write, and lines in another form than the manifest's, are left
@@ -193,7 +204,7 @@ impl<'a> BatchReader<'a> {
         for (dataset, records) in &delivery.rows {
             for record in records.iter() {
                 match Line::parse(record.value) {
-                    Some(line) if self.validators.as_given[*dataset].reads(line.fingerprint) => {
+                    Some(line) if self.validators[*dataset].form(line.fingerprint).is_some() => {
                         self.row(*dataset, line, None);
                     }
                     Some(_) => other_columns += 1,
@@ -208,15 +219,16 @@ impl<'a> BatchReader<'a> {
             let parsed = DeadLetter::parse(record.value).ok();
             let known = parsed.and_then(|letter| Some((manifest.dataset(&letter.dataset)?.0, letter)));
             match known {
-                Some((dataset, letter)) if !self.validators.as_given[dataset].reads(letter.fingerprint) => {
-                    other_columns += 1
-                }
-                Some((dataset, letter)) => {
-                    let position = letter.position();
-                    let DeadLetter { stage, event, text, bytes, length, blake3, reasons, .. } = letter;
-                    let letter = BatchLetter::new(dataset, position, stage, event, text.map(String::from));
-                    self.letter(BatchLetter { bytes, length, blake3, reasons, ..letter });
-                }
+                Some((dataset, letter)) => match self.validators[dataset].form(letter.fingerprint) {
+                    Some(form) => {
+                        let position = letter.position();
+                        let DeadLetter { stage, event, text, bytes, length, blake3, reasons, .. } = letter;
+                        let text = text.map(String::from);
+                        let letter = BatchLetter::new(dataset, position, stage, event, text);
+                        self.letter(BatchLetter { form, bytes, length, blake3, reasons, ..letter });
+                    }
+                    None => other_columns += 1,
+                },
                 None => warn!("skipped a dead letter of another's making"),
             }
         }
@@ -234,17 +246,18 @@ impl<'a> BatchReader<'a> {
         if letter.event == Event::Waiting {
             let mut scratch = std::mem::take(&mut self.scratch);
             let text = letter.text.as_deref().unwrap_or_default().as_bytes();
-            let is_canonical = letter.stage == Stage::Sink;
-            let validators =
-                if is_canonical { &self.validators.canonical } else { &self.validators.as_given };
-            let shape = letter.shape.as_deref();
+            let by_sink = letter.stage == Stage::Sink;
             let definition = &self.manifest.datasets[dataset];
-            let mut mapping = shape.and_then(|shape| shape.mapping(definition, is_canonical));
+            let (form, mut mapping) = match &letter.shape {
+                Some(shape) => shape.form_of_letter(definition, by_sink),
+                None => (letter.form, None),
+            };
+            let validator = self.validators[dataset].of(form);
             let mut mapped = Vec::new();
             let checked = match &mut mapping {
-                None => validators[dataset].check(text, &mut scratch),
+                None => validator.check(text, &mut scratch),
                 Some(mapping) => match mapping.write(text, None, &mut mapped) {
-                    Ok(()) => validators[dataset].check(&mapped, &mut scratch),
+                    Ok(()) => validator.check(&mapped, &mut scratch),
                     Err(reason) => Err(vec![reason]),
                 },
             };
@@ -307,7 +320,7 @@ impl RowBatch {
 
     /// Divides the batch into two halves. Rows of the datasets that others reference come first, letters that are no
     /// rows last. The second half has the readers' offsets. `None` if the batch is a single line.
-    pub(super) fn halves(&self, validators: &Validators) -> Option<(Self, Self)> {
+    pub(super) fn halves(&self, validators: &[Validators]) -> Option<(Self, Self)> {
         let rows: usize = self.rows.iter().map(|rows| rows.lines.len()).sum();
         let letters = self.letters_without_rows();
         let lines = rows + letters.len();
@@ -346,9 +359,9 @@ impl RowBatch {
         Some((first, second))
     }
 
-    fn collect_references(&mut self, validators: &Validators) {
-        for (rows, validator) in self.rows.iter_mut().zip(&validators.as_given) {
-            rows.references = Values::collect(validator.references(), rows);
+    fn collect_references(&mut self, validators: &[Validators]) {
+        for (rows, validators) in self.rows.iter_mut().zip(validators) {
+            rows.references = Values::collect(validators.of(Form::Canonical).references(), rows);
         }
     }
 
@@ -420,6 +433,7 @@ pub(super) struct UnwrittenRow {
     pub(super) row: u32,
     pub(super) fate: Fate,
     pub(super) reasons: Vec<Reason>,
-    /// For a waiting row, the columns whose reference is missing, each with its value, as a JSON object.
+    /// For a waiting row, the references that it lacks, by name, each with its value or its list of values, as a JSON
+    /// object.
     pub(super) awaits: Option<String>,
 }

@@ -63,9 +63,9 @@ fn halve(store: &Store, batch: &RowBatch, parts: &mut Vec<RowBatch>) -> bool {
 /// Returns whether stored lines of a batch may wait for each other. Such lines must be committed together, because
 /// none of them heals without the others.
 fn stays_whole(database: &Database, batch: &RowBatch) -> bool {
-    let datasets = batch.rows.iter().zip(&database.manifest().datasets).enumerate();
-    datasets.into_iter().any(|(index, (rows, dataset))| {
-        dataset.columns.iter().any(|column| column.references == Some(index))
+    let mut datasets = batch.rows.iter().zip(&database.manifest().datasets);
+    datasets.any(|(rows, dataset)| {
+        dataset.references_own_table()
             && rows.lines.iter().any(|row| batch.letter_of(row).is_some_and(|letter| letter.stored.is_some()))
     })
 }

@@ -15,6 +15,7 @@ use tidegate_core::manifest::Dataset;
 use tidegate_postgres::PgError;
 use tidegate_postgres::session::SIGN_OF_LIFE;
 use tidegate_postgres::table::TableSql;
+use tokio_postgres::types::ToSql;
 use tracing::debug;
 
 use super::batch::DatasetRows;
@@ -118,16 +119,35 @@ async fn both<T>(
     }
 }
 
-/// The keys of a sample of rows, spread over the whole batch.
-fn sample_keys(dataset: &Dataset, rows: &DatasetRows, accepted: &[u32]) -> Vec<String> {
+/// The keys of a sample of rows, spread over the whole batch: the texts of each column of the key.
+fn sample_keys(dataset: &Dataset, rows: &DatasetRows, accepted: &[u32]) -> Vec<Vec<String>> {
     let step = (accepted.len() / SAMPLE_ROWS).max(1);
-    rows.column(accepted.iter().step_by(step).map(|row| &rows.lines[*row as usize]), dataset.key)
+    rows.columns(accepted.iter().step_by(step).map(|row| &rows.lines[*row as usize]), &dataset.key)
 }
 
-async fn any_key_exists(tx: &Transaction<'_>, table: &TableSql, keys: &[String]) -> Result<bool, PgError> {
-    let sql = format!(
-        "select exists (select from {} where {} = any($1::text[]::{}[]))",
-        table.name, table.key, table.key_type
-    );
-    Ok(statement::query_one(tx, &sql, &[&keys]).await?.get(0))
+/// Returns whether the table has a row of one of the keys. Rows without a key are always new.
+async fn any_key_exists(
+    tx: &Transaction<'_>,
+    table: &TableSql,
+    keys: &[Vec<String>],
+) -> Result<bool, PgError> {
+    if table.is_keyless {
+        return Ok(false);
+    }
+    let sql = match &table.key.types[..] {
+        [kind] => format!(
+            "select exists (select from {} where {} = any($1::text[]::{kind}[]))",
+            table.name,
+            table.key.list()
+        ),
+        _ => format!(
+            "select exists (select from unnest({}) as wanted ({}) join {} as held on {})",
+            table.key.parameters(1),
+            table.key.numbered(),
+            table.name,
+            table.key.is_text("held", "wanted")
+        ),
+    };
+    let parameters: Vec<&(dyn ToSql + Sync)> = keys.iter().map(|column| column as _).collect();
+    Ok(statement::query_one(tx, &sql, &parameters).await?.get(0))
 }

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 
 use super::batch::{BatchLetter, BatchReader, StoredState};
 use super::{commit, transaction};
+use crate::awaited::AwaitedSql;
 use crate::shapes;
 use crate::statement::{self, Columns};
 use crate::store::Store;
@@ -50,8 +51,8 @@ async fn dataset_lines(store: &Store, dataset: usize) -> Result<u64, PgError> {
     let sql = ready_statement(store, dataset);
     let dataset_now = &store.manifest().datasets[dataset];
     let name = &dataset_now.name;
-    let referencing = dataset_now.columns.iter().filter(|column| column.references.is_some());
-    let referencing: Vec<&str> = referencing.map(|column| column.name.as_str()).collect();
+    let referencing: Vec<String> =
+        dataset_now.references.iter().map(|reference| reference.name(dataset_now)).collect();
     let mut after = Position::new(0, 0);
     let mut healed = 0;
     loop {
@@ -86,22 +87,18 @@ async fn dataset_lines(store: &Store, dataset: usize) -> Result<u64, PgError> {
 }
 
 /// The query for the waiting lines of a dataset that may heal. A line may heal in three cases. One of the references
-/// that it lacked exists now. One of them is to a row of the same dataset, which may itself be waiting, even for this
+/// that it lacked exists now. One of them is to a row of the same table, which may itself be waiting, even for this
 /// line. Or the manifest has changed, and a column that it lacked is no reference any more ($5 are the manifest's
 /// references).
 fn ready_statement(database: &Database, dataset: usize) -> String {
     let mut conditions = vec!["awaits - $5::text[] <> '{}'".to_owned()];
-    for column in &database.manifest().datasets[dataset].columns {
-        let Some(parent) = column.references else { continue };
-        let awaited = format!("awaits ->> '{}'", column.name.replace('\'', "''"));
-        conditions.push(if parent == dataset {
-            format!("{awaited} is not null")
-        } else {
-            let parent = &database.tables()[parent];
-            format!(
-                "exists (select from {} as parent where parent.{} = ({awaited})::{})",
-                parent.name, parent.key, parent.key_type
-            )
+    let manifest = database.manifest();
+    let definition = &manifest.datasets[dataset];
+    for reference in &definition.references {
+        let awaited = AwaitedSql::new(manifest, dataset, reference);
+        conditions.push(match reference.dataset == definition.of_table {
+            true => format!("{} is not null", awaited.value),
+            false => awaited.exists,
         });
     }
     format!(

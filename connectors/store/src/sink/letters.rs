@@ -14,14 +14,15 @@ use super::newer::NewerLines;
 use crate::filter::LetterStatus;
 use crate::ledger::LedgerUpdate;
 use crate::moves::{self, MoveOutcome};
+use crate::state::ShapesByForm;
 use crate::statement::{self, Columns};
 
 /// Inserts new letters, each with the missing references of a waiting one. `own_shapes` has, for each dataset, the
-/// number of the shape that the manifest gives its lines now.
+/// numbers of the shapes that the manifest gives its lines now, by their forms.
 pub(super) async fn insert(
     tx: &Transaction<'_>,
     manifest: &Manifest,
-    own_shapes: &[i64],
+    own_shapes: &[ShapesByForm],
     letters: &[(&BatchLetter, Option<&str>)],
 ) -> Result<(), PgError> {
     if letters.is_empty() {
@@ -33,7 +34,9 @@ pub(super) async fn insert(
         Event::Waiting => LetterStatus::Waiting.as_str(),
     };
     // A line that the source set aside is in the shape of its input.
-    let shape = |letter: &BatchLetter| (letter.stage != Stage::Source).then_some(own_shapes[letter.dataset]);
+    let shape = |letter: &BatchLetter| {
+        (letter.stage != Stage::Source).then(|| own_shapes[letter.dataset][letter.form as usize])
+    };
     let dataset = |letter: &BatchLetter| manifest.datasets[letter.dataset].name.as_str();
     let sql = include_str!("../../../../sql/queries/insert_dead_letters.sql");
     let inserted = statement::execute(

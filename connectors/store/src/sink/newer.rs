@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use deadpool_postgres::Transaction;
 use tidegate_core::position::Position;
 use tidegate_postgres::PgError;
+use tokio_postgres::types::ToSql;
 
 use super::batch::{BatchRow, RowBatch, Verdicts};
 use crate::statement;
@@ -28,19 +29,22 @@ pub(crate) async fn rows(
     for (dataset, (rows, verdicts)) in batch.rows.iter().zip(verdicts).enumerate() {
         let accepted = verdicts.accepted.iter().map(|row| &rows.lines[*row as usize]);
         let replayed: Vec<&BatchRow> = accepted.filter(|row| is_replayed(row)).collect();
-        if replayed.is_empty() {
+        let table = &store.tables()[dataset];
+        // Without a key no line replaces the row of another.
+        if replayed.is_empty() || table.is_keyless {
             continue;
         }
-        let key = store.manifest().datasets[dataset].key;
-        let keys = rows.column(replayed.iter().copied(), key);
-        let table = &store.tables()[dataset];
+        let keys = rows.columns(replayed.iter().copied(), &store.manifest().datasets[dataset].key);
         let sql = format!(
-            "select wanted.i, held._source, held._line \
-             from unnest($1::text[]) with ordinality as wanted (key, i) \
-             join {} as held on held.{} = wanted.key::{}",
-            table.name, table.key, table.key_type
+            "select wanted.i, held._source, held._line from unnest({}) with ordinality as wanted ({}, i) \
+             join {} as held on {}",
+            table.key.parameters(1),
+            table.key.numbered(),
+            table.name,
+            table.key.is_text("held", "wanted")
         );
-        for row in statement::query(tx, &sql, &[&keys]).await? {
+        let parameters: Vec<&(dyn ToSql + Sync)> = keys.iter().map(|column| column as _).collect();
+        for row in statement::query(tx, &sql, &parameters).await? {
             let replayed = replayed[row.get::<_, i64>(0) as usize - 1].position;
             let (source, line): (i64, i64) = (row.get(1), row.get(2));
             // A row without a position belongs to another application, and is older than every line.

@@ -5,36 +5,42 @@ use deadpool_postgres::Transaction;
 use hashbrown::HashMap;
 use serde_json::{Map, Value};
 use tidegate_core::ledger::Fate;
-use tidegate_core::manifest::{Dataset, Manifest};
-use tidegate_core::spelling::normal_key;
+use tidegate_core::manifest::{Dataset, Manifest, Reference};
+use tidegate_core::spelling::normal_parts;
 use tidegate_core::split::Fields;
-use tidegate_core::validate::{Reference, unknown_reference};
-use tidegate_postgres::table::TableSql;
+use tidegate_core::validate::unknown_reference;
+use tidegate_postgres::key::KeySql;
+use tidegate_postgres::table::table_name;
 use tidegate_postgres::{Database, PgError};
+use tokio_postgres::types::ToSql;
 
 use super::batch::{DatasetRows, UnwrittenRow, Verdicts};
 use crate::statement;
 
-/// The values by which the rows of a batch reference other rows through one column.
+/// Ends each value but the last, where a reference has several columns. No text of a line holds it.
+const SEPARATOR: char = '\0';
+
+/// The values by which the rows of a batch reference other rows through one reference.
 pub(super) struct Values {
     reference: Reference,
-    /// The distinct values, numbered.
+    /// The distinct values, numbered. Those of several columns are one text, joined by [`SEPARATOR`].
     distinct: HashMap<String, u32>,
     /// For each row, the number of its value; `None` if it has none.
     of_row: Vec<Option<u32>>,
 }
 
-/// Values, and for each of them whether the referenced row exists.
+/// Values, and for each of them, by its number, its text and whether the referenced row exists.
 struct Lookup<'a> {
     values: &'a Values,
+    texts: Vec<&'a str>,
     exists: Vec<bool>,
 }
 
 impl Values {
-    /// Collects the values by which the rows reference other rows, by column.
+    /// Collects the values by which the rows reference other rows, by reference.
     pub(super) fn collect(references: &[Reference], rows: &DatasetRows) -> Vec<Self> {
         let empty = |reference: &Reference| Self {
-            reference: *reference,
+            reference: reference.clone(),
             distinct: HashMap::new(),
             of_row: Vec::with_capacity(rows.lines.len()),
         };
@@ -42,12 +48,12 @@ impl Values {
         if all.is_empty() {
             return all;
         }
-        let mut fields = Fields::default();
+        let (mut fields, mut joined) = (Fields::default(), String::new());
         for row in &rows.lines {
             let text = rows.split(row, &mut fields);
             for values in &mut all {
-                let value = field(&fields, values.reference.column, text);
-                values.of_row.push((!value.is_empty()).then(|| {
+                let value = value_of(&values.reference.columns, &fields, text, &mut joined);
+                values.of_row.push(value.map(|value| {
                     let next = values.distinct.len() as u32;
                     *values.distinct.entry_ref(value).or_insert(next)
                 }));
@@ -56,23 +62,33 @@ impl Values {
         all
     }
 
-    /// Looks up which values are keys of `parent`, and locks those rows to the commit.
-    async fn look_up(&self, tx: &Transaction<'_>, parent: &TableSql) -> Result<Lookup<'_>, PgError> {
-        let mut values = vec![""; self.distinct.len()];
+    /// Looks up which values rows of `parent` have, and locks those rows to the commit.
+    async fn look_up(&self, tx: &Transaction<'_>, parent: &Dataset) -> Result<Lookup<'_>, PgError> {
+        let key = KeySql::new(parent, &self.reference.to);
+        let mut texts = vec![""; self.distinct.len()];
+        let mut columns = vec![texts.clone(); key.columns.len()];
         for (value, i) in &self.distinct {
-            values[*i as usize] = value;
+            texts[*i as usize] = value;
+            for (column, part) in columns.iter_mut().zip(value.split(SEPARATOR)) {
+                column[*i as usize] = part;
+            }
         }
-        let mut exists = vec![false; values.len()];
+        let mut exists = vec![false; self.distinct.len()];
         // Ordered by key: two transactions that lock the same rows lock them in the same order.
         let sql = format!(
-            "select wanted.i from unnest($1::text[]) with ordinality as wanted (key, i) \
-             join {} as parent on parent.{} = wanted.key::{} order by parent.{1} for key share of parent",
-            parent.name, parent.key, parent.key_type
+            "select wanted.i from unnest({}) with ordinality as wanted ({}, i) \
+             join {} as parent on {} order by {} for key share of parent",
+            key.parameters(1),
+            key.numbered(),
+            table_name(parent),
+            key.is_text("parent", "wanted"),
+            key.list_of("parent")
         );
-        for row in statement::query(tx, &sql, &[&values]).await? {
+        let parameters: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as _).collect();
+        for row in statement::query(tx, &sql, &parameters).await? {
             exists[row.get::<_, i64>(0) as usize - 1] = true;
         }
-        Ok(Lookup { values: self, exists })
+        Ok(Lookup { values: self, texts, exists })
     }
 }
 
@@ -106,7 +122,7 @@ pub(super) async fn check(
     }
     let mut lookups = Vec::with_capacity(rows.references.len());
     for values in &rows.references {
-        lookups.push(values.look_up(tx, &database.tables()[values.reference.dataset]).await?);
+        lookups.push(values.look_up(tx, &database.manifest().datasets[values.reference.dataset]).await?);
     }
     if verdicts.accepted.iter().all(|row| lookups.iter().all(|lookup| lookup.holds(*row))) {
         return Ok(());
@@ -136,15 +152,22 @@ fn unsatisfied(
     lookups: &[Lookup<'_>],
 ) -> Vec<Vec<usize>> {
     let dataset = &manifest.datasets[index];
-    let is_own = |lookup: &Lookup<'_>| lookup.values.reference.dataset == index;
-    let count = siblings == Siblings::Count && lookups.iter().any(is_own);
-    let mut own = count.then(|| OwnKeys::new(dataset, rows, accepted));
+    let is_own = |lookup: &Lookup<'_>| lookup.values.reference.dataset == dataset.of_table;
+    let mut own: Vec<Option<OwnKeys>> = lookups
+        .iter()
+        .map(|lookup| {
+            let counts = siblings == Siblings::Count && is_own(lookup);
+            let to = manifest.columns_in(index, &lookup.values.reference.to);
+            counts.then(|| OwnKeys::new(dataset, &to, rows, accepted))
+        })
+        .collect();
     let own_values: Vec<HashMap<u32, Vec<u8>>> = lookups
         .iter()
         .map(|lookup| {
-            let kind = dataset.key_column().kind;
+            let kinds = || lookup.values.reference.columns.iter().map(|column| dataset.columns[*column].kind);
+            let parts = |value: &str| normal_parts(kinds().zip(value.split(SEPARATOR).map(str::as_bytes)));
             let own = lookup.values.distinct.iter().filter(|_| is_own(lookup));
-            own.map(|(value, i)| (*i, normal_key(kind, value.as_bytes()))).collect()
+            own.filter_map(|(value, i)| Some((*i, parts(value)?))).collect()
         })
         .collect();
     let mut lacks: Vec<Vec<usize>> = vec![Vec::new(); accepted.len()];
@@ -155,17 +178,15 @@ fn unsatisfied(
                 let value = lookup.values.of_row[accepted[i] as usize];
                 let in_batch = || {
                     let own_value = value.and_then(|value| own_values[l].get(&value));
-                    own.as_ref().zip(own_value).is_some_and(|(own, value)| own.holds(value))
+                    own[l].as_ref().zip(own_value).is_some_and(|(own, value)| own.holds(value))
                 };
                 if !lookup.holds(accepted[i]) && !in_batch() {
                     lacks.push(l);
                 }
             }
-            if !lacks.is_empty()
-                && let Some(own) = &mut own
-            {
-                own.remove(i);
-                fell = true;
+            if !lacks.is_empty() {
+                own.iter_mut().flatten().for_each(|own| own.remove(i));
+                fell |= own.iter().any(Option::is_some);
             }
         }
         if !fell {
@@ -174,23 +195,28 @@ fn unsatisfied(
     }
 }
 
-/// The keys of a batch's own rows, for references within a dataset.
+/// The keys of a batch's own rows, or their values in other columns that are referenced, for references within a
+/// dataset.
 struct OwnKeys {
-    of_row: Vec<Vec<u8>>,
+    /// `None` for a row that lacks a value.
+    of_row: Vec<Option<Vec<u8>>>,
     counts: HashMap<Vec<u8>, usize>,
 }
 
 impl OwnKeys {
-    fn new(dataset: &Dataset, rows: &DatasetRows, accepted: &[u32]) -> Self {
+    fn new(dataset: &Dataset, columns: &[usize], rows: &DatasetRows, accepted: &[u32]) -> Self {
         let mut fields = Fields::default();
         let mut counts = HashMap::new();
         let of_row: Vec<_> = accepted
             .iter()
             .map(|row| {
                 let text = rows.split(&rows.lines[*row as usize], &mut fields);
-                let key = normal_key(dataset.key_column().kind, field(&fields, dataset.key, text).as_bytes());
+                let part = |column: &usize| {
+                    (dataset.columns[*column].kind, field(&fields, *column, text).as_bytes())
+                };
+                let key = normal_parts(columns.iter().map(part))?;
                 *counts.entry_ref(key.as_slice()).or_insert(0) += 1;
-                key
+                Some(key)
             })
             .collect();
         Self { of_row, counts }
@@ -201,7 +227,7 @@ impl OwnKeys {
     }
 
     fn remove(&mut self, row: usize) {
-        if let Some(count) = self.counts.get_mut(&self.of_row[row]) {
+        if let Some(count) = self.of_row[row].as_ref().and_then(|key| self.counts.get_mut(key)) {
             *count -= 1;
         }
     }
@@ -217,15 +243,42 @@ fn waiting(
     let mut awaits = Map::new();
     let mut reasons = Vec::new();
     for l in lacks {
-        let Values { reference, distinct, of_row } = lookups[*l].values;
-        let column = &manifest.datasets[dataset].columns[reference.column].name;
+        let Lookup { values: Values { reference, of_row, .. }, texts, .. } = &lookups[*l];
+        let name = reference.name(&manifest.datasets[dataset]);
         let parent = &manifest.datasets[reference.dataset].name;
-        let value = distinct.iter().find(|(_, number)| Some(**number) == of_row[row as usize]);
-        let value = value.map_or("", |(value, _)| value);
-        reasons.push(unknown_reference(column, parent, value.as_bytes()));
-        awaits.insert(column.clone(), Value::from(value));
+        let value = of_row[row as usize].map_or("", |value| texts[value as usize]);
+        let parts: Vec<&str> = value.split(SEPARATOR).collect();
+        reasons.push(unknown_reference(&name, parent, parts.join(",").as_bytes()));
+        let awaited = if let [value] = parts[..] { Value::from(value) } else { Value::from(parts) };
+        awaits.insert(name, awaited);
     }
     UnwrittenRow { row, fate: Fate::Waiting, reasons, awaits: Some(Value::from(awaits).to_string()) }
+}
+
+/// The value of a reference's columns in a row, or their values as one text, which is written to `joined`. `None` if
+/// one of them is missing.
+fn value_of<'a>(
+    columns: &[usize],
+    fields: &'a Fields,
+    text: &'a [u8],
+    joined: &'a mut String,
+) -> Option<&'a str> {
+    // An empty text is in quotes.
+    let is_literal = |column: usize| column < fields.len() && fields.is_literal(column);
+    let present = |column: &usize| {
+        Some(field(fields, *column, text)).filter(|value| !value.is_empty() || is_literal(*column))
+    };
+    if let [column] = columns {
+        return present(column);
+    }
+    joined.clear();
+    for (i, column) in columns.iter().enumerate() {
+        if i > 0 {
+            joined.push(SEPARATOR);
+        }
+        joined.push_str(present(column)?);
+    }
+    Some(joined)
 }
 
 fn field<'a>(fields: &'a Fields, column: usize, text: &'a [u8]) -> &'a str {

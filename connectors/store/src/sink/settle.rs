@@ -5,7 +5,6 @@ use deadpool_postgres::Transaction;
 use tidegate_core::contract::{CommitReport, Tally};
 use tidegate_core::dead_letter::{Event, Stage};
 use tidegate_core::ledger::{Effects, Fate};
-use tidegate_core::manifest::Manifest;
 use tidegate_postgres::PgError;
 
 use super::batch::{BatchLetter, RowBatch, StoredState, UnwrittenRow, Verdicts};
@@ -47,7 +46,7 @@ pub(super) async fn settle(
     letters::insert(tx, manifest, attempt.own_shapes, &new).await?;
     let left = changes.write(tx).await?;
     let may_heal = |(dataset, tally): (usize, &Tally)| {
-        tally.waiting > 0 || (tally.accepted > 0 && is_referenced(manifest, dataset))
+        tally.waiting > 0 || (tally.accepted > 0 && manifest.is_referenced(dataset))
     };
     applied.may_heal = applied.tallies.iter().enumerate().any(may_heal);
     Ok(CommitOutcome { applied, left })
@@ -141,9 +140,4 @@ impl<'a> Settlement<'a> {
 /// A stored letter, with its stored state.
 fn stored(letter: &BatchLetter) -> Option<(&BatchLetter, StoredState)> {
     Some((letter, letter.stored?))
-}
-
-fn is_referenced(manifest: &Manifest, parent: usize) -> bool {
-    let mut columns = manifest.datasets.iter().flat_map(|dataset| &dataset.columns);
-    columns.any(|column| column.references == Some(parent))
 }

@@ -1,8 +1,8 @@
 //! The staged upsert: writes rows through a staging table, with every trigger and constraint of the table.
 //!
-//! The newest position of a key wins. If Postgres refuses a row of a part, the part is halved until it is small. A
-//! small part is written row by row, on the server, so that thousands of refusals cost no more than their number.
-//! Refused rows are set aside; the others are applied.
+//! The newest position of a key wins. Without a key every line inserts a row. If Postgres refuses a row of a part, the
+//! part is halved until it is small. A small part is written row by row, on the server, so that thousands of refusals
+//! cost no more than their number. Refused rows are set aside; the others are applied.
 //!
 //! **What Postgres reports as written is compared with what was sent.** Each line inserts a row, updates one, or is
 //! superseded by a newer line that holds the key. A line that did none of these was left out by a trigger. Its part
@@ -37,22 +37,16 @@ struct Upsert<'a> {
     tells: bool,
 }
 
-/// Writes the accepted rows. Rows that Postgres refuses are set aside.
+/// Writes the accepted rows. Rows that Postgres refuses are set aside, except those that violate a foreign key, which
+/// are returned: the rows that they reference may be written later.
 pub(super) async fn write(
     tx: &mut Transaction<'_>,
     dataset: &Dataset,
     table: &TableSql,
     rows: &DatasetRows,
     verdicts: &mut Verdicts,
-) -> Result<(), PgError> {
-    // The staging table has the checks of the table, so that every row is checked, and not the newest row of a key
-    // alone.
-    tx.batch_execute(&format!(
-        "create temporary table tidegate_stage (like {} including constraints including defaults \
-         including generated) on commit drop",
-        table.name
-    ))
-    .await?;
+) -> Result<Vec<UnwrittenRow>, PgError> {
+    tx.batch_execute(&create_stage(table)).await?;
     // A deferred constraint must be checked with its row, and not at the commit.
     tx.batch_execute("set constraints all immediate").await?;
     let sql = "select relkind <> 'p' from pg_class where oid = to_regclass($1)";
@@ -90,9 +84,24 @@ pub(super) async fn write(
             orphans.clear();
         }
     }
-    verdicts.set_aside.append(&mut orphans);
     tx.batch_execute(&format!("drop table {STAGE}")).await?;
-    Ok(())
+    Ok(orphans)
+}
+
+/// The statements that create the staging table. It has the checks of the table, so that every row is checked, and not
+/// the newest row of a key alone. Columns that are not written may be null in it, because the table fills them in.
+fn create_stage(table: &TableSql) -> String {
+    let create = format!(
+        "create temporary table tidegate_stage (like {} including constraints including defaults \
+         including generated) on commit drop",
+        table.name
+    );
+    let nullable = |column: &usize| format!("alter column {} drop not null", table.columns[*column]);
+    let nullable: Vec<String> = table.left_out.iter().map(nullable).collect();
+    match nullable.is_empty() {
+        true => create,
+        false => format!("{create}; alter table {STAGE} {}", nullable.join(", ")),
+    }
 }
 
 impl Upsert<'_> {
@@ -171,16 +180,26 @@ impl Upsert<'_> {
         written.fits(&part.iter().map(|row| self.rows.lines[*row as usize].position).collect())
     }
 
-    /// The statement that merges the newest line of each key into the table. It returns, by source and chunk, the
-    /// numbers of rows inserted, of rows updated, and of rows that held a line of the same source before.
+    /// The statement that merges the newest line of each key into the table, or inserts every line if there is no key. It
+    /// returns, by source and chunk, the numbers of rows inserted, of rows updated, and of rows that held a line of the
+    /// same source before.
     fn merge(&self) -> String {
         let Self { table, .. } = self;
+        if table.is_keyless {
+            return format!(
+                "with written as ({} select {} from {STAGE} order by _source, _line \
+                 returning held._source as source, (held._line - 1) / {CHUNK_LINES} as chunk) \
+                 select source, chunk, count(*), 0::bigint, 0::bigint from written group by source, chunk",
+                insert_into(table),
+                table.written_columns(),
+            );
+        }
         // The subquery reads the row as it was before the statement, in the statement's snapshot. It is an aggregate,
         // because Postgres would otherwise read the whole table.
         let before = format!(
-            "(select max(before._source) from {} as before where before.{key} = written.key)",
+            "(select max(before._source) from {} as before where {})",
             table.name,
-            key = table.key
+            table.key.is_numbered("before", "written")
         );
         let (is_new, before) = match self.tells {
             true => ("held.xmax = 0", format!("case when not is_new then {before} end")),
@@ -189,14 +208,15 @@ impl Upsert<'_> {
         format!(
             "with written as ({insert} select distinct on ({key}) {columns} from {STAGE} \
              order by {key}, _source desc, _line desc {on_conflict} \
-             returning held._source as source, (held._line - 1) / {CHUNK_LINES} as chunk, held.{key} as key, \
+             returning held._source as source, (held._line - 1) / {CHUNK_LINES} as chunk, {numbered}, \
              {is_new} as is_new), \
              told as materialized (select source, chunk, is_new, {before} as before from written) \
              select source, chunk, count(*) filter (where coalesce(is_new, before is null)), \
              count(*) filter (where not coalesce(is_new, before is null)), count(*) filter (where before = source) \
              from told group by source, chunk",
             insert = insert_into(table),
-            key = table.key,
+            key = table.key.list(),
+            numbered = table.key.list_as_numbered("held"),
             columns = table.written_columns(),
             on_conflict = on_conflict(self.dataset, table),
         )
@@ -211,13 +231,13 @@ impl Upsert<'_> {
              coalesce(bool_or((held._source, held._line) = (sent._source, sent._line)), false) as here, \
              coalesce(bool_or((held._source, held._line) > (sent._source, sent._line)), false) as superseded, \
              coalesce(bool_or(held._source = sent._source and held._line > sent._line), false) as repeated \
-             from {STAGE} as sent left join {} as held on held.{key} = sent.{key} \
+             from {STAGE} as sent left join {} as held on {} \
              group by sent._source, sent._line) \
              select _source, (_line - 1) / {CHUNK_LINES}, count(*) filter (where here), \
              count(*) filter (where repeated and not here), count(*) filter (where not here and not superseded) \
              from seen group by 1, 2",
             self.table.name,
-            key = self.table.key,
+            self.table.key.is_same("held", "sent"),
         )
     }
 }
@@ -233,10 +253,15 @@ fn insert_into(table: &TableSql) -> String {
     format!("insert into {} as held ({})", table.name, table.written_columns())
 }
 
-/// **The newest position wins**: an existing row is updated only if the new position is newer than its own.
+/// **The newest position wins**: an existing row is updated only if the new position is newer than its own. Without a
+/// key there is no conflict: every line inserts.
 fn on_conflict(dataset: &Dataset, table: &TableSql) -> String {
-    let columns = table.columns.iter().enumerate().filter(|(i, _)| *i != dataset.key);
+    if table.is_keyless {
+        return String::new();
+    }
+    let columns = table.columns.iter().enumerate().filter(|(i, _)| !dataset.is_key(*i));
     let change = |(i, column): (usize, &String)| match table.left_out.contains(&i) {
+        true if dataset.columns[i].reading.is_default_of_table() => format!("{column} = default, "),
         true => format!("{column} = null, "),
         false => format!("{column} = excluded.{column}, "),
     };
@@ -244,6 +269,6 @@ fn on_conflict(dataset: &Dataset, table: &TableSql) -> String {
     format!(
         "on conflict ({}) do update set {changes}_source = excluded._source, _line = excluded._line \
          where (held._source, held._line) < (excluded._source, excluded._line)",
-        table.key
+        table.key.list()
     )
 }

@@ -12,13 +12,14 @@ use tidegate_postgres::table::{self, TableSql};
 use tidegate_postgres::{Connection, Database, PgError};
 use tracing::debug;
 
-use super::absent_columns::{self, AbsentColumns};
+use super::absent_columns::{self, AbsentColumns, Groups};
 use super::batch::{BatchRow, RowBatch, StoredState, Verdicts};
 use super::letters::LockedDeadLetters;
 use super::references::{self, Siblings};
 use super::{direct_copy, newer, settle, staged_upsert};
 use crate::ledger::LedgerUpdate;
 use crate::registry::store_offsets;
+use crate::state::ShapesByForm;
 use crate::store::Store;
 use crate::{leases, shapes};
 
@@ -135,8 +136,8 @@ pub(super) struct Attempt<'a> {
     pub(super) batch: &'a RowBatch,
     /// Whether the transaction runs without the role's timeouts. It does if the batch cannot be divided.
     takes_time: bool,
-    /// By dataset, the number of the shape that the manifest gives its lines now.
-    pub(super) own_shapes: &'a [i64],
+    /// By dataset, the numbers of the shapes that the manifest gives its lines now.
+    pub(super) own_shapes: &'a [ShapesByForm],
     lacking: &'a AbsentColumns,
     /// The dataset that is being written by direct copy, so that a failure can be attributed to it.
     direct_copy: Option<usize>,
@@ -250,17 +251,11 @@ impl Attempt<'_> {
         let tried = verdicts.accepted.len();
         let are_new = verdicts.accepted.iter().all(|row| self.stored(&rows.lines[*row as usize]).is_none());
         match groups {
-            None => staged_upsert::write(tx, definition, table, rows, verdicts).await?,
-            Some(groups) => {
-                let mut accepted = Vec::with_capacity(tried);
-                for (left_out, of_group) in groups {
-                    let table = TableSql { left_out, ..table.clone() };
-                    verdicts.accepted = of_group;
-                    staged_upsert::write(tx, definition, &table, rows, verdicts).await?;
-                    accepted.append(&mut verdicts.accepted);
-                }
-                verdicts.accepted = accepted;
+            None => {
+                let mut orphans = staged_upsert::write(tx, definition, table, rows, verdicts).await?;
+                verdicts.set_aside.append(&mut orphans);
             }
+            Some(groups) => self.write_groups(tx, dataset, groups, verdicts).await?,
         }
         if !verdicts.accepted.is_empty() {
             sink.written[dataset].store(true, Ordering::Relaxed);
@@ -270,6 +265,36 @@ impl Attempt<'_> {
             return Err(PgError::AllRefused { rows: tried, said });
         }
         self.wait_for_own_rows(tx, dataset, verdicts).await
+    }
+
+    /// Writes groups of rows, each without the columns that are left out of it. A row may reference a row of its own
+    /// table in a later group, so the rows that violate a foreign key are tried again as long as others are written.
+    async fn write_groups(
+        &self,
+        tx: &mut Transaction<'_>,
+        dataset: usize,
+        mut groups: Groups,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), PgError> {
+        let (rows, definition) = (&self.batch.rows[dataset], &self.store.manifest().datasets[dataset]);
+        let mut accepted = Vec::with_capacity(verdicts.accepted.len());
+        loop {
+            let (before, mut orphans) = (accepted.len(), Vec::new());
+            for (left_out, of_group) in &mut groups {
+                let table = TableSql { left_out: left_out.clone(), ..self.store.tables()[dataset].clone() };
+                verdicts.accepted = std::mem::take(of_group);
+                let mut its = staged_upsert::write(tx, definition, &table, rows, verdicts).await?;
+                accepted.append(&mut verdicts.accepted);
+                of_group.extend(its.iter().map(|orphan| orphan.row));
+                orphans.append(&mut its);
+            }
+            groups.retain(|_, of_group| !of_group.is_empty());
+            if groups.is_empty() || accepted.len() == before {
+                verdicts.accepted = accepted;
+                verdicts.set_aside.append(&mut orphans);
+                return Ok(());
+            }
+        }
     }
 
     /// Returns whether the refused rows show that no row can be written to the table. Fewer refusals suffice if all
@@ -300,8 +325,7 @@ impl Attempt<'_> {
         dataset: usize,
         verdicts: &mut Verdicts,
     ) -> Result<(), PgError> {
-        let columns = &self.store.manifest().datasets[dataset].columns;
-        if !columns.iter().any(|column| column.references == Some(dataset)) {
+        if !self.store.manifest().datasets[dataset].references_own_table() {
             return Ok(());
         }
         let refused = verdicts.set_aside.iter().filter(|aside| aside.fate == Fate::Rejected);

@@ -20,22 +20,31 @@ impl Fixture {
     /// A fresh database, prepared for a manifest and the views of the repository, with sources 1 to 100.
     pub(crate) async fn new(manifest: &str) -> Self {
         let fixture = Self::without_sources(manifest).await;
-        fixture
-            .execute(
-                "insert into tidegate.sources (source, dataset, kind, name, identity) \
-                 select i, 'any', 'file', 'test', i::text::bytea from generate_series(1, 100) as i",
-            )
-            .await;
+        fixture.add_sources().await;
         fixture
     }
 
     pub(crate) async fn without_sources(manifest: &str) -> Self {
         let fixture = Self::unprepared(&postgres::database().await, manifest).await;
         let views = if manifest == company::MANIFEST { views() } else { Vec::new() };
-        schema::migrate(&fixture.sink).await.unwrap();
-        take_leases(&fixture.sink).await;
-        prepare::prepare(&fixture.sink, &views).await.unwrap();
+        fixture.prepare(&views).await;
         fixture
+    }
+
+    /// Prepares the database for the manifest and the views.
+    pub(crate) async fn prepare(&self, views: &[View]) {
+        schema::migrate(&self.sink).await.unwrap();
+        take_leases(&self.sink).await;
+        prepare::prepare(&self.sink, views).await.unwrap();
+    }
+
+    /// Registers sources 1 to 100.
+    pub(crate) async fn add_sources(&self) {
+        self.execute(
+            "insert into tidegate.sources (source, dataset, kind, name, identity) \
+             select i, 'any', 'file', 'test', i::text::bytea from generate_series(1, 100) as i",
+        )
+        .await;
     }
 
     pub(crate) async fn unprepared(url: &str, manifest: &str) -> Self {

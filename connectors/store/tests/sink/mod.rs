@@ -2,13 +2,16 @@
 
 pub(crate) mod fixture;
 mod conformance;
+mod defaults;
 mod group;
 mod meetings;
 mod moves;
 mod outcome;
 mod refusals;
 mod row_errors;
+mod keys;
 mod left_out;
+mod skipped;
 mod rows;
 mod upgrade;
 mod values;
@@ -58,13 +61,21 @@ async fn a_stale_process_can_commit_nothing() {
     let sum = [7; 32];
     let shape = &Shape::of(stale.manifest(), &stale.manifest().datasets[0]);
     let (fingerprint, role) = (&sum, ArrivalRole::Delivery);
-    let file =
-        Arrival { dataset: "departments", name: "a", fingerprint, content: &sum, bytes: 1, role, shape };
+    let file = Arrival {
+        dataset: "departments",
+        name: "a",
+        fingerprint,
+        content: &sum,
+        bytes: 1,
+        role,
+        shape,
+        keys: None,
+    };
     let refused = [
         Sink::heal(stale).await.err(),
         Offsets::store(stale, "transform", &[]).await.err(),
         Registry::register(stale, file).await.err(),
-        Registry::finish(stale, 1, 1).await.err(),
+        Registry::finish(stale, 1, 1, None).await.err(),
         Registry::complete(stale, &[1]).await.err(),
         leases::renew(stale, minute).await.err().map(Into::into),
         leases::acquire(stale, &me, minute, false).await.err().map(Into::into),

@@ -328,7 +328,7 @@ async fn a_line_that_is_no_record_of_its_dataset_is_refused_and_nothing_is_claim
 }
 
 #[tokio::test]
-async fn an_edited_line_is_in_the_dialect_of_its_dataset_and_one_of_the_sink_is_canonical() {
+async fn an_edited_line_is_written_like_the_text_of_its_letter_which_is_canonical_if_it_is_of_the_sink() {
     let manifest = "pipeline: p\ndatasets:\n  notes:\n    key: id\n    csv: {delimiter: ';'}\n    columns:\n      id: integer\n      note: text\n";
     let fixture = Fixture::new(manifest).await;
     fixture.execute("alter table notes add constraint good check (note <> 'a;b')").await;
@@ -336,7 +336,7 @@ async fn an_edited_line_is_in_the_dialect_of_its_dataset_and_one_of_the_sink_is_
     assert_eq!(counts(&fixture, 1).await, [0, 2, 0, 0]);
     fixture.execute("alter table notes drop constraint good").await;
     moved(&fixture, (1, 1), Kind::Replay, None).await;
-    moved(&fixture, (1, 2), Kind::Replay, Some("2;x,y")).await;
+    moved(&fixture, (1, 2), Kind::Replay, Some("2,\"x,y\"")).await;
     assert_eq!(fixture.query("select id || '=' || note from notes order by id").await, ["1=a;b", "2=x,y"]);
 }
 

@@ -1,13 +1,17 @@
 //! Compares one line of a file with its fate in the ledger and its dead letter.
 
+use std::borrow::Cow;
+
 use tidegate_core::contract::SourceBatch;
 use tidegate_core::dead_letter::{Code, DeadLetter, Reason};
 use tidegate_core::ledger::Fate;
-use tidegate_core::manifest::Dataset;
+use tidegate_core::manifest::{Column, Dataset, DefaultValue};
 use tidegate_core::record::Line;
-use tidegate_core::shape::Shape;
+use tidegate_core::shape::{Form, Mapping, Shape};
+use tidegate_core::split::Fields;
+use tidegate_core::syntax::Dialect;
 use tidegate_core::transform::TransformOutput;
-use tidegate_core::validate::{Scratch, Validator};
+use tidegate_core::validate::{Scratch, Validators};
 use tokio_postgres::Row;
 
 /// A line as the file has it.
@@ -41,22 +45,39 @@ pub(super) struct StoredLetter<'a> {
     row: &'a Row,
     shape: Option<&'a Shape>,
     dataset: &'a Dataset,
-    /// The text mapped to the columns and the dialect of today. `None` if the text needs no mapping or its shape is
-    /// unknown; `Some(None)` if the text cannot be mapped.
-    mapped: Option<Option<Vec<u8>>>,
+    validators: &'a Validators,
+    /// The form of the text.
+    form: Form,
+    /// The text, mapped to the columns of today if its shape has others. `None` if it cannot be mapped.
+    text: Option<Cow<'a, [u8]>>,
+    /// The text in RFC 4180, in the columns of today.
+    standard: Option<Vec<u8>>,
 }
 
 impl<'a> StoredLetter<'a> {
-    pub(super) fn new(row: &'a Row, shape: Option<&'a Shape>, dataset: &'a Dataset) -> Self {
-        let is_canonical = row.get::<_, &str>("stage") == "sink";
-        let mapping = shape.and_then(|shape| shape.mapping(dataset, is_canonical));
-        let mapped = mapping.map(|mut mapping| {
+    pub(super) fn new(
+        row: &'a Row,
+        shape: Option<&'a Shape>,
+        dataset: &'a Dataset,
+        validators: &'a Validators,
+    ) -> Self {
+        let by_sink = row.get::<_, &str>("stage") == "sink";
+        let (form, mapping) = match shape {
+            Some(shape) => shape.form_of_letter(dataset, by_sink),
+            None => (if by_sink { Form::Canonical } else { Form::Given }, None),
+        };
+        let text = row.get::<_, Option<&str>>("text").map(str::as_bytes);
+        let mapped = |mut mapping: Mapping| {
             let mut mapped = Vec::new();
-            let text: Option<&str> = row.get("text");
-            mapping.write(text?.as_bytes(), None, &mut mapped).ok()?;
+            mapping.write(text?, None, &mut mapped).ok()?;
             Some(mapped)
-        });
-        Self { row, shape, dataset, mapped }
+        };
+        let standard = shape.filter(|_| !by_sink).and_then(|shape| mapped(shape.mapped(dataset)));
+        let text = match mapping {
+            Some(mapping) => mapped(mapping).map(Cow::Owned),
+            None => text.map(Cow::Borrowed),
+        };
+        Self { row, shape, dataset, validators, form, text, standard }
     }
 
     /// Returns whether the line was replayed, or is about to be.
@@ -70,23 +91,44 @@ impl<'a> StoredLetter<'a> {
         self.shape.is_some_and(|shape| shape.rules == rules)
     }
 
-    /// Returns whether the letter holds the line: as it came, or, if the sink made the letter, in canonical form.
+    /// Returns whether the letter holds the line: as it came, or with the same values in another form.
     fn holds(&self, text: &[u8], canonical: &[u8]) -> bool {
-        let wanted = if self.row.get::<_, &str>("stage") == "sink" { canonical } else { text };
-        match &self.mapped {
-            None => self.row.get::<_, Option<&str>>("text").map(str::as_bytes) == Some(wanted),
-            Some(None) => false,
-            Some(Some(mapped)) if mapped == wanted => true,
-            // The same values may be written differently in another dialect.
-            Some(Some(mapped)) => {
-                let mut scratch = Scratch::default();
-                let validator = match self.row.get("stage") {
-                    "sink" => Validator::canonical(self.dataset),
-                    _ => Validator::new(self.dataset),
-                };
-                validator.check(mapped, &mut scratch).is_ok_and(|row| row.canonical == canonical)
-            }
+        let Some(own) = self.text.as_deref() else { return false };
+        let mut scratch = Scratch::default();
+        own == text
+            || own == canonical
+            || self
+                .validators
+                .of(self.form)
+                .check(own, &mut scratch)
+                .is_ok_and(|row| self.are_same_values(row.canonical, canonical))
+    }
+
+    /// Returns whether two canonical lines have the same values. A column whose default is the time of validation is left
+    /// out, because each validation has its own time.
+    fn are_same_values(&self, one: &[u8], other: &[u8]) -> bool {
+        let is_timed = |column: &Column| column.reading.default == Some(DefaultValue::Now);
+        let columns = &self.dataset.columns;
+        if one == other || !columns.iter().any(is_timed) {
+            return one == other;
         }
+        let split = |text: &[u8]| {
+            let mut fields = Fields::default();
+            fields.split(text, &Dialect::STANDARD).is_ok().then_some(fields)
+        };
+        let Some((its, others)) = split(one).zip(split(other)) else { return false };
+        columns.iter().enumerate().filter(|(_, column)| !is_timed(column)).all(|(i, _)| {
+            its.get(i, one) == others.get(i, other) && its.is_literal(i) == others.is_literal(i)
+        })
+    }
+
+    /// Returns whether the letter has the text of `made`, or the same fields in another form.
+    fn has_text_of(&self, made: &DeadLetter<'_>) -> bool {
+        let made = made.text.as_deref();
+        let is_equal = |own: &[u8]| made.map(str::as_bytes) == Some(own);
+        self.row.get::<_, Option<&str>>("text") == made
+            || self.text.as_deref().is_some_and(is_equal)
+            || self.standard.as_deref().is_some_and(is_equal)
     }
 }
 
@@ -104,20 +146,17 @@ pub(super) fn fault(
             Some(format!("is {}, but it breaks {}", fate.as_str(), words(&codes(&made.reasons))))
         }
         (Expected::Bad(made), Fate::Rejected | Fate::Discarded) => {
-            let StoredLetter { row: letter, mapped, .. } = letter?;
+            let stored = letter?;
+            let letter = stored.row;
             let (found, broken) = (stored_codes(letter), codes(&made.reasons));
             if found != broken {
                 let (found, broken) = (words(&found), words(&broken));
                 return Some(format!("is {} for {found}, but it breaks {broken}", fate.as_str()));
             }
-            let same = letter.get::<_, Option<&str>>("text") == made.text.as_deref()
+            let same = stored.has_text_of(made)
                 && letter.get::<_, Option<&str>>("bytes") == made.bytes.as_deref()
                 && letter.get::<_, Option<i64>>("length") == made.length.map(|length| length as i64)
                 && letter.get::<_, Option<&str>>("blake3") == made.blake3.as_deref();
-            // Under another shape the same values are in other places of the text.
-            let mapped = mapped.as_ref().and_then(|mapped| mapped.as_deref());
-            let same =
-                same || mapped.is_some_and(|mapped| made.text.as_deref().map(str::as_bytes) == Some(mapped));
             (!same).then(other_text)
         }
         (Expected::Good { canonical, text }, _) => {
@@ -131,7 +170,7 @@ pub(super) fn fault(
                 return Some(format!("is rejected for {}, but it keeps the rules", words(&found)));
             }
             // If the letter was judged under other rules and its fields cannot be mapped, its text is not compared.
-            let is_readable = same_rules || !matches!(letter.mapped, Some(None));
+            let is_readable = same_rules || letter.text.is_some();
             (is_readable && !letter.holds(text, canonical)).then(other_text)
         }
     }

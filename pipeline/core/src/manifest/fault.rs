@@ -23,6 +23,7 @@ impl Faults {
     /// Sorts the faults by place. `None` if there are none.
     pub(super) fn from_unsorted(mut faults: Vec<Fault>) -> Option<Self> {
         faults.sort_by_key(|fault| (fault.line, fault.column));
+        faults.dedup(); // a value that two settings read is one fault
         (!faults.is_empty()).then_some(Self(faults))
     }
 

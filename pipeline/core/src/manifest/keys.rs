@@ -38,16 +38,46 @@ pub const HTTP_TLS: [&str; 2] = ["cert", "key"];
 pub const BACKUP: [&str; 4] = ["every", "keep", "to", "codec"];
 
 /// The keys of a dataset.
-pub const DATASET: [&str; 5] = ["table", "files", "csv", "key", "columns"];
+pub const DATASET: [&str; 6] = ["table", "files", "csv", "key", "columns", "references"];
+
+/// The keys of an entry of `references`, in a dataset.
+pub const REFERENCE: [&str; 2] = ["columns", "to"];
 
 /// The keys of `csv`, in a dataset.
-pub const CSV: [&str; 5] = ["delimiter", "quote", "header", "null", "columns_absent"];
+pub const CSV: [&str; 22] = [
+    "encoding",
+    "delimiter",
+    "quote",
+    "escape",
+    "escapes",
+    "trim",
+    "header",
+    "header_match",
+    "skip_lines",
+    "comment",
+    "skip",
+    "record",
+    "trailing_delimiter",
+    "short_rows",
+    "null",
+    "quoted_null",
+    "empty",
+    "time_zone",
+    "decimal",
+    "thousands",
+    "columns_unknown",
+    "columns_absent",
+];
 
 /// The keys of a column, if it is written as a mapping.
-pub const COLUMN: [&str; 10] = [
+pub const COLUMN: [&str; 27] = [
     "type",
+    "from",
+    "from_path",
+    "from_file",
     "optional",
     "references",
+    "at",
     "generated",
     "min",
     "max",
@@ -55,6 +85,19 @@ pub const COLUMN: [&str; 10] = [
     "max_length",
     "pattern",
     "one_of",
+    "trim",
+    "null",
+    "quoted_null",
+    "empty",
+    "format",
+    "time_zone",
+    "decimal",
+    "thousands",
+    "strip",
+    "accounting",
+    "true",
+    "false",
+    "default",
 ];
 
 /// The keys of `generated`, in a column, if it is written as a mapping.

@@ -1,12 +1,16 @@
 //! Drafts to datasets: keys and references become indices, and a dataset comes after all that it references.
 
+mod keys;
+mod references;
+mod tables;
+
 use std::collections::HashMap;
 
 use super::limits::TOPIC_BYTES_MAX;
 use super::read::{ColumnDraft, DatasetDraft, ManifestDraft};
-use super::yaml::{Location, NodeReader, Text};
-use super::{Column, Dataset, Kind, Manifest, Table, topic_part};
-use crate::suggestion::did_you_mean;
+use super::yaml::{Location, NodeReader};
+use super::{Column, Dataset, Manifest, Reference, Table, topic_part};
+use references::LinkedReference;
 
 /// The references of a dataset to other datasets: for each, the index of its target and the place.
 type Edges = Vec<(usize, Location)>;
@@ -14,9 +18,14 @@ type Edges = Vec<(usize, Location)>;
 /// Links a draft. Returns `None`, with faults, if something does not fit.
 pub(super) fn manifest(reader: &mut NodeReader<'_>, draft: ManifestDraft) -> Option<Manifest> {
     clashes(reader, &draft);
-    let keys: Vec<_> = draft.datasets.iter().map(|dataset| key_of(reader, dataset)).collect();
+    let keys: Vec<_> = draft.datasets.iter().map(|dataset| keys::of(reader, dataset)).collect();
+    let references: Vec<_> = (0..draft.datasets.len())
+        .map(|index| references::of(reader, &draft.datasets, &keys, index))
+        .collect();
+    let first = tables::first_datasets(&draft);
+    tables::agree(reader, &draft.datasets, &first, &keys, &references);
     let edges: Vec<_> =
-        (0..draft.datasets.len()).map(|index| edges_of(reader, &draft.datasets, &keys, index)).collect();
+        references.iter().enumerate().map(|(index, linked)| edges_of(&first, index, linked)).collect();
     let depths = depths_of(&edges);
     cycles(reader, &draft.datasets, &edges, &depths);
     if !reader.faults.is_empty() {
@@ -26,27 +35,28 @@ pub(super) fn manifest(reader: &mut NodeReader<'_>, draft: ManifestDraft) -> Opt
     let depths: Vec<usize> = depths.into_iter().collect::<Option<_>>()?;
     let mut order: Vec<usize> = (0..datasets.len()).collect();
     order.sort_by_key(|index| depths[*index]);
-    let index_of: HashMap<String, usize> =
-        order.iter().enumerate().map(|(to, from)| (datasets[*from].name.clone(), to)).collect();
-    for ((dataset, key), depth) in datasets.into_iter().zip(keys).zip(depths) {
-        let dataset = finish(dataset, &manifest, key?, depth, &index_of)?;
+    let mut index_of = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(to, from)| index_of[*from] = to);
+    let references: Vec<Vec<Reference>> = references
+        .into_iter()
+        .map(|of| {
+            of.into_iter().map(|linked| finish_reference(&datasets, &first, &index_of, linked)).collect()
+        })
+        .collect();
+    let parts = datasets.into_iter().zip(keys).zip(references).zip(depths).enumerate();
+    for (index, (((dataset, key), references), depth)) in parts {
+        let of_table = index_of[first[index]];
+        let dataset = finish(dataset, &manifest, (key?, references), (depth, of_table))?;
         manifest.datasets.push(dataset);
     }
     manifest.datasets.sort_by_key(|dataset| dataset.depth);
     Some(manifest)
 }
 
-/// Checks what two datasets must not share, and names that become too long.
+/// Checks the globs, which two datasets must not share, and names that become too long.
 fn clashes(reader: &mut NodeReader<'_>, draft: &ManifestDraft) {
-    let mut tables = HashMap::new();
     let mut globs = HashMap::new();
     for dataset in &draft.datasets {
-        let schema = dataset.table.schema.as_ref().unwrap_or(&draft.manifest.schema);
-        let table = (schema, dataset.table.name.as_str());
-        if let Some(other) = tables.insert(table, &dataset.name) {
-            let message = format!("{} and {other} have the same table, \"{}\"", dataset.name, table.1);
-            reader.fault(dataset.table_place, message, "give each dataset a table of its own");
-        }
         if let Some(other) = globs.insert(dataset.files.value.as_str(), &dataset.name) {
             let message =
                 format!("{} and {other} have the same files, \"{}\"", dataset.name, dataset.files.value);
@@ -60,73 +70,28 @@ fn clashes(reader: &mut NodeReader<'_>, draft: &ManifestDraft) {
     }
 }
 
-fn key_of(reader: &mut NodeReader<'_>, dataset: &DatasetDraft) -> Option<usize> {
-    let Text { value, place } = dataset.key.as_ref()?;
-    if dataset.columns.is_empty() {
-        return None; // already a fault, and no name could be right
-    }
-    let Some(index) = dataset.columns.iter().position(|column| column.name == *value) else {
-        let known: Vec<&str> = dataset.columns.iter().map(|column| column.name.as_str()).collect();
-        let message = format!("the key \"{value}\" is no column of {}", dataset.name);
-        let hint = did_you_mean(value, &known, || format!("columns are {}", known.join(", ")));
-        reader.fault(*place, message, hint);
-        return None;
+/// The references to other tables, as the search for cycles needs them. `first` has for each dataset the first one of
+/// its table.
+fn edges_of(first: &[usize], of: usize, references: &[LinkedReference]) -> Edges {
+    let others = references.iter().filter(|reference| first[reference.target] != first[of]);
+    others.map(|reference| (first[reference.target], reference.place)).collect()
+}
+
+/// A reference whose target is the first dataset of its table: rows of any dataset with that table fulfil it.
+fn finish_reference(
+    all: &[DatasetDraft],
+    first: &[usize],
+    index_of: &[usize],
+    linked: LinkedReference,
+) -> Reference {
+    let (named, target) = (&all[linked.target], &all[first[linked.target]]);
+    let place = |column: &usize| {
+        let name = &named.columns[*column].name;
+        target.columns.iter().position(|column| column.name == *name)
     };
-    for column in dataset.columns.iter().filter(|column| column.name != *value) {
-        if let Some((_, place)) = &column.generated {
-            let message = format!("{} is generated, but it is not the key of {}", column.name, dataset.name);
-            reader.fault(*place, message, format!("only the key, {value}, can be generated; remove it here"));
-        }
-    }
-    let ColumnDraft { kind, optional, .. } = &dataset.columns[index];
-    if *optional {
-        let message = format!("the key \"{value}\" is optional");
-        reader.fault(*place, message, "a key is never missing; remove \"optional: true\" there");
-    }
-    if let Some(kind @ (Kind::Real | Kind::Double | Kind::Jsonb)) = kind {
-        let message = format!("the key \"{value}\" is of type {kind}");
-        reader.fault(*place, message, "choose a type whose values are exact, like integer, uuid or text");
-    }
-    Some(index)
-}
-
-/// The references of a dataset to others. A reference to an unknown dataset or to a key of another type is a fault.
-fn edges_of(reader: &mut NodeReader<'_>, all: &[DatasetDraft], keys: &[Option<usize>], of: usize) -> Edges {
-    let mut edges = Edges::new();
-    for column in &all[of].columns {
-        let Some(Text { value, place }) = &column.references else { continue };
-        let Some(target) = all.iter().position(|dataset| dataset.name == *value) else {
-            let known: Vec<&str> = all.iter().map(|dataset| dataset.name.as_str()).collect();
-            let message = format!("there is no dataset \"{value}\" to reference");
-            let hint = did_you_mean(value, &known, || format!("datasets are {}", known.join(", ")));
-            reader.fault(*place, message, hint);
-            continue;
-        };
-        if let Some(key) = keys[target].map(|key| &all[target].columns[key]) {
-            check_types(reader, column, key, value, *place);
-        }
-        if target != of {
-            edges.push((target, *place));
-        }
-    }
-    edges
-}
-
-fn check_types(
-    reader: &mut NodeReader<'_>,
-    column: &ColumnDraft,
-    key: &ColumnDraft,
-    dataset: &str,
-    at: Location,
-) {
-    let (Some(kind), Some(key_kind)) = (column.kind, key.kind) else { return };
-    if kind.sql() != key_kind.sql() {
-        let message = format!(
-            "{} is of type {kind}, but the key of {dataset}, {}, is of type {key_kind}",
-            column.name, key.name
-        );
-        reader.fault(at, message, "give both the same type");
-    }
+    // Datasets of one table have the same columns, in any order.
+    let to = linked.to.iter().filter_map(place).collect();
+    Reference { columns: linked.columns, dataset: index_of[first[linked.target]], to }
 }
 
 /// The length of the longest chain of references from each dataset. `None` if a chain leads into a cycle.
@@ -172,16 +137,15 @@ fn cycles(reader: &mut NodeReader<'_>, all: &[DatasetDraft], edges: &[Edges], de
 fn finish(
     draft: DatasetDraft,
     manifest: &Manifest,
-    key: usize,
-    depth: usize,
-    index_of: &HashMap<String, usize>,
+    (key, references): (Vec<usize>, Vec<Reference>),
+    (depth, of_table): (usize, usize),
 ) -> Option<Dataset> {
     let mut columns = Vec::with_capacity(draft.columns.len());
     for column in draft.columns {
-        let ColumnDraft { name, kind, optional, references, generated, rules } = column;
-        let references = references.and_then(|text| index_of.get(text.value.as_str()).copied());
+        let ColumnDraft { name, kind, origin, optional, generated, rules, reading, .. } = column;
+        let origin = origin.map(|(origin, _)| origin).unwrap_or_default();
         let generated = generated.map(|(generated, _)| generated);
-        columns.push(Column { name, kind: kind?, optional, references, generated, rules });
+        columns.push(Column { name, kind: kind?, origin, optional, generated, rules, reading });
     }
     let table = Table {
         is_placed: draft.table.schema.is_some() || manifest.is_schema_said,
@@ -195,6 +159,8 @@ fn finish(
         csv: draft.csv,
         columns,
         key,
+        references,
+        of_table,
         depth,
         matcher: draft.matcher?,
     })

@@ -2,8 +2,13 @@
 
 mod backup;
 mod column;
+mod csv;
+mod encoding;
 mod generated;
 mod http;
+mod key;
+mod names;
+mod reading;
 mod scalar;
 mod topics;
 
@@ -16,7 +21,8 @@ use marked_yaml::Node;
 
 use super::limits::{DATASET_CHARS_MAX, GLOB_BYTES_MAX, IDENTIFIER_BYTES_MAX, PIPELINE_CHARS_MAX};
 use super::yaml::{KeyValue, KeyValues, Location, NodeReader, Text};
-use super::{Csv, Faults, Generated, Kind, Manifest, Rules, keys, link};
+use super::{CanonicalValue, Csv, Faults, Generated, Kind, Manifest, Origin, Reading, Rules, keys, link};
+use crate::syntax::Width;
 
 const STABLE_FOR_DEFAULT: Duration = Duration::from_secs(1);
 const STABLE_FOR_MAX: Duration = Duration::from_secs(3600);
@@ -42,8 +48,31 @@ pub(super) struct DatasetDraft {
     pub(super) files: Text,
     pub(super) matcher: Option<GlobMatcher>,
     pub(super) csv: Csv,
-    pub(super) key: Option<Text>,
+    /// The names of the key's columns; none for `key: none`.
+    pub(super) key: Option<Vec<Text>>,
     pub(super) columns: Vec<ColumnDraft>,
+    /// The references that are written in the dataset, and not in a column.
+    pub(super) references: Vec<ReferenceDraft>,
+}
+
+/// A reference whose columns and whose target are still names.
+#[derive(Clone)]
+pub(super) struct ReferenceDraft {
+    pub(super) columns: Vec<Text>,
+    /// The dataset, or a column of it: `jobs` or `jobs.code`.
+    pub(super) to: Text,
+}
+
+impl DatasetDraft {
+    /// All references: those of the columns, then those of the dataset.
+    pub(super) fn all_references(&self) -> impl Iterator<Item = ReferenceDraft> {
+        let of_columns = self.columns.iter().filter_map(|column| {
+            let to = column.references.clone()?;
+            let columns = vec![Text { value: column.name.clone(), place: to.place }];
+            Some(ReferenceDraft { columns, to })
+        });
+        of_columns.chain(self.references.iter().cloned())
+    }
 }
 
 /// A table. If it has no schema, the manifest's applies.
@@ -55,16 +84,27 @@ pub(super) struct TableDraft {
 /// A column whose reference is still a name.
 pub(super) struct ColumnDraft {
     pub(super) name: String,
+    pub(super) place: Location,
     pub(super) kind: Option<Kind>,
+    pub(super) origin: Option<(Origin, Location)>,
     pub(super) optional: bool,
     pub(super) references: Option<Text>,
+    /// The place of its field in a line of fixed width.
+    pub(super) width: Option<(Width, Location)>,
     pub(super) generated: Option<(Generated, Location)>,
     pub(super) rules: Rules,
+    pub(super) reading: Reading,
+    /// The place of the default, if there is one.
+    pub(super) default_place: Option<Location>,
 }
 
 /// Reads a manifest: text to nodes, nodes to drafts, drafts to datasets.
-pub(super) fn manifest(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Manifest, Faults> {
-    let mut reader = NodeReader::new(env);
+pub(super) fn manifest(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    canonical: CanonicalValue,
+) -> Result<Manifest, Faults> {
+    let mut reader = NodeReader::new(env, canonical);
     let root = reader.load(text);
     let draft = root.and_then(|root| reader.draft(&root));
     let manifest = draft.and_then(|draft| link::manifest(&mut reader, draft));
@@ -183,6 +223,7 @@ impl NodeReader<'_> {
             csv: Csv::default(),
             key: None,
             columns: Vec::new(),
+            references: Vec::new(),
         };
         let Some(fields) = self.fields(node, "the dataset's keys", &keys::DATASET) else { return draft };
         if let Some(table) = fields.get("table").and_then(|node| self.table(node)) {
@@ -193,11 +234,20 @@ impl NodeReader<'_> {
             draft.files = files;
         }
         draft.matcher = self.matcher(&draft.files);
-        draft.csv = fields.get("csv").and_then(|node| self.csv(node)).unwrap_or_default();
-        let hint = "name the column that identifies a row: \"key: id\"";
-        let key = self.required(&fields, "key", place, hint);
-        draft.key = key.and_then(|node| self.text(node, "the name of one column"));
-        draft.columns = self.columns(&fields, place).unwrap_or_default();
+        let csv = fields.get("csv").and_then(|node| self.csv(node));
+        let (csv, reading) = csv.unwrap_or_default();
+        draft.csv = csv;
+        draft.key = self.key(&fields, place);
+        draft.columns = self.columns(&fields, place, &reading).unwrap_or_default();
+        draft.references = fields.get("references").map(|node| self.references(node)).unwrap_or_default();
+        if draft.key.as_ref().is_some_and(Vec::is_empty) && draft.columns.iter().any(|its| its.name == "none")
+        {
+            let place = fields.place("key").unwrap_or(place);
+            let hint = "write \"none\" in quotes for the column, or rename it";
+            self.fault(place, "key: none may mean the column none, or that there is no key", hint);
+        }
+        self.fixed_width(&mut draft, fields.get("csv"));
+        self.origins(&draft);
         draft
     }
 
@@ -263,29 +313,6 @@ impl NodeReader<'_> {
                 None
             }
         }
-    }
-
-    fn csv(&mut self, node: &Node) -> Option<Csv> {
-        let fields = self.fields(node, "csv settings", &keys::CSV)?;
-        let standard = Csv::default();
-        let delimiter = fields.get("delimiter").and_then(|node| self.character(node, "delimiter"));
-        let quote = fields.get("quote").and_then(|node| self.character(node, "quote"));
-        let header = fields.get("header").and_then(|node| self.boolean(node, "header"));
-        let null = fields.get("null").and_then(|node| self.text(node, "the text that means missing"));
-        let columns_absent = fields.get("columns_absent").and_then(|node| self.columns_absent(node));
-        let csv = Csv {
-            delimiter: delimiter.unwrap_or(standard.delimiter),
-            quote: quote.unwrap_or(standard.quote),
-            header: header.unwrap_or_default(),
-            null: null.map(|text| text.value).filter(|text| !text.is_empty()),
-            columns_absent: columns_absent.unwrap_or_default(),
-        };
-        if csv.delimiter == csv.quote {
-            let place = fields.place("quote").or(fields.place("delimiter"));
-            let place = place.unwrap_or(Location::of(node.span()));
-            self.fault(place, "delimiter and quote are the same", "choose another for one of them");
-        }
-        Some(csv)
     }
 
     /// The node of a key that is required. If it is missing, there is a fault at `place`.

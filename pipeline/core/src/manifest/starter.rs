@@ -8,9 +8,10 @@
 //!
 //! * `inference`: rows to tallies, tallies to columns. `header` decides whether the first row names the columns, by
 //!   the types below it and by what texts have in common: `shapes`.
-//! * `column`: the type of a column. `numbers`, `dates` and `markers` know how people and programs write values.
-//! * `key`, `references`: the column that identifies a row, and the columns that reference other datasets.
-//! * `text`: the manifest. `remarks`: what a person should know about it.
+//! * `column`: the type of a column. `numbers`, `dates`, `booleans` and `markers` know how people and programs write
+//!   values, `notation` holds the settings that read them, `nulls` the texts that mean missing.
+//! * `key`, `references`: the columns that identify a row, and the columns that reference other datasets.
+//! * `text`: the manifest. `syntax` writes its `csv`. `remarks`: what a person should know about it.
 
 mod inference;
 mod header;
@@ -18,32 +19,44 @@ mod shapes;
 mod column;
 mod numbers;
 mod dates;
-mod markers;
+pub(crate) mod booleans;
+mod notation;
+pub(crate) mod markers;
+mod nulls;
 mod key;
 mod references;
 mod names;
 mod remarks;
+mod syntax;
 mod text;
 
 pub use column::{ColumnSample, Meaning};
 pub use inference::{Inference, Oddities};
+pub use notation::Notation;
 pub use remarks::Remarks;
 pub use text::{Starter, write};
 
+use crate::syntax::{Delimiter, Syntax};
 use key::KeyGuess;
-use markers::MARKERS;
+use nulls::NullGuess;
 
 /// How a file is written, and how much of it was sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The byte between fields.
-    pub delimiter: u8,
+    /// How its bytes become records and fields. Whether it has a header is inferred from its rows.
+    pub syntax: Syntax,
+    /// The label of its encoding, if the manifest must tell it.
+    pub encoding: Option<String>,
     /// How many fields most of its lines have.
     pub width: usize,
+    /// How many physical lines there are up to the end of the first row or header.
+    pub first_lines: u32,
     /// How many bytes of the file were sampled.
     pub bytes: u64,
     /// Whether the whole file was sampled.
     pub whole: bool,
+    /// What the settings of the syntax were found by.
+    pub evidence: Vec<String>,
     /// What keeps the pipeline from reading the file as it is, each with what to do.
     pub obstacles: Vec<String>,
     /// What may be a wrong guess.
@@ -53,7 +66,22 @@ pub struct Layout {
 impl Layout {
     /// The layout of a whole UTF-8 file whose lines have `width` fields.
     pub fn plain(delimiter: u8, width: usize) -> Self {
-        Self { delimiter, width, bytes: 0, whole: true, obstacles: Vec::new(), doubts: Vec::new() }
+        Self {
+            syntax: Syntax::of_bytes(delimiter, b'"'),
+            encoding: None,
+            width,
+            first_lines: 1,
+            bytes: 0,
+            whole: true,
+            evidence: Vec::new(),
+            obstacles: Vec::new(),
+            doubts: Vec::new(),
+        }
+    }
+
+    /// The byte between fields; 0 if there is no such byte.
+    pub fn delimiter(&self) -> u8 {
+        if let Delimiter::Byte(delimiter) = self.syntax.dialect.delimiter { delimiter } else { 0 }
     }
 }
 
@@ -76,28 +104,10 @@ pub struct Sample {
     pub rows: u64,
     /// How many more lines have another number of fields than most.
     pub ragged: u64,
-}
-
-impl Sample {
-    /// The text that means a missing value most often. `None` if there is no such text.
-    pub fn null(&self) -> Option<&'static str> {
-        self.null_marker().map(|marker| MARKERS[marker])
-    }
-
-    /// The index of that text among the markers.
-    fn null_marker(&self) -> Option<usize> {
-        let mut counts = [0; MARKERS.len()];
-        for column in &self.columns {
-            for (marker, count) in column.markers.iter().enumerate() {
-                if !column.is_text() || markers::is_no_word(marker) {
-                    counts[marker] += count;
-                }
-            }
-        }
-        // Of equal counts the first wins, because `max_by_key` returns the last.
-        let most = counts.into_iter().enumerate().rev().max_by_key(|(_, count)| *count);
-        most.filter(|(_, count)| *count > 0).map(|(marker, _)| marker)
-    }
+    /// How many of these have fewer fields.
+    pub short: u64,
+    /// How many more lines repeat the header.
+    pub repeated_headers: u64,
 }
 
 /// A dataset as the manifest will have it.
@@ -106,27 +116,14 @@ struct DatasetGuess<'a> {
     files: String,
     sample: &'a Sample,
     key: KeyGuess,
-    null: Option<usize>,
+    nulls: NullGuess,
 }
 
 impl DatasetGuess<'_> {
-    /// How often the chosen text for a missing value is in a column.
-    fn nulls(&self, column: &ColumnSample) -> u64 {
-        self.null.map_or(0, |null| column.markers[null])
-    }
-
     /// Whether a column may lack values.
     fn is_optional(&self, index: usize) -> bool {
         let column = &self.sample.columns[index];
-        let nulls = self.nulls(column);
-        let is_meant = nulls > 0 && (!column.is_text() || self.means_missing(column));
-        self.key.column() != Some(index) && (column.optional() || is_meant)
-    }
-
-    /// Whether the text for a missing value means missing in a column of text too. Among codes it does not: `NA` is
-    /// Namibia.
-    fn means_missing(&self, column: &ColumnSample) -> bool {
-        let is_code = column.length <= 3;
-        self.null.is_some_and(markers::is_no_word) || !is_code
+        let is_key = self.key.columns().contains(&index);
+        !is_key && (column.optional() || self.nulls.count(index, column) > 0)
     }
 }

@@ -3,7 +3,7 @@
 use marked_yaml::types::MarkedScalarNode;
 use marked_yaml::{LoadError, LoaderOptions, Marker, Node, Span, parse_yaml_with_options};
 
-use super::Fault;
+use super::{CanonicalValue, Fault};
 use crate::printable::printable_line;
 use crate::suggestion::did_you_mean;
 
@@ -54,12 +54,14 @@ pub(super) struct KeyValue<'n> {
 /// Reads nodes, and collects their faults.
 pub(super) struct NodeReader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
+    /// Checks defaults.
+    pub(super) canonical: CanonicalValue,
     pub(super) faults: Vec<Fault>,
 }
 
 impl<'e> NodeReader<'e> {
-    pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, faults: Vec::new() }
+    pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>, canonical: CanonicalValue) -> Self {
+        Self { env, canonical, faults: Vec::new() }
     }
 
     /// Adds a fault: what is wrong at a place, and what to do.

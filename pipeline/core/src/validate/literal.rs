@@ -3,7 +3,7 @@
 use super::Violation;
 use crate::dead_letter::Code;
 use crate::decimal::{Decimal, split_sign};
-use crate::instant::{Instant, Misfit, year_max};
+use crate::instant::{Misfit, year_max};
 use crate::manifest::Kind;
 
 /// How many digits a `numeric` without a precision holds before and after its point.
@@ -28,6 +28,17 @@ pub(super) fn integer(field: &[u8]) -> Result<i64, Violation> {
         if negative { tenfold.checked_sub(digit) } else { tenfold.checked_add(digit) }
     });
     number.ok_or_else(|| Violation::new(Code::OutOfRange, "is out of the range of bigint"))
+}
+
+/// Reads an integer that may have decimal places, all zero, as programs write that have no integers: `1.0`. An exponent
+/// is refused: a spreadsheet that writes `1.23457E+11` has lost digits.
+pub(super) fn whole(field: &[u8]) -> Result<i64, Violation> {
+    match memchr::memchr(b'.', field) {
+        Some(point) if field[point + 1..].iter().all(|byte| *byte == b'0') && point + 1 < field.len() => {
+            integer(&field[..point])
+        }
+        _ => integer(field),
+    }
 }
 
 /// Reads a `numeric(precision,scale)`.
@@ -75,26 +86,32 @@ fn decimal(field: &[u8]) -> Result<Decimal<'_>, Violation> {
     Decimal::parse(field).ok_or_else(|| Violation::new(Code::InvalidNumber, "is not a number"))
 }
 
-/// Reads a point in time.
-#[inline]
-pub(super) fn instant(field: &[u8], kind: Kind) -> Result<Instant, Violation> {
-    Instant::parse(kind, field).map_err(|misfit| match (misfit, kind) {
+/// The violation of a text that is not a point in time.
+#[cold]
+pub(super) fn no_instant(misfit: Misfit, kind: Kind) -> Violation {
+    let timestamp = |message: &str| Violation::new(Code::InvalidTimestamp, message);
+    match (misfit, kind) {
         (Misfit::Range, _) => {
             Violation::new(Code::OutOfRange, format!("is not within the years 1 to {}", year_max(kind)))
         }
+        (Misfit::Local(fault), _) => Violation::new(Code::InvalidTimestamp, fault.to_string()),
+        (Misfit::HasTime, _) => {
+            Violation::new(Code::InvalidDate, "has a time other than midnight, which a date would lose")
+        }
         (_, Kind::Date) => Violation::new(Code::InvalidDate, "is not a date, YYYY-MM-DD"),
         (_, Kind::Time) => Violation::new(Code::InvalidTime, "is not a time of day, HH:MM:SS"),
-        (_, Kind::Timestamptz) => {
-            Violation::new(Code::InvalidTimestamp, "is not a timestamp, YYYY-MM-DDTHH:MM:SSZ")
-        }
-        _ => Violation::new(Code::InvalidTimestamp, "is not a timestamp without offset, YYYY-MM-DDTHH:MM:SS"),
-    })
+        (_, Kind::Timestamptz) => timestamp("is not a timestamp, YYYY-MM-DDTHH:MM:SSZ"),
+        _ => timestamp("is not a timestamp without offset, YYYY-MM-DDTHH:MM:SS"),
+    }
 }
+
+/// What Postgres reads as true, and as false.
+pub(super) const TRUE_WORDS: [&str; 6] = ["true", "t", "yes", "y", "on", "1"];
+pub(super) const FALSE_WORDS: [&str; 6] = ["false", "f", "no", "n", "off", "0"];
 
 /// Reads one of the words that Postgres takes for true or false.
 pub(super) fn boolean(field: &[u8]) -> Result<(), Violation> {
-    const WORDS: [&str; 12] = ["true", "false", "t", "f", "yes", "no", "y", "n", "on", "off", "1", "0"];
-    if WORDS.iter().any(|word| field.eq_ignore_ascii_case(word.as_bytes())) {
+    if TRUE_WORDS.iter().chain(&FALSE_WORDS).any(|word| field.eq_ignore_ascii_case(word.as_bytes())) {
         Ok(())
     } else {
         Err(Violation::new(Code::InvalidBoolean, "is neither true nor false"))
@@ -133,6 +150,14 @@ mod tests {
         assert_eq!(integer(b"9223372036854775808").map_err(|f| f.code), Err(Code::OutOfRange));
         for text in ["", "-", "--1", "1 ", "1.0", "0x1", "1_000"] {
             assert_eq!(integer(text.as_bytes()).map_err(|f| f.code), Err(Code::InvalidInteger), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_may_have_decimal_places_that_are_zero() {
+        assert_eq!((whole(b"-1.0"), whole(b"007.000"), whole(b"12")), (Ok(-1), Ok(7), Ok(12)));
+        for text in ["1.", ".0", "1.5", "1.0e0", "1e3", "1.0.0", "-.0"] {
+            assert_eq!(whole(text.as_bytes()).map_err(|f| f.code), Err(Code::InvalidInteger), "{text}");
         }
     }
 }

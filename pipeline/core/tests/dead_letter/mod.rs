@@ -1,7 +1,5 @@
 //! A dead letter is JSON with the exact line.
 
-#![allow(clippy::unwrap_used)] // the lint knows only `#[test]` functions
-
 use std::time::SystemTime;
 
 use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};

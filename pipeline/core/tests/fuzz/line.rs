@@ -8,7 +8,9 @@ use tidegate_core::dead_letter::{DeadLetter, Event, Stage};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
-use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::shape::Form;
+use tidegate_core::split::Fields;
+use tidegate_core::syntax::Dialect;
 use tidegate_core::validate::{Scratch, Validator};
 
 use super::{ITERATIONS, TEST_TIME, in_words};
@@ -92,12 +94,12 @@ const WORDS: [&str; 40] = [
 fn line() {
     let mut scratch = Scratch::default();
     let validators: Vec<_> =
-        MANIFEST.datasets.iter().map(|d| (d, Validator::new(d), Validator::canonical(d))).collect();
+        MANIFEST.datasets.iter().map(|d| (d, Validator::new(d), Validator::of(d, Form::Canonical))).collect();
     bolero::check!().with_iterations(ITERATIONS).with_test_time(TEST_TIME).for_each(|input: &[u8]| {
         let Some(([dataset, how], bytes)) = input.split_first_chunk::<2>() else { return };
         let (dataset, validator, canonical) = &validators[*dataset as usize % validators.len()];
         let text = in_words(how & 0x80 != 0, bytes, &WORDS);
-        let _ = validator.key_of(&text);
+        validator.write_key(Position::new(1, 1), &text, &mut Vec::new());
         let reasons = match validator.check(&text, &mut scratch) {
             Ok(row) => {
                 assert_canonical(row.canonical, dataset.columns.len(), canonical);
@@ -133,7 +135,7 @@ fn assert_canonical(line: &[u8], columns: usize, canonical: &Validator) {
     let again = canonical.check(line, &mut scratch).expect("what is accepted is accepted again");
     assert_eq!(again.canonical, line);
     let mut fields = Fields::default();
-    fields.split(line, Dialect::STANDARD).expect("a canonical line has no open quote");
+    fields.split(line, &Dialect::STANDARD).expect("a canonical line has no open quote");
     let row = [b"0,", line].concat(); // as it stands in a row for `copy`
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&row[..]);
     let records: Vec<_> = reader.byte_records().map(|record| record.expect("any bytes are CSV")).collect();

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tidegate_core::manifest::{Faults, Manifest};
+use tidegate_core::split::Splitter;
+use tidegate_core::syntax::Delimiter;
 use tidegate_core::validate::Validator;
 
 use super::{ITERATIONS, TEST_TIME, in_words};
@@ -10,13 +12,13 @@ use super::{ITERATIONS, TEST_TIME, in_words};
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 #[rustfmt::skip]
-const WORDS: [&str; 94] = [
+const WORDS: [&str; 95] = [
     "\n", "\n  ", "\n    ", "\n      ", "\n        ", " ", ": ", ":", ", ", "{", "}", "[", "]", "- ", "? ", "#",
     "\"", "'", "|", ">", "&a ", "*a", "!!str ", "---", "...", "%YAML 1.2\n", "<<: ", "\t", "\r\n", "~", "null",
     "true", "false", "${HOME}", "${", "$${", "\\x", "é", "\u{feff}", "\u{85}", "\u{2028}", "\0",
     "pipeline: p\n", "datasets:\n", "  d:\n", "    key: id\n", "    columns: {id: integer}\n", "    columns:\n",
     "      id: integer\n", "      v: text\n", "key", "id", "d", "p", "columns", "table: ", "files: ", "csv: ",
-    "delimiter: ", "quote: ", "header: ", "null: ", "type: ", "optional: ", "references: ", "min: ", "max: ",
+    "encoding: ", "delimiter: ", "quote: ", "header: ", "null: ", "type: ", "optional: ", "references: ", "min: ", "max: ",
     "min_length: ", "max_length: ", "pattern: ", "one_of: ", "landing: ", "views: ", "stable_for: ",
     "max_lag_bytes: ", "max_record_bytes: ", "smallint", "bigint", "numeric(12,2)", "double", "boolean",
     "varchar(9)", "date", "timestamptz", "uuid", "jsonb", "2021-07-27T16:02:08Z", "-1e9", "99999999999", "1KiB",
@@ -52,12 +54,17 @@ fn text_of(input: &[u8]) -> String {
 fn assert_sound(manifest: &Manifest) {
     assert!(!manifest.datasets.is_empty());
     for (index, dataset) in manifest.datasets.iter().enumerate() {
-        assert!(!dataset.key_column().optional);
-        assert_ne!(dataset.csv.delimiter, dataset.csv.quote);
-        for column in &dataset.columns {
-            let Some(parent) = column.references else { continue };
-            assert!(parent <= index, "a dataset stands behind all it references");
-            assert_eq!(manifest.datasets[parent].key_column().kind.sql(), column.kind.sql());
+        assert!(dataset.key_columns().all(|column| !column.optional));
+        let dialect = &dataset.csv.syntax.dialect;
+        assert!(dialect.quote.is_none_or(|quote| dialect.delimiter != Delimiter::Byte(quote)));
+        Splitter::new(&dataset.csv.syntax, manifest.max_record_bytes);
+        for reference in &dataset.references {
+            assert!(reference.dataset <= index, "a dataset stands behind all it references");
+            let parent = &manifest.datasets[reference.dataset];
+            assert_eq!(reference.columns.len(), reference.to.len());
+            for (own, its) in reference.columns.iter().zip(&reference.to) {
+                assert_eq!(parent.columns[*its].kind.sql(), dataset.columns[*own].kind.sql());
+            }
         }
         Validator::new(dataset);
     }

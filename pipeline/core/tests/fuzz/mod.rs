@@ -9,6 +9,7 @@
 //! It keeps its corpus and what fails in `__fuzz__`, and `cargo test` tries those too. A finding is fixed with
 //! a test of its own.
 
+mod formats;
 mod line;
 mod manifest;
 mod splitter;

@@ -61,7 +61,7 @@ fn what_is_missing_is_named() {
     assert_dataset_faults(
         "    table: x\n",
         &[
-            "3:3: \"key\" is missing; name the column that identifies a row: \"key: id\"",
+            "3:3: \"key\" is missing; name the column that identifies a row, \"key: id\", or several, \"key: [a, b]\"; \"key: none\" if no column does",
             "3:3: \"columns\" is missing; list them in the order of the files: \"columns: {id: integer, name: text}\"",
         ],
     );
@@ -119,9 +119,9 @@ fn keys_given_twice_do_not_hide_other_faults() {
 #[test]
 fn what_stands_where_something_else_belongs_is_named() {
     assert_dataset_faults(
-        "    key: [id]\n    columns: id\n    csv: true\n",
+        "    key: {a: id}\n    columns: id\n    csv: true\n",
         &[
-            "4:10: expected the name of one column, found a list; write it as one text",
+            "4:10: expected the name of a column, a list of names, or \"none\", found a mapping; write it as one text",
             "5:14: expected a mapping of columns, found a text; write \"name: value\", a line each, indented",
             "6:10: expected a mapping of csv settings, found a text; write \"name: value\", a line each, indented",
         ],
@@ -205,18 +205,30 @@ fn tables_files_and_csv_are_checked() {
         ],
     );
     assert_dataset_faults(
-        &format!("    files: 'a[.csv'\n    csv: {{delimiter: '||', quote: \"\\n\", header: maybe}}\n{rest}"),
+        &format!("    files: 'a[.csv'\n    csv: {{delimiter: '', quote: \"\\n\", header: maybe}}\n{rest}"),
         &[
             "4:12: \"a[.csv\" is no glob: unclosed character class; missing ']'; escape what is meant literally: \"[[]\" for \"[\"",
-            "5:22: delimiter must be one ASCII character, not \"||\"; write one that ends no line, in double quotes: \";\" or \"\\t\"",
-            "5:35: quote must be one ASCII character, not \"\\n\"; write one that ends no line, in double quotes: \";\" or \"\\t\"",
-            "5:49: header must be true or false, not \"maybe\"; write true or false",
+            "5:22: delimiter must have 1 to 16 bytes and no line end, not \"\"; write it in double quotes: \";\", \"\\t\" or \"||\"; for runs of blanks write whitespace",
+            "5:33: quote must be one ASCII character, not \"\\n\"; write one that ends no line, in double quotes: \";\" or \"\\t\"",
+            "5:47: header must be true or false, not \"maybe\"; write true or false",
         ],
     );
     assert_dataset_faults(
         &format!("    csv: {{delimiter: ';', quote: ';'}}\n{rest}"),
         &["4:27: delimiter and quote are the same; choose another for one of them"],
     );
+    let labels = "write a label of the WHATWG's Encoding Standard, such as utf-8, latin1, windows-1252, utf-16le or shift_jis";
+    for (label, hint) in [
+        ("windows1252x", "did you mean \"windows-1252\"?"),
+        ("Latin-1", "did you mean \"latin1\"?"),
+        ("x-user-defined", labels),
+        ("replacement", labels),
+    ] {
+        assert_dataset_faults(
+            &format!("    csv: {{encoding: {label}}}\n{rest}"),
+            &[&format!("4:21: \"{label}\" is no encoding; {hint}")],
+        );
+    }
 }
 
 #[test]
@@ -231,13 +243,10 @@ fn a_key_is_a_column_that_is_exact_and_always_there() {
 }
 
 #[test]
-fn two_datasets_share_neither_table_nor_files() {
+fn two_datasets_do_not_share_files() {
     assert_faults(
         "pipeline: p\ndatasets:\n  a: {key: id, columns: {id: integer}}\n  b: {table: public.a, files: a*.csv, key: id, columns: {id: integer}}\n",
-        &[
-            "4:7: b and a have the same table, \"a\"; give each dataset a table of its own",
-            "4:31: b and a have the same files, \"a*.csv\"; give each dataset a glob of its own",
-        ],
+        &["4:31: b and a have the same files, \"a*.csv\"; give each dataset a glob of its own"],
     );
 }
 

@@ -11,7 +11,7 @@ fn with_key(key: &str) -> String {
 }
 
 fn generated(key: &str) -> Option<Generated> {
-    valid(&with_key(key)).datasets[0].key_column().generated
+    valid(&with_key(key)).datasets[0].generated().map(|(_, how)| how)
 }
 
 #[test]

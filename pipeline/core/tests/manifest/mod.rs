@@ -1,20 +1,25 @@
 //! The manifest: what it may say, every way in which it can be wrong, its schema, and its starter.
 
 mod columns;
+mod csv;
 mod decimals;
 mod faults;
 mod generated;
+mod keys;
+mod readings;
 mod schema;
 mod service;
 mod starter;
 mod starter_columns;
 mod starter_headers;
 mod starter_keys;
+mod tables;
 mod topics;
 
 use std::time::Duration;
 
-use tidegate_core::manifest::{Bound, Faults, Kind, Manifest, Table};
+use tidegate_core::manifest::{Bound, Csv, Faults, Kind, Manifest, Table};
+use tidegate_core::syntax::Syntax;
 
 fn no_variables(_: &str) -> Option<String> {
     None
@@ -48,7 +53,7 @@ datasets:
   jobs:
     table: staff.jobs
     files: "job_*.txt"
-    csv: {delimiter: ";", quote: "'", header: true, null: "\\N"}
+    csv: {encoding: Latin1, delimiter: ";", quote: "'", header: true, null: "\\N"}
     key: id
     columns: {id: integer, job: text}
 "#;
@@ -69,8 +74,7 @@ fn what_a_manifest_leaves_out_has_the_documented_default() {
         ("public", &table("public", "departments", false))
     );
     assert_eq!(departments.files, "departments*.csv");
-    assert_eq!((departments.csv.delimiter, departments.csv.quote), (b',', b'"'));
-    assert_eq!((departments.csv.header, &departments.csv.null), (false, &None));
+    assert_eq!(departments.csv, Csv::default());
 }
 
 #[test]
@@ -86,8 +90,10 @@ fn what_a_manifest_says_is_what_it_means() {
     let company = valid(COMPANY);
     let (_, jobs) = company.dataset("jobs").unwrap();
     assert_eq!(jobs.table, table("staff", "jobs", true));
-    assert_eq!((jobs.csv.delimiter, jobs.csv.quote, jobs.csv.header), (b';', b'\'', true));
-    assert_eq!(jobs.csv.null.as_deref(), Some("\\N"));
+    let syntax =
+        Syntax { encoding: encoding_rs::WINDOWS_1252, header: true, ..Syntax::of_bytes(b';', b'\'') };
+    assert_eq!(jobs.csv.syntax, syntax);
+    assert_eq!(jobs.csv.null, ["\\N"]);
     assert!(jobs.matches("job_1.txt") && !jobs.matches("jobs.csv"));
 }
 
@@ -122,10 +128,12 @@ fn a_dataset_stands_behind_all_it_references() {
     let order: Vec<_> = manifest.datasets.iter().map(|d| (d.name.as_str(), d.depth)).collect();
     assert_eq!(order, [("departments", 0), ("jobs", 0), ("hired_employees", 1)]);
     let (_, hired) = manifest.dataset("hired_employees").unwrap();
-    let references: Vec<_> = hired.columns.iter().map(|column| column.references).collect();
-    assert_eq!(references, [None, None, None, Some(0), Some(1), Some(2)]);
+    let references: Vec<_> =
+        hired.references.iter().map(|r| (&r.columns[..], r.dataset, &r.to[..])).collect();
+    assert_eq!(references, [(&[3][..], 0, &[0][..]), (&[4], 1, &[0]), (&[5], 2, &[0])]);
     assert!(hired.columns.iter().all(|column| column.generated.is_none()));
-    assert_eq!((hired.key, hired.key_column().name.as_str()), (0, "id"));
+    assert_eq!(hired.key, [0]);
+    assert_eq!(hired.single_key().map(|key| key.name.as_str()), Some("id"));
 }
 
 #[test]

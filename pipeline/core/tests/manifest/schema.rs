@@ -13,12 +13,13 @@ fn schema() -> Value {
 #[test]
 fn the_schema_has_exactly_the_keys_that_the_parser_knows() {
     let schema = schema();
-    let places: [(&str, &[&str]); 11] = [
+    let places: [(&str, &[&str]); 12] = [
         ("", &keys::MANIFEST),
         ("/$defs/topics", &keys::TOPICS),
         ("/$defs/fluvio", &keys::FLUVIO),
         ("/$defs/tls", &keys::TLS),
         ("/$defs/dataset", &keys::DATASET),
+        ("/$defs/reference", &keys::REFERENCE),
         ("/$defs/csv", &keys::CSV),
         ("/$defs/column", &keys::COLUMN),
         ("/$defs/http", &keys::HTTP),

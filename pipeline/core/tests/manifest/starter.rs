@@ -77,7 +77,8 @@ datasets:
 "#;
     assert_eq!(text, expected);
     let manifest = valid(&text);
-    assert_eq!(manifest.datasets[1].columns[3].references, Some(0));
+    assert_eq!(manifest.datasets[1].references[0].columns, [3]);
+    assert_eq!(manifest.datasets[1].references[0].dataset, 0);
 }
 
 #[test]
@@ -126,7 +127,9 @@ fn a_few_broken_rows_do_not_turn_a_column_into_text() {
     let text = write(&[days], "p");
     assert!(text.contains("id: integer # of 20 sampled: 1 no integer; these are rejected\n"), "{text}");
     assert!(
-        text.contains("column_2: date # of 20 sampled: 1 empty, 1 no date; these are rejected\n"),
+        text.contains(
+            "column_2: {type: date, optional: true} # of 20 sampled: 1 no date; these are rejected\n"
+        ),
         "{text}"
     );
     valid(&text);
@@ -142,7 +145,9 @@ fn references_are_guessed_from_names_and_never_form_a_cycle() {
     let manifest = valid(&write(&samples, "p"));
     let target = |dataset: &str, column: usize| {
         let (_, dataset) = manifest.dataset(dataset)?;
-        dataset.columns[column].references.map(|index| manifest.datasets[index].name.as_str())
+        let mut references = dataset.references.iter();
+        let reference = references.find(|reference| reference.columns == [column])?;
+        Some(manifest.datasets[reference.dataset].name.as_str())
     };
     assert_eq!((target("categories", 1), target("categories", 2)), (Some("boxes"), Some("categories")));
     assert_eq!(target("boxes", 1), None, "it would close a cycle");

@@ -1,5 +1,7 @@
 //! Which first rows name the columns, as DuckDB's sniffer tells, and which do not.
 
+use tidegate_core::manifest::starter::write;
+
 use super::starter::sample_of;
 
 fn is_header(rows: &[&str]) -> bool {
@@ -73,8 +75,21 @@ fn numbers_in_the_first_row_are_values_unless_they_count() {
 }
 
 #[test]
+fn rising_numbers_beside_an_empty_corner_name_the_columns_perhaps() {
+    let cross = [",16.5,17.25,17.75", "71,0,0,17.25", "70,5,13,11"];
+    assert!(is_header(&cross) && !is_sure(&cross));
+    assert!(!is_header(&[",16.5,17.75,17.25", "71,0,0,17.25", "70,5,13,11"]), "they do not rise");
+    assert!(
+        !is_header(&[",16.5,17.25,17.75", "71,0,0,17.25", ",5,13,11"]),
+        "a later row lacks its first value too"
+    );
+    assert!(!is_header(&["72,16.5,17.25,17.75", "71,0,0,17.25", "70,5,13,11"]));
+}
+
+#[test]
 fn a_file_of_one_line_of_names_has_a_header_perhaps() {
     assert!(is_header(&["id,name"]) && !is_sure(&["id,name"]));
+    assert!(is_header(&[",friends,advice"]), "the first name may be empty");
     assert!(!is_header(&["1,Ann"]));
 }
 
@@ -86,11 +101,56 @@ fn a_trailing_delimiter_is_no_column() {
         assert_eq!((names, sample.odd.trailing_delimiter), (vec!["id", "name"], true), "{rows:?}");
     }
     let plain = sample_of("a.csv", &["1,a,", "2,b,"], ',', b',');
-    assert_eq!(
-        (plain.columns.len(), plain.odd.trailing_delimiter),
-        (3, false),
-        "lines without names keep it"
-    );
+    assert_eq!((plain.columns.len(), plain.odd.trailing_delimiter), (2, true), "lines without names too");
+}
+
+#[test]
+fn a_trailing_delimiter_is_a_setting_where_no_header_tells_it() {
+    let text = |rows: &[&str]| write(&[sample_of("a.csv", rows, ',', b',')], "p").text;
+    let told = text(&["id,name,", "1,a,", "2,b,"]);
+    assert!(told.contains("csv: {header: true}\n"), "the empty name tells it:\n{told}");
+    let in_lines = text(&["id,name", "1,a,", "2,b,"]);
+    assert!(in_lines.contains("csv: {header: true, trailing_delimiter: true}\n"), "{in_lines}");
+    let plain = text(&["1,a,", "2,b,"]);
+    assert!(plain.contains("csv: {trailing_delimiter: true}\n"), "{plain}");
+    assert!(plain.contains("# not sure: all lines end in a delimiter"), "{plain}");
+}
+
+#[test]
+fn a_header_that_comes_again_is_no_row() {
+    let again = sample_of("a.csv", &["id,n", "1,5", "id,n", "2,6"], ',', b',');
+    assert_eq!((again.rows, again.repeated_headers, again.columns[0].misfits), (2, 1, 0));
+    let rows = sample_of("a.csv", &["Ann,Rome", "Ann,Rome", "Bob,Oslo"], ',', b',');
+    assert_eq!((rows.rows, rows.repeated_headers, &rows.header), (3, 0, &None));
+}
+
+#[test]
+fn many_short_rows_are_padded_and_that_is_said() {
+    let starter = write(&[sample_of("a.csv", &["id,a,b", "1,x", "2,x,y", "3,x,z"], ',', b',')], "p");
+    assert!(starter.text.contains("short_rows: pad"), "{}", starter.text);
+    assert!(starter.remarks[0].doubts.iter().any(|doubt| doubt.contains("short_rows: pad")), "{starter:?}");
+}
+
+#[test]
+fn names_of_a_header_that_are_no_names_of_columns_are_kept_behind_from() {
+    let text = |rows: &[&str]| write(&[sample_of("a.csv", rows, ',', b',')], "p").text;
+    let pandas = text(&[",a,b", "0,1,2", "1,3,4"]);
+    assert!(pandas.contains("      row: {type: integer, from: \"\"}\n"), "{pandas}");
+    assert!(pandas.contains("    key: row\n"), "{pandas}");
+    let spaced = text(&["id, name", "1,x", "2,y"]);
+    assert!(spaced.contains("      name: text\n"), "blanks around a name do not count: {spaced}");
+    let taken = text(&["id,ctid", "1,2", "3,4"]);
+    assert!(taken.contains("      ctid_: {type: integer, from: \"ctid\"}\n"), "{taken}");
+}
+
+#[test]
+fn columns_are_taken_by_their_place_where_names_do_not_tell_them() {
+    for rows in [&["mpg,cyl", "Mazda,21.0,6", "Fiat,32.4,4"][..], &["id,v,v", "1,2,3", "2,3,4"]] {
+        let starter = write(&[sample_of("a.csv", rows, ',', b',')], "p");
+        assert!(starter.text.contains("    csv: {skip_lines: 1}\n"), "{}", starter.text);
+        assert!(!starter.text.contains("from:"), "{}", starter.text);
+        assert!(starter.remarks[0].evidence[0].contains("taken by their place"), "{starter:?}");
+    }
 }
 
 #[test]

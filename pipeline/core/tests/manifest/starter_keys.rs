@@ -68,15 +68,70 @@ fn files_of_which_nothing_stands_in_the_manifest_are_told() {
 }
 
 #[test]
-fn columns_that_are_distinct_together_are_said_and_no_key_is_written() {
+fn columns_that_are_distinct_together_by_chance_are_said_and_no_key_is_written() {
     let starter = write(&[table("a.csv", &["order_id,line_no,sku", "1,1,a", "1,2,b", "2,1,c"])], "p");
     assert_eq!(key_of(&starter), None);
+    assert!(starter.text.contains("    # key: [order_id, line_no]\n"), "{}", starter.text);
     assert!(
         starter.remarks[0].doubts[0].contains("'order_id' and 'line_no' are distinct together"),
         "{starter:?}"
     );
     let faults = Manifest::parse(&starter.text, &|_| None).unwrap_err();
     assert!(faults.to_string().contains("\"key\" is missing"), "{faults}");
+}
+
+/// Rows of orders, each of which has so many lines.
+fn order_lines(orders: u32, lines: u32) -> Vec<String> {
+    let mut rows = vec!["order_id,line_no,sku,amount".to_owned()];
+    for order in 1..=orders {
+        rows.extend((1..=lines).map(|line| format!("{order},{line},s{},{}", (order * line) % 7, order % 5)));
+    }
+    rows
+}
+
+#[test]
+fn columns_that_are_distinct_together_in_many_rows_are_the_key() {
+    let rows = order_lines(40, 5);
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let starter = write(&[table("order_lines.csv", &rows)], "p");
+    assert_eq!(key_of(&starter), Some("[order_id, line_no]"), "{}", starter.text);
+    assert!(starter.text.contains("# found: no column is the key by itself; 'order_id' and 'line_no'"));
+}
+
+#[test]
+fn rows_that_come_twice_have_no_key() {
+    let starter = write(&[table("a.csv", &["level,msg", "info,x", "info,x", "warn,y"])], "p");
+    assert_eq!(key_of(&starter), None);
+    assert!(starter.text.contains("    # key: none\n"), "{}", starter.text);
+    assert!(
+        starter.remarks[0].doubts.iter().any(|doubt| doubt.contains("the same in all columns")),
+        "{starter:?}"
+    );
+}
+
+#[test]
+fn several_columns_reference_a_key_of_several() {
+    let rows = order_lines(40, 5);
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let write_with = |shipments: &[&str]| {
+        write(&[table("shipments.csv", shipments), table("order_lines.csv", &rows)], "p").text
+    };
+    let text = write_with(&["id,order_id,line_no", "1,1,1", "2,1,2", "3,40,5"]);
+    assert!(text.contains("    references: [{columns: [order_id, line_no], to: order_lines}]\n"), "{text}");
+    let lacking = write_with(&["id,order_id,line_no", "1,1,1", "2,1,2", "3,41,5"]);
+    assert!(
+        lacking.contains("    # references: [{columns: [order_id, line_no], to: order_lines}] # 1 values"),
+        "{lacking}"
+    );
+    assert!(lacking.contains("# not sure: 'order_id' and 'line_no' seem to reference"), "{lacking}");
+}
+
+#[test]
+fn a_column_may_reference_another_one_than_the_key() {
+    let countries = table("countries.csv", &["id,code,name", "1,CO,Colombia", "2,DE,Germany"]);
+    let people = table("people.csv", &["id,country_code", "1,CO", "2,CO", "3,DE"]);
+    let text = write(&[people, countries], "p").text;
+    assert!(text.contains("country_code: {type: text, references: \"countries.code\"}"), "{text}");
 }
 
 #[test]
@@ -100,4 +155,24 @@ fn a_name_from_a_file_cannot_break_out_of_the_manifest() {
     assert!(!starter.text.contains(['\u{1b}', '\u{202e}']), "{:?}", starter.text);
     let manifest = Manifest::parse(&starter.text, &|_| None).unwrap();
     assert_eq!(manifest.datasets[0].columns[1].name, "\u{1b}[31m\u{202e}x\n# y");
+}
+
+#[test]
+fn a_column_that_lacks_values_is_no_part_of_a_key() {
+    let key_where_row_7_has = |tail: &str| {
+        let tail_of = |row: u32| if row == 7 { tail.to_owned() } else { format!("N{:04}", row % 50) };
+        let row = |row: u32| format!("{},{},{}", tail_of(row), row / 50, row % 3);
+        let rows: Vec<String> = (0..400).map(row).collect();
+        let mut lines = vec!["tail,hour,engines"];
+        lines.extend(rows.iter().map(String::as_str));
+        key("flights.csv", &lines)
+    };
+    assert_eq!(key_where_row_7_has("N0007").as_deref(), Some("[tail, hour]"));
+    assert_eq!(key_where_row_7_has("NA"), None);
+}
+
+#[test]
+fn names_of_rows_are_the_key_whatever_numbers_they_are() {
+    assert_eq!(key("a.csv", &[",y", "1962.25,8.7", "1962.5,8.7", "1962.75,8.8"]).as_deref(), Some("row"));
+    assert_eq!(key("a.csv", &[",y", "1962.25,8.7", "1962.25,8.7"]), None);
 }

@@ -1,11 +1,17 @@
 //! Splitting: every case of the grammar, and whatever else bytes can be.
 
+mod cases;
+mod dialects;
+mod fields;
+mod lines;
 mod properties;
 pub(crate) mod reference;
+mod writer;
 
 use std::time::{Duration, Instant};
 
-use tidegate_core::split::{Dialect, Fields, PREFIX_BYTES, Splitter, Step, TooLong};
+use tidegate_core::split::{Fields, PREFIX_BYTES, SkippedLines, Splitter, Step, TooLong};
+use tidegate_core::syntax::{Dialect, Syntax};
 
 /// What a splitter gives out, with the physical line at which it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +20,29 @@ pub(crate) enum Piece {
     TooLong(u64, TooLong),
 }
 
-/// Splits `input`, which arrives in chunks of these sizes, again and again.
-pub(crate) fn split_dialect(dialect: Dialect, input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
-    let mut splitter = Splitter::new(dialect, limit);
+/// Splits `input` by a dialect alone. It arrives in chunks of these sizes, again and again.
+pub(crate) fn split_dialect(dialect: &Dialect, input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
+    split_all(Splitter::of_records(dialect, limit), input, limit, sizes).0
+}
+
+/// Splits `input` as a file of this syntax, whose first line may name the delimiter, and which arrives in chunks.
+/// Returns the lines that are no records too.
+pub(crate) fn split_file(
+    syntax: &Syntax,
+    input: &[u8],
+    limit: usize,
+    sizes: &[usize],
+) -> (Vec<Piece>, SkippedLines) {
+    let syntax = Syntax { sep_line: true, ..syntax.clone() };
+    split_all(Splitter::new(&syntax, limit), input, limit, sizes)
+}
+
+fn split_all(
+    mut splitter: Splitter,
+    input: &[u8],
+    limit: usize,
+    sizes: &[usize],
+) -> (Vec<Piece>, SkippedLines) {
     let (mut pieces, mut buffer, mut arrived) = (Vec::new(), Vec::new(), 0);
     for size in sizes.iter().cycle() {
         let end = (arrived + size).min(input.len());
@@ -39,17 +65,32 @@ pub(crate) fn split_dialect(dialect: Dialect, input: &[u8], limit: usize, sizes:
                     at += consumed;
                     break;
                 }
-                Step::End => return pieces,
+                Step::End => {
+                    let skipped = splitter.skipped();
+                    assert_eq!(splitter.next(&buffer[at..], true), Step::End);
+                    assert_eq!(splitter.skipped(), skipped, "nothing is counted twice");
+                    let lines = physical_lines(input);
+                    assert_eq!(pieces.len() as u64 + skipped.total(), lines, "{skipped:?} in {input:?}");
+                    assert_eq!(splitter.physical_lines(), lines);
+                    return (pieces, skipped);
+                }
             }
         }
         buffer.drain(..at);
-        assert!(buffer.len() <= limit + 2, "more than a record of the limit has to be kept");
+        assert!(buffer.len() <= limit.max(16) + 2, "more than a record of the limit has to be kept");
     }
     unreachable!("there is a size")
 }
 
+/// The number of lines of a file, of which the last may have no line end.
+fn physical_lines(input: &[u8]) -> u64 {
+    let text = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
+    let ends = text.iter().filter(|byte| **byte == b'\n').count();
+    (ends + usize::from(text.last().is_some_and(|last| *last != b'\n'))) as u64
+}
+
 fn split_in_chunks(input: &[u8], limit: usize, sizes: &[usize]) -> Vec<Piece> {
-    split_dialect(Dialect::STANDARD, input, limit, sizes)
+    split_dialect(&Dialect::STANDARD, input, limit, sizes)
 }
 
 fn split(input: &[u8], limit: usize) -> Vec<Piece> {
@@ -105,7 +146,7 @@ fn a_byte_order_mark_is_skipped_at_the_start_alone() {
     assert_eq!(split_in_chunks(b"\xef\xbb", 100, &[1]), cut);
     // Asked again at the end, it is still no record.
     for text in ["\u{feff}", "\u{feff}\r\n\n"] {
-        let mut splitter = Splitter::new(Dialect::STANDARD, 100);
+        let mut splitter = Splitter::of_records(&Dialect::STANDARD, 100);
         assert_eq!([(); 3].map(|()| splitter.next(text.as_bytes(), true)), [Step::End, Step::End, Step::End]);
     }
 }
@@ -119,15 +160,15 @@ fn a_quoted_field_may_hold_anything() {
 
 #[test]
 fn another_delimiter_and_quote_mean_what_the_standard_ones_do() {
-    let dialect = Dialect { delimiter: b';', quote: b'\'' };
-    let mut splitter = Splitter::new(dialect, 100);
+    let dialect = Syntax::of_bytes(b';', b'\'').dialect;
+    let mut splitter = Splitter::of_records(&dialect, 100);
     let input = b"1;'a\n;''\"'\n,\"\n";
     let Step::Record { text, consumed } = splitter.next(input, true) else { panic!("no record") };
     assert_eq!(&input[text.clone()], b"1;'a\n;''\"'");
     let mut fields = Fields::default();
-    fields.split(&input[text.clone()], dialect).unwrap();
+    fields.split(&input[text.clone()], &dialect).unwrap();
     let second = fields.get(1, &input[text]);
-    assert_eq!((fields.len(), second, fields.is_quoted(1)), (2, &b"a\n;'\""[..], true));
+    assert_eq!((fields.len(), second, fields.is_literal(1)), (2, &b"a\n;'\""[..], true));
     assert_eq!(splitter.next(&input[consumed..], true), Step::Record { text: 0..2, consumed: 3 });
 }
 
@@ -227,43 +268,4 @@ fn a_line_of_two_mebibytes_is_measured_and_not_kept() {
         let pieces = split_in_chunks(&input, 1 << 20, sizes);
         assert!(pieces == expected, "in chunks of {sizes:?}");
     }
-}
-
-#[test]
-fn fields_are_divided_at_delimiters_outside_quotes() {
-    let mut fields = Fields::default();
-    for (text, expected) in [
-        ("", &[("", false)][..]),
-        (",", &[("", false), ("", false)]),
-        ("1,abcdefgh,,", &[("1", false), ("abcdefgh", false), ("", false), ("", false)]),
-        ("\"\",\"a,b\"", &[("", true), ("a,b", true)]),
-        ("\"a\"\"b\",c\"d\"", &[("a\"b", true), ("c\"d\"", false)]),
-    ] {
-        fields.split(text.as_bytes(), Dialect::STANDARD).unwrap();
-        let found: Vec<_> =
-            (0..fields.len()).map(|i| (fields.get(i, text.as_bytes()), fields.is_quoted(i))).collect();
-        let expected: Vec<_> = expected.iter().map(|(field, quoted)| (field.as_bytes(), *quoted)).collect();
-        assert_eq!(found, expected, "{text}");
-    }
-    let unclosed = fields.split(b"1,\"a\"\"", Dialect::STANDARD).unwrap_err();
-    assert_eq!(unclosed.field, 2);
-    let astray = fields.split(b"\"a\",\"b\"x", Dialect::STANDARD).unwrap_err();
-    assert!(astray.to_string().starts_with("the quote that opens field 2 closes before the field ends"));
-}
-
-#[test]
-fn a_quote_behind_a_blank_begins_no_value() {
-    let mut fields = Fields::default();
-    for text in ["1, \"Ann\"", "1,\t\"Ann\",2", "1,  \"Ann"] {
-        let padded = fields.split(text.as_bytes(), Dialect::STANDARD).unwrap_err();
-        assert_eq!(padded.field, 2, "{text}");
-        assert!(
-            padded.to_string().starts_with("the quote that opens field 2 stands behind a blank"),
-            "{padded}"
-        );
-    }
-    for text in ["1, a \"b\"", "1,\" \"\"a\"\"\"", "1,5\" pipe"] {
-        fields.split(text.as_bytes(), Dialect::STANDARD).unwrap();
-    }
-    fields.split(b"1, \"a\"", Dialect { delimiter: b',', quote: b'\'' }).unwrap();
 }

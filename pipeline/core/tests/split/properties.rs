@@ -1,7 +1,8 @@
 //! What holds for any input.
 
 use proptest::prelude::*;
-use tidegate_core::split::{Dialect, Fields, Splitter, Step, write_field};
+use tidegate_core::split::{Fields, Splitter, Step, write_field};
+use tidegate_core::syntax::{Dialect, Syntax};
 
 use super::{Piece, reference, split, split_dialect, split_in_chunks};
 
@@ -15,14 +16,12 @@ fn grammar() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..200)
 }
 
-/// Any dialect that a manifest may choose.
-fn dialect() -> impl Strategy<Value = Dialect> {
+/// Any delimiter of one byte and any quote that a manifest may choose.
+fn marks() -> impl Strategy<Value = (u8, u8)> {
     let byte = || prop_oneof![prop::sample::select(&b",;\t|\"'"[..]), 1..128_u8];
-    (byte(), byte())
-        .prop_filter("two characters that end no line", |(delimiter, quote)| {
-            delimiter != quote && [delimiter, quote].iter().all(|byte| !matches!(byte, b'\r' | b'\n'))
-        })
-        .prop_map(|(delimiter, quote)| Dialect { delimiter, quote })
+    (byte(), byte()).prop_filter("two characters that end no line", |(delimiter, quote)| {
+        delimiter != quote && [delimiter, quote].iter().all(|byte| !matches!(byte, b'\r' | b'\n'))
+    })
 }
 
 /// A value, and whether it is quoted where it need not be.
@@ -32,15 +31,14 @@ type Field = (Vec<u8>, bool);
 /// order mark and ends with a line ending. Values are made of what the grammar is made of.
 #[derive(Clone, Debug)]
 struct Wellformed {
-    dialect: Dialect,
+    marks: (u8, u8),
     mark: bool,
     rows: Vec<(Vec<Field>, &'static str)>,
     ends: bool,
 }
 
 fn wellformed() -> impl Strategy<Value = Wellformed> {
-    let rows = |dialect: Dialect| {
-        let Dialect { delimiter, quote } = dialect;
+    let rows = |(delimiter, quote): (u8, u8)| {
         let byte = prop_oneof![
             3 => prop::sample::select(vec![delimiter, quote, b'\n', b'\r', b' ', 0, 0xff]),
             4 => prop::sample::select(&b"abc0\xc3\xa9,;"[..]),
@@ -52,14 +50,9 @@ fn wellformed() -> impl Strategy<Value = Wellformed> {
         ];
         let row = prop::collection::vec((value, any::<bool>()), 1..5);
         let ending = prop::sample::select(vec!["\n", "\r\n", "\n\n", "\r\n\n", "\n\r\n"]);
-        (Just(dialect), prop::collection::vec((row, ending), 0..12), any::<bool>(), any::<bool>())
+        (Just((delimiter, quote)), prop::collection::vec((row, ending), 0..12), any::<bool>(), any::<bool>())
     };
-    dialect().prop_flat_map(rows).prop_map(|(dialect, rows, mark, ends)| Wellformed {
-        dialect,
-        mark,
-        rows,
-        ends,
-    })
+    marks().prop_flat_map(rows).prop_map(|(marks, rows, mark, ends)| Wellformed { marks, mark, rows, ends })
 }
 
 impl Wellformed {
@@ -68,7 +61,7 @@ impl Wellformed {
         for (i, (row, ending)) in self.rows.iter().enumerate() {
             for (k, field) in row.iter().enumerate() {
                 if k > 0 {
-                    file.push(self.dialect.delimiter);
+                    file.push(self.marks.0);
                 }
                 self.write_field(field, row.len() == 1, &mut file);
             }
@@ -82,7 +75,7 @@ impl Wellformed {
     /// Quoted where it must be: a lone field that is empty would be a blank line, and a carriage return
     /// ends a record for the `csv` crate.
     fn write_field(&self, (value, quoted): &Field, alone: bool, file: &mut Vec<u8>) {
-        let Dialect { delimiter, quote } = self.dialect;
+        let (delimiter, quote) = self.marks;
         let must = value.iter().any(|byte| [delimiter, b'\r', b'\n'].contains(byte))
             || value.first() == Some(&quote)
             || value.trim_ascii_start().first() == Some(&quote) // behind a blank it is refused
@@ -105,10 +98,10 @@ impl Wellformed {
 }
 
 /// The records as the `csv` crate reads them.
-fn read(dialect: Dialect, file: &[u8]) -> Vec<Vec<Vec<u8>>> {
+fn read((delimiter, quote): (u8, u8), file: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(dialect.delimiter)
-        .quote(dialect.quote)
+        .delimiter(delimiter)
+        .quote(quote)
         .flexible(true)
         .has_headers(false)
         .from_reader(file);
@@ -140,21 +133,21 @@ proptest! {
 
     #[test]
     fn pieces_are_those_of_the_reference(
-        dialect in dialect(),
+        (delimiter, quote) in marks(),
         input in grammar(),
         limit in 0_usize..40,
         size in 1_usize..60,
     ) {
         // The grammar is of the standard dialect.
-        for dialect in [Dialect::STANDARD, dialect] {
-            let expected = reference::split(dialect, &input, limit);
-            prop_assert_eq!(split_dialect(dialect, &input, limit, &[size]), expected);
+        for dialect in [Dialect::STANDARD, Syntax::of_bytes(delimiter, quote).dialect] {
+            let expected = reference::split(&dialect, &input, limit);
+            prop_assert_eq!(split_dialect(&dialect, &input, limit, &[size]), expected);
         }
     }
 
     #[test]
     fn between_the_texts_of_pieces_stand_line_endings_alone(input in grammar(), limit in 0_usize..40) {
-        let mut splitter = Splitter::new(Dialect::STANDARD, limit);
+        let mut splitter = Splitter::of_records(&Dialect::STANDARD, limit);
         let mut at = if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let mut consumed_before = 0;
         loop {
@@ -193,23 +186,24 @@ proptest! {
         let written = file.write();
         let mut fields = Fields::default();
         let mut found = Vec::new();
-        for piece in split_dialect(file.dialect, &written, 1000, &[size]) {
+        let dialect = Syntax::of_bytes(file.marks.0, file.marks.1).dialect;
+        for piece in split_dialect(&dialect, &written, 1000, &[size]) {
             let Piece::Record(_, text) = piece else { panic!("{piece:?}") };
-            fields.split(&text, file.dialect).unwrap();
+            fields.split(&text, &dialect).unwrap();
             found.push((0..fields.len()).map(|i| fields.get(i, &text).to_vec()).collect::<Vec<_>>());
         }
-        prop_assert_eq!(&found, &read(file.dialect, &written));
+        prop_assert_eq!(&found, &read(file.marks, &written));
         prop_assert_eq!(found, file.values());
     }
 
     #[test]
     fn fields_of_any_bytes_are_divided_without_panic(text in grammar(), delimiter in 1_u8..9) {
         let mut fields = Fields::default();
-        let dialect = Dialect { delimiter, quote: b'"' };
-        for dialect in [Dialect::STANDARD, dialect] {
-            if fields.split(&text, dialect).is_ok() && fields.is_plain() {
+        for delimiter in [b',', delimiter] {
+            let dialect = Syntax::of_bytes(delimiter, b'"').dialect;
+            if fields.split(&text, &dialect).is_ok() && fields.is_plain() {
                 let found: Vec<_> = (0..fields.len()).map(|i| fields.get(i, &text)).collect();
-                let expected: Vec<_> = text.split(|byte| *byte == dialect.delimiter).collect();
+                let expected: Vec<_> = text.split(|byte| *byte == delimiter).collect();
                 prop_assert_eq!(found, expected);
             }
         }
@@ -225,7 +219,7 @@ proptest! {
             write_field(value, &mut text);
         }
         let mut fields = Fields::default();
-        fields.split(&text, Dialect::STANDARD).unwrap();
+        fields.split(&text, &Dialect::STANDARD).unwrap();
         let found: Vec<_> = (0..fields.len()).map(|i| fields.get(i, &text)).collect();
         prop_assert_eq!(found, values);
     }

@@ -1,8 +1,15 @@
 //! Validation: every reason, and the canonical line.
 
 mod canonical;
+mod defaults;
+mod hints;
 mod literals;
+mod notations;
+mod nulls;
 mod reasons;
+mod times;
+
+use std::time::{Duration, SystemTime};
 
 use tidegate_core::manifest::Manifest;
 use tidegate_core::validate::{Scratch, Validator};
@@ -35,4 +42,22 @@ fn reasons(validator: &Validator, text: impl AsRef<[u8]>) -> Vec<String> {
         )
     });
     lines.collect()
+}
+
+/// What a line becomes in canonical form, or the first reason against it.
+fn read(validator: &Validator, text: &str) -> String {
+    let mut scratch = Scratch::at(SystemTime::UNIX_EPOCH + Duration::from_millis(1_627_401_728_500));
+    match validator.check(text.as_bytes(), &mut scratch) {
+        Ok(row) => String::from_utf8(row.canonical.to_vec()).expect("a line that is text stays text"),
+        Err(reasons) => reasons[0].message.clone(),
+    }
+}
+
+/// Asserts, for a column `v` of that type, what a field becomes, or the reason against it.
+fn assert_fields(column: &str, cases: &[(&str, &str)]) {
+    let validator = validator_of(column);
+    for (field, expected) in cases {
+        let line = read(&validator, &format!("1,{field}"));
+        assert_eq!(line.strip_prefix("1,").unwrap_or(&line), *expected, "{column}: {field}");
+    }
 }

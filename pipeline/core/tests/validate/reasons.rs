@@ -15,10 +15,19 @@ fn assert_values(column: &str, cases: &[(&str, &str)]) {
 #[test]
 fn a_line_has_a_field_for_each_column() {
     let validator = validator_of("text");
-    let few = "wrong_column_count -: the line has 1 fields, 2 are expected [1]";
+    let few = "wrong_column_count -: the line has 1 field, 2 are expected; 'short_rows: pad' in 'csv' takes the last ones for \
+               missing values [1]";
     assert_eq!(reasons(&validator, "1"), [few]);
-    let many = "wrong_column_count -: the line has 3 fields, 2 are expected [x,,]";
-    assert_eq!(reasons(&validator, "x,,"), [many]);
+    let many = |line: &str, setting: &str| {
+        let expected =
+            format!("wrong_column_count -: the line has 3 fields, 2 are expected; {setting} [{line}]");
+        assert_eq!(reasons(&validator, line), [expected]);
+    };
+    many("x,,", "'trailing_delimiter: true' in 'csv' lets a delimiter end each line");
+    many("x,,y", "'columns_unknown: ignore' in 'csv' leaves further fields out");
+    let divided = "wrong_column_count -: the line has 1 field, 2 are expected; 'delimiter: \"\\t\"' in 'csv' divides it \
+                   into 2 [1\ta]";
+    assert_eq!(reasons(&validator, "1\ta"), [divided]);
 }
 
 #[test]
@@ -44,9 +53,14 @@ fn integers_are_digits_within_their_type() {
             ("00000000000000000000000000000007", ""),
             ("2147483648", "out_of_range v: v is out of the range of integer"),
             ("9223372036854775808", "out_of_range v: v is out of the range of bigint"),
-            ("1.0", "invalid_integer v: v is not an integer"),
-            (" 1", "invalid_integer v: v is not an integer"),
-            ("-", "invalid_integer v: v is not an integer"),
+            ("1.0", ""),
+            ("1.5", "invalid_integer v: v is not an integer"),
+            ("1e3", "invalid_integer v: v is not an integer"),
+            (" 1", "invalid_integer v: v is not an integer; 'trim: true' reads it"),
+            (
+                "-",
+                "invalid_integer v: v is not an integer; 'null: \"-\", optional: true' takes it for a missing value",
+            ),
         ],
     );
     assert_values(
@@ -71,8 +85,11 @@ fn decimals_keep_to_precision_and_scale() {
             ("1e2", ""),
             ("1000", "out_of_range v: v has 4 digits before the point, at most 3 are kept"),
             ("1.005", "out_of_range v: v has 3 decimal places, at most 2 are kept"),
-            ("NaN", "invalid_number v: v is not a number"),
-            ("1 ", "invalid_number v: v is not a number"),
+            (
+                "NaN",
+                "invalid_number v: v is not a number; 'null: NaN, optional: true' takes it for a missing value",
+            ),
+            ("1 ", "invalid_number v: v is not a number; 'trim: true' reads it"),
         ],
     );
     assert_values(
@@ -110,7 +127,10 @@ fn points_in_time_are_iso_8601() {
         &[
             ("2021-07-27T16:02:08Z", ""),
             ("2021-07-27 16:02:08", ""),
-            ("27/07/2021 16:02", "invalid_timestamp v: v is not a timestamp, YYYY-MM-DDTHH:MM:SSZ"),
+            (
+                "27/07/2021 16:02",
+                "invalid_timestamp v: v is not a timestamp, YYYY-MM-DDTHH:MM:SSZ; 'format: \"%d/%m/%Y %H:%M\"' reads it",
+            ),
             ("2021-02-30T00:00:00Z", "invalid_timestamp v: v is not a timestamp, YYYY-MM-DDTHH:MM:SSZ"),
             ("300000-01-01T00:00:00Z", "out_of_range v: v is not within the years 1 to 294276"),
         ],

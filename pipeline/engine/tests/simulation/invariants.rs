@@ -5,16 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::ledger::{Fate, chunk_of};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
-use tidegate_core::spelling::normal_key;
+use tidegate_core::spelling::normal_parts;
 
+use crate::files::File;
 use crate::model::{State, Status, View};
 
 /// What is wrong with a state, if anything is.
-pub(crate) fn violated(manifest: &Manifest, state: &State) -> Option<String> {
-    rows(manifest, state).or_else(|| letters(state)).or_else(|| effects(state)).or_else(|| {
+pub(crate) fn violated(manifest: &Manifest, files: &[File], state: &State) -> Option<String> {
+    let facts = rows(manifest, state).or_else(|| letters(state)).or_else(|| effects(state));
+    facts.or_else(|| lines(files, state)).or_else(|| {
         let afresh = View::afresh(state.view.of, &state.tables);
         (state.view != afresh).then(|| format!("the view is {:?}, its query gives {afresh:?}", state.view))
     })
+}
+
+/// The lines of a file are its records and those that were skipped, by the rules that skip them.
+fn lines(files: &[File], state: &State) -> Option<String> {
+    for (number, source) in (1..).zip(&state.sources) {
+        let (Some(records), Some(skipped)) = (source.lines, source.skipped) else { continue };
+        let Some(file) = source.file(files) else { continue };
+        let (lines, meant) = (file.physical_lines(), file.skipped);
+        if records + skipped.total() != lines || skipped != meant {
+            return Some(format!(
+                "source {number} has {records} records and skipped {skipped}, of {lines} lines; meant were {meant}"
+            ));
+        }
+    }
+    None
 }
 
 fn fate(state: &State, position: Position) -> Option<Fate> {
@@ -29,13 +46,17 @@ fn rows(manifest: &Manifest, state: &State) -> Option<String> {
         if fate != Some(Fate::Accepted) {
             return Some(format!("a row is of {position}, of which the ledger says {fate:?}"));
         }
-        for (name, value) in state.columns[*dataset].iter().zip(&*row.values) {
-            let column = manifest.datasets[*dataset].columns.iter().find(|column| column.name == *name);
-            let parent = column.and_then(|column| column.references);
-            let Some(parent) = parent.filter(|_| !value.is_empty()) else { continue };
-            let kind = manifest.datasets[parent].key_column().kind;
-            if !state.tables.contains_key(&(parent, normal_key(kind, value.as_bytes()))) {
-                return Some(format!("the row of {position} references '{value}', which is not there"));
+        let definition = &manifest.datasets[*dataset];
+        for reference in &definition.references {
+            let part = |column: &usize| {
+                let column = &definition.columns[*column];
+                let place = state.columns[*dataset].iter().position(|name| *name == column.name);
+                (column.kind, place.map_or(&b""[..], |place| row.values[place].as_bytes()))
+            };
+            let Some(key) = normal_parts(reference.columns.iter().map(part)) else { continue };
+            if !state.tables.contains_key(&(reference.dataset, key)) {
+                let name = reference.name(definition);
+                return Some(format!("the row of {position} references by {name} what is not there"));
             }
         }
     }

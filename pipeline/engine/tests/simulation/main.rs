@@ -9,7 +9,8 @@
 //! # Layout
 //!
 //! * `model`: the database in memory. `conformance`: the contract of a sink, which it keeps.
-//! * `files`: what is in the files, and what it means. `reference`: what must come of it.
+//! * `dialect`: how files are written. `files` and `writer`: what is in them, and what it means. `reference`: what must
+//!   come of it.
 //! * `world`: what goes wrong, and when. `outside`: topics and database as a process sees them.
 //! * `process`: one process, which can be frozen and killed.
 //! * `seed`: one seed, from the first process to the last. `invariants`: what holds at every commit.
@@ -18,7 +19,9 @@
 
 mod model;
 mod conformance;
+mod dialect;
 mod files;
+mod writer;
 mod reference;
 mod world;
 mod outside;

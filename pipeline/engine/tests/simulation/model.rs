@@ -14,14 +14,17 @@ use tidegate_core::contract::{
 };
 use tidegate_core::dead_letter::{Code, DeadLetter, Event, Reason, Stage};
 use tidegate_core::ledger::{Chunk, Effects, Fate, chunk_of};
-use tidegate_core::manifest::{Dataset, Manifest};
+use tidegate_core::manifest::{Dataset, Manifest, Reference};
 use tidegate_core::position::Position;
 use tidegate_core::record::Line;
 use tidegate_core::registry::{Arrival, ArrivalRole, Registration, Registry};
-use tidegate_core::shape::Shape;
-use tidegate_core::spelling::normal_key;
-use tidegate_core::split::{Dialect, Fields};
-use tidegate_core::validate::{Scratch, Validator, unknown_reference};
+use tidegate_core::shape::{Form, Shape};
+use tidegate_core::spelling::normal_parts;
+use tidegate_core::split::{Fields, SkippedLines};
+use tidegate_core::syntax::{Dialect, Syntax};
+use tidegate_core::validate::{Scratch, Validators, unknown_reference};
+
+use crate::files::File;
 
 /// A database in memory. Cheap to clone.
 #[derive(Clone, Default)]
@@ -38,7 +41,8 @@ pub(crate) struct State {
     pub(crate) ledger: BTreeMap<(u64, u64), Chunk>,
     /// The effects of the accepted lines of each source on their table.
     pub(crate) effects: BTreeMap<u64, Effects>,
-    /// Rows by dataset and key, the key in its [`normal_key`] form.
+    /// Rows by the first dataset of the table and the key, in its [`normal_parts`] form. The key of a row without one is
+    /// its position.
     pub(crate) tables: BTreeMap<(usize, Vec<u8>), Row>,
     /// The lines that are not, or once were not, in their table.
     pub(crate) letters: BTreeMap<Position, Letter>,
@@ -92,8 +96,17 @@ pub(crate) struct Source {
     pub(crate) complete: bool,
     fingerprint: Vec<u8>,
     awaited: bool,
+    /// How many lines of its file are no records, once that is known.
+    pub(crate) skipped: Option<SkippedLines>,
     /// The shape of its text at registration.
     shape: Arc<Shape>,
+}
+
+impl Source {
+    /// The file of the source, by name and size.
+    pub(crate) fn file<'a>(&self, files: &'a [File]) -> Option<&'a File> {
+        files.iter().find(|file| file.name == self.name && file.bytes.len() as u64 == self.bytes)
+    }
 }
 
 /// A row of a table.
@@ -102,9 +115,12 @@ pub(crate) struct Row {
     /// The position of the line that wrote the row. `None` if another application wrote it: such a row ranks
     /// below every line.
     pub(crate) position: Option<Position>,
-    /// Its values, in the order of the columns.
+    /// Its values, in the order of the columns. A missing one is empty, an empty text is [`EMPTY_TEXT`].
     pub(crate) values: Arc<[String]>,
 }
+
+/// An empty text among values.
+pub(crate) const EMPTY_TEXT: &str = "\"\"";
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,11 +212,33 @@ pub(crate) enum Flaw {
     ByPlace,
     /// Lines on topics are read by today's columns, whatever their form.
     FormIgnored,
+    /// Of a key of several columns, the first column alone identifies a row.
+    FirstOfKey,
+    /// Rows without a key are taken for one if their values are equal.
+    EqualRowsOnce,
+    /// A reference with a missing part waits, in place of referencing nothing.
+    MissingPartWaits,
+    /// A commit does not report that lines may find the rows of a dataset that shares the table of another.
+    SharedTableUnseen,
+    /// Comments are taken for records.
+    CommentsNumbered,
+    /// The shape of a registered source does not say that its header may be repeated.
+    RepeatedHeaderNumbered,
+    /// Empty lines are not counted.
+    BlanksUncounted,
+    /// The second of the texts that mean missing is kept as a value.
+    SecondNullIsValue,
+    /// A missing value stays missing where the column has a default.
+    DefaultUnapplied,
+    /// The first number of a date is taken for the month.
+    MonthFirst,
+    /// An empty text is stored as a missing value.
+    EmptyTextMissing,
 }
 
 impl Flaw {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::LedgerForgets,
         Self::LastWriteWins,
         Self::ResumeSkips,
@@ -213,10 +251,21 @@ impl Flaw {
         Self::CountsDuplicates,
         Self::ByPlace,
         Self::FormIgnored,
+        Self::FirstOfKey,
+        Self::EqualRowsOnce,
+        Self::MissingPartWaits,
+        Self::SharedTableUnseen,
+        Self::CommentsNumbered,
+        Self::RepeatedHeaderNumbered,
+        Self::BlanksUncounted,
+        Self::SecondNullIsValue,
+        Self::DefaultUnapplied,
+        Self::MonthFirst,
+        Self::EmptyTextMissing,
     ];
 }
 
-/// A row's identity: the dataset and the key in its [`normal_key`] form.
+/// A row's identity: the first dataset of its table, and the key in its [`normal_parts`] form.
 type Key = (usize, Vec<u8>);
 
 /// One process's handle on a [`Database`]. Cheap to clone.
@@ -228,13 +277,19 @@ pub(crate) struct Memory {
 
 struct Process {
     manifest: Arc<Manifest>,
-    /// The rules of each dataset, for lines as the source gave them.
-    as_given: Vec<Validator>,
-    /// The same rules, for lines as the transform passed them on.
-    canonical: Vec<Validator>,
+    /// The rules of each dataset.
+    validators: Vec<Validators>,
     owner: u64,
     view: Option<(usize, usize)>,
     flaw: Option<Flaw>,
+}
+
+impl Process {
+    /// The shape of a line on a topic.
+    fn shape(&self, dataset: usize, fingerprint: u32) -> Option<Arc<Shape>> {
+        let form = self.validators[dataset].form(fingerprint)?;
+        Some(Arc::new(Shape::in_form(&self.manifest, &self.manifest.datasets[dataset], form)))
+    }
 }
 
 /// A delivery as this sink works on it.
@@ -270,9 +325,9 @@ impl Candidate {
     }
 }
 
-/// A reference of a line, through a column.
+/// A reference of a line: its index among those of the dataset, and the row.
 struct Wanted {
-    column: usize,
+    reference: usize,
     key: Key,
 }
 
@@ -287,8 +342,7 @@ impl Database {
         flaw: Option<Flaw>,
     ) -> Memory {
         let process = Process {
-            as_given: manifest.datasets.iter().map(Validator::new).collect(),
-            canonical: manifest.datasets.iter().map(Validator::canonical).collect(),
+            validators: manifest.datasets.iter().map(Validators::new).collect(),
             manifest,
             owner,
             view,
@@ -315,7 +369,7 @@ impl Database {
     /// Inserts a row as another application would, unless the key exists. `definition` is the definition of the
     /// dataset.
     pub(crate) fn insert(&self, dataset: usize, definition: &Dataset, values: &[&str]) {
-        let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
+        let key = key_of(definition, &definition.key, values).expect("a row has a key");
         let names: Vec<String> = definition.columns.iter().map(|column| column.name.clone()).collect();
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let mut state = self.locked();
@@ -385,7 +439,8 @@ impl Memory {
         let state = self.database.locked();
         let mut batch = Batch { stored: true, ..self.empty_batch() };
         for (position, letter) in &state.letters {
-            let has_come = |key: &Key| key.0 == dataset || state.tables.contains_key(key);
+            let table = self.process.manifest.datasets[dataset].of_table;
+            let has_come = |key: &Key| key.0 == table || state.tables.contains_key(key);
             let waits = letter.dataset == dataset && letter.status == Status::Waiting;
             if waits && letter.awaits.iter().any(has_come) {
                 self.read_letter(*position, letter.clone(), &mut batch);
@@ -401,6 +456,15 @@ impl Memory {
             return Ok(state);
         }
         Err(Error::halt("another process has taken this pipeline over; this one can commit nothing any more"))
+    }
+
+    /// The shape of a registered source.
+    fn recall(&self, shape: &Arc<Shape>) -> Arc<Shape> {
+        if self.process.flaw != Some(Flaw::RepeatedHeaderNumbered) {
+            return shape.clone();
+        }
+        let syntax = Syntax { repeated_header: false, ..shape.syntax.clone() };
+        Arc::new(Shape { syntax, ..(**shape).clone() })
     }
 
     fn empty_batch(&self) -> Batch {
@@ -425,17 +489,31 @@ impl Memory {
     fn candidate(&self, dataset: usize, line: Line<'_>, stage: Stage, text: &str) -> Candidate {
         let definition = &self.process.manifest.datasets[dataset];
         let mut fields = Fields::default();
-        fields.split(line.text, Dialect::STANDARD).expect("a canonical line has no open quote");
-        let value = |column: usize| String::from_utf8_lossy(fields.get(column, line.text)).into_owned();
-        let values: Arc<[String]> = (0..definition.columns.len()).map(value).collect();
-        let wanted = |(column, parent): (usize, usize)| {
-            let kind = self.process.manifest.datasets[parent].key_column().kind;
-            let key = (parent, normal_key(kind, values[column].as_bytes()));
-            (!values[column].is_empty()).then_some(Wanted { column, key })
+        fields.split(line.text, &Dialect::STANDARD).expect("a canonical line has no open quote");
+        let loses_empty_text = self.process.flaw == Some(Flaw::EmptyTextMissing);
+        let value = |column: usize| match fields.get(column, line.text) {
+            b"" if fields.is_literal(column) && !loses_empty_text => EMPTY_TEXT.to_owned(),
+            text => String::from_utf8_lossy(text).into_owned(),
         };
-        let columns = definition.columns.iter().enumerate();
-        let references = columns.filter_map(|(i, column)| wanted((i, column.references?))).collect();
-        let key = normal_key(definition.key_column().kind, values[definition.key].as_bytes());
+        let values: Arc<[String]> = (0..definition.columns.len()).map(value).collect();
+        let flaw = self.process.flaw;
+        let wanted = |(number, reference): (usize, &Reference)| {
+            let key = match key_of(definition, &reference.columns, &values) {
+                None if reference.columns.len() > 1 && flaw == Some(Flaw::MissingPartWaits) => Vec::new(),
+                key => key?,
+            };
+            Some(Wanted { reference: number, key: (reference.dataset, key) })
+        };
+        let references = definition.references.iter().enumerate().filter_map(wanted).collect();
+        let key = match &definition.key[..] {
+            [] if flaw == Some(Flaw::EqualRowsOnce) => values.join(",").into_bytes(),
+            [] => format!("{}\0{}", line.position.source, line.position.line).into_bytes(),
+            [first, _, ..] if flaw == Some(Flaw::FirstOfKey) => {
+                let id = key_of(definition, &[*first], &values).expect("a valid line has a key");
+                [&id[..], b"\x001"].concat()
+            }
+            key => key_of(definition, key, &values).expect("a valid line has a key"),
+        };
         let (position, text) = (line.position, text.into());
         Candidate { dataset, position, key, values, references, stage, text, shape: None }
     }
@@ -443,31 +521,31 @@ impl Memory {
     /// Whether a record on a topic is in the columns that the dataset has now. A form of 0 says nothing, and
     /// passes.
     fn is_current(&self, dataset: usize, fingerprint: u32) -> bool {
-        let Process { as_given, flaw, .. } = &*self.process;
-        *flaw == Some(Flaw::FormIgnored) || as_given[dataset].reads(fingerprint)
+        let Process { validators, flaw, .. } = &*self.process;
+        *flaw == Some(Flaw::FormIgnored) || validators[dataset].form(fingerprint).is_some()
     }
 
     /// Reads a dead letter into the batch. A waiting one becomes a candidate: its reference may exist by now.
     fn read_letter(&self, position: Position, mut letter: Letter, batch: &mut Batch) {
         if letter.status == Status::Waiting {
-            let validators = match letter.stage {
-                Stage::Sink => &self.process.canonical,
-                Stage::Source | Stage::Transform => &self.process.as_given,
-            };
             let text = letter.text.clone().unwrap_or_default();
             let definition = &self.process.manifest.datasets[letter.dataset];
             let by_name = letter.shape.as_ref().filter(|_| self.process.flaw != Some(Flaw::ByPlace));
+            let by_sink = letter.stage == Stage::Sink;
+            let (form, mapping) = match by_name {
+                Some(shape) => shape.form_of_letter(definition, by_sink),
+                None => (if by_sink { Form::Canonical } else { Form::Given }, None),
+            };
             let mut given = text.as_bytes().to_vec();
-            if let Some(mut mapping) =
-                by_name.and_then(|shape| shape.mapping(definition, letter.stage == Stage::Sink))
-            {
+            if let Some(mut mapping) = mapping {
                 given.clear();
                 if let Err(reason) = mapping.write(text.as_bytes(), None, &mut given) {
                     (letter.status, letter.reasons) = (Status::Rejected, [reason].into());
                     return batch.letters.push((position, letter));
                 }
             }
-            match validators[letter.dataset].check(&given, &mut Scratch::default()) {
+            let validators = &self.process.validators[letter.dataset];
+            match validators.of(form).check(&given, &mut Scratch::default()) {
                 Ok(row) => {
                     let line = Line { fingerprint: 0, position, text: row.canonical };
                     let candidate = self.candidate(letter.dataset, line, letter.stage, &text);
@@ -506,7 +584,8 @@ impl Sink for Memory {
             let position = parsed.position();
             let text = parsed.text.map(|text| text.into());
             let (reasons, awaits) = (parsed.reasons.into(), Arc::default());
-            let letter = Letter { dataset, status, reasons, stage: parsed.stage, text, awaits, shape: None };
+            let shape = self.process.shape(dataset, parsed.fingerprint);
+            let letter = Letter { dataset, status, reasons, stage: parsed.stage, text, awaits, shape };
             self.read_letter(position, letter, &mut batch);
         }
         batch.consumed = delivery.consumed.clone();
@@ -545,7 +624,10 @@ impl Sink for Memory {
     ) -> Result<bool, Error> {
         let state = self.database.locked();
         let keys = || state.tables.keys().filter(|(its, _)| *its == dataset);
-        keys().take(limit).for_each(|(_, key)| learn(key));
+        for (_, key) in keys().take(limit) {
+            let joined: Vec<u8> = key.iter().map(|byte| if *byte == 0 { b',' } else { *byte }).collect();
+            learn(&joined);
+        }
         Ok(keys().count() <= limit)
     }
 }
@@ -578,7 +660,9 @@ impl<'a> Transaction<'a> {
         }
         let Self { next, mut applied, left, .. } = transaction;
         let may_heal = |(dataset, tally): (usize, &Tally)| {
-            tally.waiting > 0 || (tally.accepted > 0 && is_referenced(&process.manifest, dataset))
+            let is_seen = process.flaw != Some(Flaw::SharedTableUnseen)
+                || process.manifest.datasets[dataset].of_table == dataset;
+            tally.waiting > 0 || (tally.accepted > 0 && process.manifest.is_referenced(dataset) && is_seen)
         };
         applied.may_heal = applied.tallies.iter().enumerate().any(may_heal);
         Ok((next, applied, left))
@@ -635,7 +719,8 @@ impl<'a> Transaction<'a> {
             |row: &&&Candidate| self.is_left_out(row) && self.process.flaw != Some(Flaw::LeftOutAccepted);
         let mut left: Vec<_> = new.iter().filter(|row| !self.is_refused(row) && !left_out(row)).collect();
         loop {
-            let own: BTreeSet<_> = left.iter().map(|row| (row.dataset, row.key.as_slice())).collect();
+            let table = |row: &Candidate| self.process.manifest.datasets[row.dataset].of_table;
+            let own: BTreeSet<_> = left.iter().map(|row| (table(row), row.key.as_slice())).collect();
             let before = left.len();
             let holds = |(dataset, key): &Key| own.contains(&(*dataset, key.as_slice()));
             let is_there = |wanted: &Wanted| self.next.tables.contains_key(&wanted.key) || holds(&wanted.key);
@@ -658,7 +743,8 @@ impl<'a> Transaction<'a> {
 
     /// Writes the line if its position is the newest of its key. Returns the line's effect.
     fn write(&mut self, row: &Candidate) -> Effects {
-        let key = (row.dataset, row.key.clone());
+        let table = self.process.manifest.datasets[row.dataset].of_table;
+        let key = (table, row.key.clone());
         let held = self.next.tables.get(&key);
         let is_newer = held.is_none_or(|held| held.position < Some(row.position));
         if self.is_left_out(row) || !(is_newer || self.process.flaw == Some(Flaw::LastWriteWins)) {
@@ -671,12 +757,12 @@ impl<'a> Transaction<'a> {
         // By name, as Postgres does: a process that was taken over may know other columns than the table has.
         let columns = self.process.manifest.datasets[row.dataset].columns.iter();
         let names: Vec<String> = columns.map(|column| column.name.clone()).collect();
-        let values = match self.next.columns.get(row.dataset) {
+        let values = match self.next.columns.get(table) {
             Some(now) if *now != names => by_name(&names, now, &row.values),
             _ => row.values.clone(),
         };
         let new = Row { position: Some(row.position), values };
-        self.next.view.change(self.process.view, row.dataset, held, Some(&new));
+        self.next.view.change(self.process.view, table, held, Some(&new));
         self.next.tables.insert(key, new);
         effects
     }
@@ -698,9 +784,11 @@ impl<'a> Transaction<'a> {
         };
         let Process { manifest, .. } = self.process;
         let unknown = |wanted: &&Wanted| {
-            let column = &manifest.datasets[row.dataset].columns[wanted.column].name;
+            let dataset = &manifest.datasets[row.dataset];
+            let reference = &dataset.references[wanted.reference];
+            let values: Vec<&str> = reference.columns.iter().map(|column| &row.values[*column][..]).collect();
             let parent = &manifest.datasets[wanted.key.0].name;
-            unknown_reference(column, parent, row.values[wanted.column].as_bytes())
+            unknown_reference(&reference.name(dataset), parent, values.join(",").as_bytes())
         };
         let reasons: Arc<[Reason]> = match fate {
             Fate::Rejected if self.is_refused(row) => {
@@ -711,8 +799,9 @@ impl<'a> Transaction<'a> {
         };
         let awaits = lacks.iter().map(|wanted| wanted.key.clone()).collect();
         let (stage, text) = (row.stage, Some(row.text.clone()));
-        let own = || Arc::new(Shape::of(manifest, &manifest.datasets[row.dataset]));
-        let shape = Some(row.shape.clone().unwrap_or_else(own));
+        let canonical =
+            || Arc::new(Shape::in_form(manifest, &manifest.datasets[row.dataset], Form::Canonical));
+        let shape = Some(row.shape.clone().unwrap_or_else(canonical));
         let letter = Letter { dataset: row.dataset, status, reasons, stage, text, awaits, shape };
         if !self.batch.stored {
             self.applied.count(row.dataset, &letter.reasons);
@@ -761,9 +850,10 @@ fn forget(chunk: &mut Chunk) {
     *chunk = kept;
 }
 
-fn is_referenced(manifest: &Manifest, parent: usize) -> bool {
-    let mut columns = manifest.datasets.iter().flat_map(|dataset| &dataset.columns);
-    columns.any(|column| column.references == Some(parent))
+/// The values of some columns of a dataset, as a key; `None` if one of them is missing.
+fn key_of(dataset: &Dataset, columns: &[usize], values: &[impl AsRef<str>]) -> Option<Vec<u8>> {
+    let part = |column: &usize| (dataset.columns[*column].kind, values[*column].as_ref().as_bytes());
+    normal_parts(columns.iter().map(part))
 }
 
 /// Stores the offset of a reader.
@@ -815,28 +905,35 @@ impl Registry for Memory {
         };
         let index = known.unwrap_or_else(|| {
             let (dataset, name, fingerprint) = (dataset.to_owned(), name.to_owned(), fingerprint.to_vec());
-            let (lines, complete, awaited) = (None, false, false);
+            let (lines, complete, awaited, skipped) = (None, false, false, None);
             let shape = Arc::new(shape.clone());
-            state.sources.push(Source { dataset, name, fingerprint, bytes, lines, complete, awaited, shape });
+            let source =
+                Source { dataset, name, fingerprint, bytes, lines, complete, awaited, skipped, shape };
+            state.sources.push(source);
             state.sources.len() - 1
         });
         let Source { lines, complete, ref shape, .. } = state.sources[index];
-        let shape = known.map(|_| shape.clone());
+        let shape = known.map(|_| self.recall(shape));
         let (source, identity) = (index as u64 + 1, vec![index as u8]);
-        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape })
+        Ok(Registration { source, lines, complete, known: known.is_some(), identity, shape, first_key: None })
     }
 
     async fn shape(&self, fingerprint: &[u8; 32]) -> Result<Option<Arc<Shape>>, Error> {
         let state = self.database.locked();
         let known = state.sources.iter().find(|source| source.fingerprint == fingerprint && !source.complete);
-        Ok(known.map(|source| source.shape.clone()))
+        Ok(known.map(|source| self.recall(&source.shape)))
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
-        let mut state = self.fenced()?;
+    async fn finish(&self, source: u64, lines: u64, skipped: Option<&SkippedLines>) -> Result<(), Error> {
+        let (mut state, flaw) = (self.fenced()?, self.process.flaw);
         let source = state.sources.get_mut(source as usize - 1);
         if let Some(source) = source.filter(|source| !source.complete) {
             source.lines = Some(lines);
+            let mut skipped = skipped.copied();
+            if let Some(skipped) = skipped.as_mut().filter(|_| flaw == Some(Flaw::BlanksUncounted)) {
+                skipped.blank = 0;
+            }
+            source.skipped = skipped.or(source.skipped);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use tidegate_core::ledger::Chunk;
 use tidegate_core::record::Batch;
 use tidegate_core::registry::{Arrival, Registration, Registry};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SkippedLines;
 use tidegate_topics as topics;
 use tidegate_topics::memory::Style;
 use tidegate_topics::{Durability, ErrorKind, FetchResult, Offset};
@@ -374,9 +375,9 @@ impl Registry for Database {
         self.link.call(Call::Ask, "ask for a shape", self.memory.shape(identity)).await
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
+    async fn finish(&self, source: u64, lines: u64, skipped: Option<&SkippedLines>) -> Result<(), Error> {
         let name = format!("finish {source} with {lines}");
-        self.link.call(Call::Commit, &name, self.memory.finish(source, lines)).await
+        self.link.call(Call::Commit, &name, self.memory.finish(source, lines, skipped)).await
     }
 
     async fn complete(&self, sources: &[u64]) -> Result<Vec<u64>, Error> {

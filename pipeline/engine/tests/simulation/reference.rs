@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::dead_letter::{Code, Reason};
 use tidegate_core::ledger::{Fate, chunk_of};
-use tidegate_core::manifest::Manifest;
+use tidegate_core::manifest::{Manifest, Reference};
 use tidegate_core::position::Position;
 
 use crate::files::{File, LEFT_OUT, Meaning, REFUSED};
 use crate::model::{Letter, Row, State, Status};
 
-/// A key is a number here, however it is written.
-type Key = (usize, i64);
+/// The first dataset of a table, and a key, whose values are numbers here, however they are written. The key of a row
+/// without one is its position.
+type Key = (usize, Vec<i64>);
 
 /// Position and values by dataset and key.
 type Rows = BTreeMap<Key, (Option<Position>, Vec<String>)>;
@@ -27,14 +28,28 @@ pub(crate) struct Outcome {
 
 struct Line<'a> {
     position: Position,
-    dataset: usize,
+    key: Key,
     values: &'a [String],
     references: Vec<Key>,
 }
 
-/// The key that a text is; no file has the one that stands for what is no number.
-fn key(dataset: usize, text: &str) -> Key {
-    (dataset, text.parse().unwrap_or(i64::MIN))
+/// The key that texts are; no file has the number that stands for what is none.
+fn key<'a>(table: usize, texts: impl Iterator<Item = &'a str>) -> Key {
+    (table, texts.map(|text| text.parse().unwrap_or(i64::MIN)).collect())
+}
+
+/// The values of a reference.
+fn of<'a>(reference: &'a Reference, values: &'a [String]) -> impl Iterator<Item = &'a str> {
+    reference.columns.iter().map(|column| &values[*column][..])
+}
+
+/// The key of a row of a dataset.
+fn key_of(manifest: &Manifest, dataset: usize, values: &[String], position: Option<Position>) -> Key {
+    let definition = &manifest.datasets[dataset];
+    match position.filter(|_| definition.is_keyless()) {
+        Some(position) => (definition.of_table, vec![position.source as i64, position.line as i64]),
+        None => key(definition.of_table, definition.key.iter().map(|column| &values[*column][..])),
+    }
 }
 
 impl Outcome {
@@ -42,20 +57,22 @@ impl Outcome {
     pub(crate) fn expected(manifest: &Manifest, sources: &[&File], outside: &[(usize, Vec<String>)]) -> Self {
         let mut outcome = Self::default();
         for (dataset, values) in outside {
-            outcome.rows.entry(key(*dataset, &values[0])).or_insert((None, values.clone()));
+            let key = key_of(manifest, *dataset, values, None);
+            outcome.rows.entry(key).or_insert((None, values.clone()));
         }
         let mut lines = Vec::new();
         for (source, file) in (1..).zip(sources) {
-            let columns = &manifest.datasets[file.dataset].columns;
+            let references = &manifest.datasets[file.dataset].references;
             for (line, meaning) in (1..).zip(&file.lines) {
                 let position = Position::new(source, line);
                 match meaning {
                     Meaning::Wrong(codes) => outcome.reject(position, codes.clone()),
                     Meaning::Row(values) => {
-                        let referenced = columns.iter().zip(values).filter(|(_, value)| !value.is_empty());
-                        let references = referenced.filter_map(|(c, value)| Some(key(c.references?, value)));
-                        let references = references.collect();
-                        lines.push(Line { position, dataset: file.dataset, values, references });
+                        let there =
+                            references.iter().filter(|r| of(r, values).all(|value| !value.is_empty()));
+                        let references = there.map(|r| key(r.dataset, of(r, values))).collect();
+                        let key = key_of(manifest, file.dataset, values, Some(position));
+                        lines.push(Line { position, key, values, references });
                     }
                 }
             }
@@ -71,8 +88,8 @@ impl Outcome {
         let mut accepted: Vec<&Line<'_>> = lines.iter().filter(|line| !is_kept_out(line)).collect();
         let mut keys: BTreeSet<Key>;
         loop {
-            keys = self.rows.keys().copied().collect();
-            keys.extend(accepted.iter().map(|line| key(line.dataset, &line.values[0])));
+            keys = self.rows.keys().cloned().collect();
+            keys.extend(accepted.iter().map(|line| line.key.clone()));
             let before = accepted.len();
             accepted.retain(|line| line.references.iter().all(|reference| keys.contains(reference)));
             if accepted.len() == before {
@@ -82,7 +99,7 @@ impl Outcome {
         for line in &accepted {
             self.fates.insert(line.position, Fate::Accepted);
             let newer = (Some(line.position), line.values.to_vec());
-            let row = self.rows.entry(key(line.dataset, &line.values[0])).or_insert(newer.clone());
+            let row = self.rows.entry(line.key.clone()).or_insert(newer.clone());
             if row.0 < newer.0 {
                 *row = newer;
             }
@@ -142,7 +159,7 @@ impl Outcome {
 /// The rows of the tables, their values in the order of the manifest.
 pub(crate) fn rows(manifest: &Manifest, state: &State) -> Rows {
     let row = |((dataset, text), Row { position, values }): (&(usize, Vec<u8>), &Row)| {
-        let key = key(*dataset, std::str::from_utf8(text).expect("a key is text"));
+        let key = key(*dataset, std::str::from_utf8(text).expect("a key is text").split('\0'));
         (key, (*position, by_name(manifest, *dataset, state.columns.get(*dataset), values)))
     };
     state.tables.iter().map(row).collect()

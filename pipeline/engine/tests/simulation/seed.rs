@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::{fmt, fs};
 
 use tempfile::TempDir;
-use tidegate_core::manifest::Manifest;
 use tidegate_core::position::Position;
 use tidegate_engine::Until;
 
-use crate::files::{File, MANIFEST};
+use crate::files::File;
 use crate::model::{Flaw, Letter};
 use crate::process::{DataDir, Pause, Process};
 use crate::reference::{self, Outcome};
@@ -69,8 +68,7 @@ pub(crate) fn run(seed: u64, place: &Place, flaw: Option<Flaw>, is_told: bool) -
     fastrand::seed(seed); // of the pauses between tries
     let landing = place.folder.path().join("landing");
     fs::create_dir(&landing).unwrap();
-    let manifest = Arc::new(Manifest::parse(MANIFEST, &|_| None).unwrap());
-    let world = Arc::new(World::new(seed, manifest, landing.clone(), flaw, is_told));
+    let world = Arc::new(World::new(seed, landing.clone(), flaw, is_told));
     let mut machines = Machines { world: world.clone(), free: Vec::new(), live: Vec::new(), owners: 0 };
     let result = machines.run();
     drop(machines);
@@ -250,13 +248,13 @@ impl Machines {
         world.database.look(|database| {
             let mut files: Vec<&File> = Vec::new();
             for source in &database.sources {
-                let is_its =
-                    |file: &&File| file.name == source.name && file.bytes.len() as u64 == source.bytes;
-                let file = world.files.iter().find(is_its);
-                files.push(file.ok_or_else(|| format!("nobody dropped {source:?}"))?);
+                files.push(source.file(&world.files).ok_or_else(|| format!("nobody dropped {source:?}"))?);
                 let lines = files[files.len() - 1].lines.len() as u64;
                 if source.lines != Some(lines) || !source.complete {
                     return Err(format!("{source:?} has {lines} lines and is not complete"));
+                }
+                if source.skipped.is_none() {
+                    return Err(format!("{source:?} does not know how many lines are no records"));
                 }
             }
             let state = world.state();

@@ -20,6 +20,7 @@ use tidegate_topics::memory::Style;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::dialect::Dialects;
 use crate::files::{self, File};
 use crate::invariants;
 use crate::model::{Database, Flaw};
@@ -357,15 +358,12 @@ impl std::fmt::Display for Stats {
 
 impl World {
     /// The world of a seed, whose files go to the folder.
-    pub(crate) fn new(
-        seed: u64,
-        manifest: Arc<Manifest>,
-        landing: PathBuf,
-        flaw: Option<Flaw>,
-        is_told: bool,
-    ) -> Self {
+    pub(crate) fn new(seed: u64, landing: PathBuf, flaw: Option<Flaw>, is_told: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let files = files::some(&mut rng);
+        let dialects = Dialects::some(&mut rng);
+        let parse = |text: &str| Arc::new(Manifest::parse(text, &|_| None).expect("a manifest"));
+        let manifest = parse(&dialects.apply(files::MANIFEST, None));
+        let files = files::some(&mut rng, &dialects);
         let database = Database::default();
         for (index, dataset) in manifest.datasets.iter().enumerate() {
             database.refuse(index, &dataset.columns[1].name, files::REFUSED);
@@ -377,12 +375,12 @@ impl World {
             events.push(Event::File(rng.usize(0..files.len()))); // the same file again
         }
         for _ in 0..rng.usize(0..3) {
-            let (dataset, values) = files::outside(&mut rng);
+            let (dataset, values) = files::outside(&mut rng, &dialects);
             events.push(Event::Outside(dataset, values));
         }
         if rng.bool() {
             for _ in 0..rng.usize(1..=3) {
-                events.push(Event::Manifest(files::changed(&mut rng)));
+                events.push(Event::Manifest(files::changed(&mut rng, &dialects, flaw)));
             }
         }
         rng.shuffle(&mut events);
@@ -394,7 +392,7 @@ impl World {
             climate,
             faults,
             events: events.into(),
-            manifest: manifest.clone(),
+            manifest: parse(&dialects.apply(files::MANIFEST, flaw)),
             outside: Vec::new(),
             outside_is_seen: true,
             arrivals: 0,
@@ -529,7 +527,9 @@ impl World {
 
     /// Looks for what must never be, after a commit.
     pub(crate) fn check(&self) {
-        if let Some(violation) = self.database.look(|state| invariants::violated(&self.manifest, state)) {
+        if let Some(violation) =
+            self.database.look(|state| invariants::violated(&self.manifest, &self.files, state))
+        {
             self.state().violation.get_or_insert(violation);
         }
     }

@@ -6,6 +6,7 @@ use tidegate_core::contract::Error;
 use tidegate_core::ledger::Chunk;
 use tidegate_core::registry::{Arrival, Registration, Registry};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SkippedLines;
 use tidegate_postgres::PgError;
 use tidegate_store::{Answer, NewSource, Request, SourceKind, Store, registry, requests, source_identity};
 use tokio::sync::Mutex;
@@ -78,7 +79,7 @@ impl Registry for JournaledRegistry {
         let _turn = self.turn.lock().await;
         self.assert_not_behind().await?;
         let registration = Registry::register(&self.store, file).await?;
-        let Registration { source, lines, complete, known, ref identity, .. } = registration;
+        let Registration { source, lines, complete, known, ref identity, first_key, .. } = registration;
         if source > self.journal.largest() {
             let entry = Entry {
                 source,
@@ -89,6 +90,7 @@ impl Registry for JournaledRegistry {
                 bytes: Some(file.bytes),
                 content: Some(hex::encode(file.content)),
                 fingerprint: file.fingerprint.to_vec(),
+                first_key,
                 lines,
                 complete,
             };
@@ -105,8 +107,8 @@ impl Registry for JournaledRegistry {
         Registry::shape(&self.store, identity).await
     }
 
-    async fn finish(&self, source: u64, lines: u64) -> Result<(), Error> {
-        Registry::finish(&self.store, source, lines).await?;
+    async fn finish(&self, source: u64, lines: u64, skipped: Option<&SkippedLines>) -> Result<(), Error> {
+        Registry::finish(&self.store, source, lines, skipped).await?;
         self.journal.note(vec![JournalLine::Finished { source, lines }], false).await
     }
 
@@ -146,6 +148,7 @@ fn entry(source: u64, request: &Request, new: &NewSource) -> Entry {
         bytes: Some(new.bytes),
         content: Some(hex::encode(request.content)),
         fingerprint: Vec::new(),
+        first_key: new.first_key,
         lines: new.lines,
         complete: false,
     }

@@ -51,7 +51,8 @@ impl Findings {
         let registered = lost.into_iter().map(|lost| {
             let is_file = lost.entry.kind == SourceKind::File;
             let fingerprint = is_file.then(|| lost.entry.fingerprint().to_vec());
-            let Entry { source, dataset, kind, name, identity, bytes, lines, .. } = lost.entry.clone();
+            let Entry { source, dataset, kind, name, identity, bytes, first_key, lines, .. } =
+                lost.entry.clone();
             let (complete, held) = (false, 0);
             RegisteredSource {
                 source,
@@ -64,6 +65,7 @@ impl Findings {
                 complete,
                 held,
                 fingerprint,
+                first_key,
             }
         });
         registered.collect()

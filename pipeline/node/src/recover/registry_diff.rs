@@ -231,6 +231,7 @@ fn done_entry(file: &DoneFile, dataset: &str, print: &Fingerprint, came_before: 
         bytes: Some(print.bytes),
         content: Some(hex::encode(print.content)),
         fingerprint: print.fingerprint.to_vec(),
+        first_key: None,
         lines: None,
         complete: true,
     }

@@ -57,20 +57,37 @@ impl Bench {
 
     /// A folder of this name with the manifest of the example, whose views are those of another folder.
     pub(crate) fn home(&self, name: &str, views: &Path) -> Anything<PathBuf> {
+        self.home_of(name, &MANIFEST.replace("../../sql/views", &views.display().to_string()))
+    }
+
+    /// A folder of this name with a manifest.
+    pub(crate) fn home_of(&self, name: &str, manifest: &str) -> Anything<PathBuf> {
         let home = self.folder.path().join(name);
         std::fs::create_dir_all(home.join("landing"))?;
-        let manifest = MANIFEST.replace("../../sql/views", &views.display().to_string());
         std::fs::write(home.join("tidegate.yaml"), manifest)?;
         Ok(home)
     }
 
-    /// `tidegate run --until-idle`, from a cold start in a fresh database.
+    /// The path for a file of this name.
+    #[allow(dead_code)] // each bench is a program of its own, and not all write files
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `tidegate run --until-idle` over a company's files, from a cold start in a fresh database.
     pub(crate) fn tidegate(&self, files: &Path, views: &Path) -> Anything<Run> {
-        let url = self.fresh_database("bench")?;
         let home = self.home("home", views)?;
-        for name in ["departments.csv", "jobs.csv", "hired_employees.csv"] {
-            let landed = home.join("landing").join(name);
-            std::fs::hard_link(files.join(name), &landed)?;
+        let files = ["departments.csv", "jobs.csv", "hired_employees.csv"].map(|name| files.join(name));
+        self.ingest(&home, &files)
+    }
+
+    /// `tidegate run --until-idle` over some files, with the manifest in `home`, from a cold start in a fresh
+    /// database. Removes `home`.
+    pub(crate) fn ingest(&self, home: &Path, files: &[PathBuf]) -> Anything<Run> {
+        let url = self.fresh_database("bench")?;
+        for file in files {
+            let landed = home.join("landing").join(file.file_name().ok_or("a file has a name")?);
+            std::fs::hard_link(file, &landed)?;
             let hour_ago = SystemTime::now() - Duration::from_secs(3600);
             std::fs::File::open(landed)?.set_modified(hour_ago)?;
         }
@@ -79,7 +96,7 @@ impl Bench {
         let begun = Instant::now();
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["run", "--until-idle", "--format", "json"])
-            .current_dir(&home)
+            .current_dir(home)
             .env("DATABASE_URL", url)
             .stderr(Stdio::inherit())
             .output()?;
@@ -88,7 +105,7 @@ impl Bench {
             return Err("tidegate failed".into());
         }
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        std::fs::remove_dir_all(&home)?;
+        std::fs::remove_dir_all(home)?;
         Ok(Run {
             seconds,
             cpu_seconds: summary["cpu_seconds"].as_f64().ok_or("no cpu_seconds")?,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tidegate_core::manifest::Manifest;
+use tidegate_files::UnregisteredFile;
 use tidegate_node::Settings;
 use tidegate_postgres::relation::ColumnKind::Text;
 use tidegate_store::inspect::{self, Grade, Inspection};
@@ -143,11 +144,11 @@ fn landing(settings: &Settings) -> Vec<Inspection> {
 
 /// A finding if the beginning of a file shows a fault that keeps it from being read as intended.
 fn file(path: &Path, dataset: usize, manifest: &Manifest) -> Option<Inspection> {
-    let warning = |message: String| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Inspection::new("landing folder", Grade::Warning, format!("{name}: {message}"))
-    };
-    match tidegate_files::shape(path, dataset, manifest) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let warning =
+        |message: String| Inspection::new("landing folder", Grade::Warning, format!("{name}: {message}"));
+    let file = UnregisteredFile { path, name: &name, dataset, syntax: None };
+    match file.shape(manifest) {
         Ok(Err(fault)) => return Some(warning(format!("it will be refused: {fault}"))),
         Ok(Ok(_)) => {}
         Err(error) => return Some(warning(format!("it cannot be read: {error}"))),

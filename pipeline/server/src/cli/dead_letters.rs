@@ -20,6 +20,7 @@ use tidegate_store::filter::{self, LetterFilter, parse_time};
 use tidegate_store::moves::{Kind, jobs};
 
 use crate::Failure;
+use crate::advice;
 use crate::cli::output;
 use crate::cli::requester::requester;
 use crate::cli::{Format, Global, settings};
@@ -29,7 +30,7 @@ use crate::formats::{self, Cells};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tidegate dead-letters summary                             how many, by dataset, status and reason
+  tidegate dead-letters summary                             how many, by reason, and which setting would help
   tidegate dead-letters list --reason missing_value         one row for each reason
   tidegate dead-letters replay 3:117 --line '117,Ada,2021-07-27T16:02:08Z,1,2'
   tidegate dead-letters replay --reason not_allowed --dry-run
@@ -84,7 +85,7 @@ pub enum LettersCommand {
         #[arg(value_name = "SOURCE:LINE")]
         position: Position,
     },
-    /// How many there are, by dataset, status and reason
+    /// How many there are, by dataset, status and reason, with the setting that would accept them
     Summary {
         /// Which
         #[command(flatten)]
@@ -253,7 +254,9 @@ pub async fn command(global: &Global, arguments: &LettersArguments) -> Result<()
             relations::letter(&letter.ok_or_else(none)?)
         }
         Some(LettersCommand::Summary { which }) => {
-            relations::counts(&filter::count(&store, &which.checked()?).await?)?
+            let filter = which.checked()?;
+            let counts = filter::count(&store, &filter).await?;
+            relations::advice(&advice::of_counts(&store, &settings.manifest, &filter, counts).await?)
         }
         Some(LettersCommand::Jobs { job: None, limit }) => {
             relations::jobs(&jobs::list(&store, None, *limit).await?)?

@@ -15,7 +15,11 @@ use crate::cli::{Global, output};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  tidegate init --from departments.csv jobs.csv hired_employees.csv")]
+  tidegate init --from departments.csv jobs.csv hired_employees.csv
+  tidegate init --from exports/*.csv --force     again, over the manifest that is there
+
+What it finds stands in the manifest as settings, with the evidence in comments. What can be read in two ways,
+such as 01/02/2021, is not guessed: it is 'not sure', and asked for.")]
 pub struct InitArguments {
     /// Files to infer datasets, columns and types from
     #[arg(long, num_args = 1.., value_name = "FILE")]
@@ -53,17 +57,16 @@ pub async fn command(global: &Global, arguments: &InitArguments) -> Result<(), F
     for (file_name, why) in &left_out {
         told.push_str(&format!("{}: left out: {why}\n", printable_line(file_name)));
     }
-    output::print(format!("{told}wrote {path}; read it through, then try 'tidegate check'\n"))
+    output::print(format!(
+        "{told}wrote {path}; read it through, then try 'tidegate preview' on a file, and 'tidegate check'\n"
+    ))
 }
 
 /// The remarks on a file for the terminal: what was found in it, and what the user must decide.
 fn in_words(remarks: &Remarks) -> String {
     let mut words = format!("{}: {}\n", printable_line(&remarks.file_name), printable_line(&remarks.found));
-    for obstacle in &remarks.obstacles {
-        words.push_str(&format!("  not read as it is: {}\n", printable_line(obstacle)));
-    }
-    for doubt in &remarks.doubts {
-        words.push_str(&format!("  not sure: {}\n", printable_line(doubt)));
+    for detail in remarks.details() {
+        words.push_str(&format!("  {detail}\n"));
     }
     words
 }

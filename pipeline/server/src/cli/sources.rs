@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tidegate_core::ledger::Effects;
-use tidegate_postgres::relation::ColumnKind::{Boolean, Number, Text};
+use tidegate_core::split::SkippedLines;
+use tidegate_postgres::relation::ColumnKind::{Boolean, Json, Number, Text};
 use tidegate_postgres::relation::Relation;
 use tidegate_store::{Receipt, receipts};
 
@@ -53,17 +54,23 @@ pub async fn command(global: &Global, arguments: &SourcesArguments) -> Result<()
         return reload::command(global, reload, arguments.format).await;
     }
     let (_, store) = settings::load_with_store(global)?;
-    let sources = relation(&receipts::all(&store).await?);
-    let shown = if arguments.format == Format::Table { sources.without_zeros("uncounted") } else { sources };
+    let receipts = receipts::all(&store).await?;
+    let shown = match arguments.format {
+        Format::Table => relation(&receipts, SkippedLines::to_string)
+            .without_zeros("uncounted")
+            .without("skipped", |rules| rules.is_none()),
+        Format::Csv | Format::Json => relation(&receipts, |skipped| output::jsonb_text(&json!(skipped))),
+    };
     output::write(&shown, arguments.format).await
 }
 
-fn relation(receipts: &[Receipt]) -> Relation {
+/// The receipts as rows. `skipped` writes how many lines are no records.
+fn relation(receipts: &[Receipt], skipped: impl Fn(&SkippedLines) -> String) -> Relation {
     let numbers = ["lines", "accepted", "inserted", "updated", "superseded", "uncounted"];
     let numbers = numbers.into_iter().chain(["rejected", "waiting", "discarded", "in_flight"]);
     let mut columns = vec![("source", Number), ("dataset", Text), ("name", Text)];
     columns.extend(numbers.map(|name| (name, Number)));
-    columns.push(("complete", Boolean));
+    columns.extend([("skipped", Json), ("complete", Boolean)]);
     let rows = receipts.iter().map(|receipt| {
         let Receipt { source, dataset, name, lines, effects, .. } = receipt;
         let Effects { inserted, updated, superseded, uncounted } = effects;
@@ -83,6 +90,7 @@ fn relation(receipts: &[Receipt]) -> Relation {
             waiting,
             discarded,
             in_flight,
+            receipt.skipped.as_ref().filter(|skipped| !skipped.is_empty()).map(&skipped),
             receipt.complete(),
         ])
     });

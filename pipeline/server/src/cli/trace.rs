@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //!
-//! * [`place`]: the line that the user asks about.
+//! * [`place`], `key`: the line, or the row, that the user asks about.
 //! * `files`, `topics`: where lines are. `deep`: all lines of a key.
 //! * `row`: which line owns the row of an accepted line.
 //! * `events`, `story`: the events of a line in order, and how they are written.
@@ -13,6 +13,7 @@
 mod deep;
 mod events;
 mod files;
+mod key;
 pub mod place;
 mod row;
 mod story;
@@ -26,8 +27,8 @@ use tidegate_core::ledger::Fate;
 use tidegate_core::manifest::{Dataset, Manifest};
 use tidegate_core::position::Position;
 use tidegate_core::shape::Shape;
-use tidegate_core::spelling::same_key;
-use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::split::Fields;
+use tidegate_core::syntax::Dialect;
 use tidegate_files::parse_done_name;
 use tidegate_node::Settings;
 use tidegate_store::Store;
@@ -36,10 +37,11 @@ use tracing::{info, warn};
 
 use crate::Failure;
 use crate::cli::{Format, Global, settings};
-use deep::{NewestLines, key_in};
+use deep::NewestLines;
 use files::SourceFile;
+use key::{RowKey, row_name};
 use place::Place;
-use row::{foreign, row_name};
+use row::foreign;
 use story::{Story, TraceEvent};
 use topics::TopicRecord;
 
@@ -51,6 +53,7 @@ Examples:
   tidegate trace 3:117 --format json                      the same by its source
   tidegate trace --dataset departments --key 7            the row of a key, and its dead letters
   tidegate trace --dataset departments --key 7 --deep     all its lines, as far as files still have them
+  tidegate trace --dataset weather --key EWR,2013-01-01   the row of a key of two columns
 
 LINE counts records from 1, without header and blank lines. A bare number is a source; write ./123:4 for a
 file of that name. The docs list the events: docs/trace.md.")]
@@ -65,7 +68,7 @@ pub struct TraceArguments {
     /// The dataset of the row
     #[arg(long, requires = "key")]
     pub dataset: Option<String>,
-    /// The key of the row
+    /// The key of the row; of several columns, their values with commas between them
     #[arg(long, requires = "dataset", allow_hyphen_values = true)]
     pub key: Option<String>,
     /// Look for lines of the key in all files of the landing folder and of done/ as well
@@ -141,6 +144,7 @@ impl Tracer {
             let names = names.join(", ");
             return Err(Failure::new(format!("there is no dataset '{name}'; there are: {names}")));
         };
+        let key = &RowKey::parse(dataset, key)?;
         let mut newest = NewestLines::new(arguments.limit);
         self.letters_of_key(dataset, key, &mut newest).await?;
         let not_entered = match arguments.deep {
@@ -148,13 +152,13 @@ impl Tracer {
             false => Vec::new(),
         };
         let mut positions = newest.finish();
-        let row = row_name(dataset, key);
-        let no_line = match trace::key(&self.store, index, key).await? {
-            None => {
-                let kind = dataset.key_column().kind;
-                Some(TraceEvent::new("no_row", format!("there can be no {row}: the key is no {kind}")))
+        let row = row_name(dataset, key.values());
+        let no_line = match trace::is_key(&self.store, index, key.values()).await? {
+            false => {
+                let kinds = key.kinds();
+                Some(TraceEvent::new("no_row", format!("there can be no {row}: the key is no {kinds}")))
             }
-            Some(_) => match trace::row(&self.store, index, key, None).await? {
+            true => match trace::row(&self.store, index, key.values(), None).await? {
                 None => Some(TraceEvent::new("no_row", format!("there is no {row}"))),
                 Some(TracedRow { position, written_at, .. }) => match self.of_source(position).await? {
                     Some(position) => {
@@ -176,22 +180,21 @@ impl Tracer {
     async fn letters_of_key(
         &self,
         dataset: &Dataset,
-        key: &str,
+        key: &RowKey,
         newest: &mut NewestLines,
     ) -> Result<(), Failure> {
-        let kind = dataset.key_column().kind;
         let (mut fields, mut untold) = (Fields::default(), 0);
         let look = |position, stage, text: Option<&str>, shape: Option<&Shape>| {
-            let given = shape.map_or(dataset.csv.dialect(), Shape::dialect);
-            let dialect = if stage == Stage::Sink { Dialect::STANDARD } else { given };
-            let place = match shape {
-                Some(shape) => shape.field(&dataset.key_column().name),
-                None => Some(dataset.key),
+            let given = shape.map_or(&dataset.csv.syntax.dialect, Shape::dialect);
+            let dialect = if stage == Stage::Sink { &Dialect::STANDARD } else { given };
+            let places: Option<Vec<usize>> = match shape {
+                Some(shape) => dataset.key_columns().map(|column| shape.field(&column.name)).collect(),
+                None => Some(dataset.key.clone()),
             };
-            let text = text.map(str::as_bytes).zip(place);
-            match text.and_then(|(text, place)| key_in(&mut fields, text, dialect, place)) {
-                Some(found) if same_key(kind, found, key.as_bytes()) => newest.insert(position),
-                Some(_) => {}
+            let text = text.map(str::as_bytes).zip(places);
+            match text.and_then(|(text, places)| key.is_in(&mut fields, text, dialect, &places)) {
+                Some(true) => newest.insert(position),
+                Some(false) => {}
                 None => untold += 1,
             }
         };

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::position::Position;
 use tidegate_store::export::{self, Export, ExportFormat};
 use tidegate_store::filter::{
-    self, KeptLetter, LetterCounts, LetterFilter, MalformedFilter, ReasonCount, codes, parse_time, statuses,
+    self, KeptLetter, LetterCounts, LetterFilter, MalformedFilter, codes, parse_time, statuses,
 };
 use tidegate_store::moves::{self, MoveError, Refusal};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
+
+use crate::advice::{self, ReasonAdvice};
 
 use super::auth::Read;
 use super::moves::MoveBody;
@@ -58,7 +60,7 @@ pub(super) struct Summary {
     /// How many letters.
     lines: u64,
     /// By dataset, status, reason and column.
-    reasons: Vec<ReasonCount>,
+    reasons: Vec<ReasonAdvice>,
     /// Of a replay that is only tried: how many lines more can only be replayed one by one, with an edited line.
     #[serde(skip_serializing_if = "Option::is_none")]
     need_a_line: Option<u64>,
@@ -66,6 +68,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn new(LetterCounts { lines, reasons }: LetterCounts, need_a_line: Option<u64>) -> Self {
+        let reasons = reasons.into_iter().map(ReasonAdvice::from).collect();
         Self { lines, reasons, need_a_line }
     }
 }
@@ -211,7 +214,7 @@ pub(super) async fn list(
     Ok(Json(Letters { letters, next: page.next.map(|next| next.to_string()) }))
 }
 
-/// Count dead letters by dataset, status, reason and column
+/// Count dead letters by dataset, status, reason and column, with the setting that would accept them
 #[utoipa::path(get, path = "/v1/dead-letters/summary", tag = "dead letters", params(SummaryParams), responses(
     (status = 200, body = Summary),
 ))]
@@ -219,7 +222,11 @@ pub(super) async fn summary(
     Read(app, _): Read,
     QueryParams(counting): QueryParams<SummaryParams>,
 ) -> JsonResult<Summary> {
-    Ok(Json(Summary::new(filter::count(&app.readers, &counting.filter()?).await?, None)))
+    let filter = counting.filter()?;
+    let counts = filter::count(&app.readers, &filter).await?;
+    let lines = counts.lines;
+    let reasons = advice::of_counts(&app.readers, &app.settings.manifest, &filter, counts).await?;
+    Ok(Json(Summary { lines, reasons, need_a_line: None }))
 }
 
 /// Export dead letters as NDJSON or CSV, of any number

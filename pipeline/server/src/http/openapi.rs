@@ -192,10 +192,13 @@ fn one_of(operation: &mut Value, parameter: &str, names: &[impl Serialize]) {
 /// Describes a column for clients that send rows. No type is demanded, because a value of another type makes the line a
 /// dead letter and not the request faulty.
 fn described(dataset: &Dataset, column: &Column) -> Value {
-    let more = if column.name != dataset.key_column().name {
+    let is_key = dataset.key_columns().any(|key| key.name == column.name);
+    let more = if !is_key {
         if column.optional { ", optional" } else { "" }
     } else if column.generated.is_some() {
         ", the key, generated where it is missing"
+    } else if dataset.key.len() > 1 {
+        ", part of the key"
     } else {
         ", the key"
     };

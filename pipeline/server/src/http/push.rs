@@ -1,7 +1,7 @@
 //! Receives rows and files. A successful answer means that every line is durable and has its position.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::Request as HttpRequest;
@@ -10,18 +10,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_core::ledger::Effects;
-use tidegate_core::manifest::Generated;
-use tidegate_core::shape::Shape;
+use tidegate_core::shape::{self, Shape};
+use tidegate_files::UnregisteredFile;
 use tidegate_node::ingest_queue::Payload;
 use tidegate_node::spool::{SpoolFile, SpoolWriter};
 use tidegate_store::{
-    Answer, NewSource, Receipt, Request, SourceKind, receipts, registry, requests, source_identity,
+    Answer, NewSource, Receipt, Request, SourceKind, generated_keys, receipts, registry, source_identity,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::auth::{Caller, Ingest};
 use super::body::{self, BodyChunks, MediaType};
+use super::csv_parameters::CsvParameters;
 use super::form::Form;
 use super::idempotency::{self, IdempotencyHeader};
 use super::receipts::{ReceiptBody, RowOutcome};
@@ -197,7 +198,7 @@ async fn enter_rows(
         let dataset = &manifest.datasets[index];
         let mut table = RowTable::new(dataset, rows)?;
         let first = match table.missing_numbers() {
-            Some((start, count)) => requests::take_keys(&app.store, &dataset.name, start, count).await?,
+            Some((start, count)) => generated_keys::take(&app.store, &dataset.name, start, count).await?,
             None => 0,
         };
         table.generate_keys(first);
@@ -210,12 +211,12 @@ async fn enter_rows(
             lines: Some(table.len() as u64),
             text: Some(text),
             first_key: None,
-            shape: Shape::of(manifest, dataset),
+            shape: Shape::of_rows(manifest, dataset, shape::Form::Mapped),
         });
         bodies.push(Payload::Lines(index));
     }
     let content = *blake3::hash(body).as_bytes();
-    let request = Request { identity, content, sources: sources.clone() };
+    let request = Request { identity, content, parameters: Vec::new(), sources: sources.clone() };
     let answer = ingest_queue.enter(request, bodies).await?;
     Ok(RegisteredRequest { sources, answer })
 }
@@ -229,12 +230,17 @@ async fn upload(
     form: MediaType,
     request: HttpRequest,
 ) -> Result<RegisteredRequest, Problem> {
+    // The Content-Type of a form is about the form, and not about the file in it.
+    let parameters = match form {
+        MediaType::Csv => CsvParameters::of(request.headers())?,
+        _ => CsvParameters::default(),
+    };
     let ingest_queue = app.ingest_queue()?;
     // Check before the client sends a file in vain.
     ingest_queue.assert_room()?;
     let reached = tokio::time::timeout(ASK_WITHIN, registry::largest(&app.store)).await;
     reached.map_err(|_| Problem::unavailable("Postgres does not answer; send it again"))??;
-    let (mut spooling, mut kind_name) = (ingest_queue.spool.begin().map_err(spool_problem)?, None);
+    let (mut spooling, mut form_name) = (ingest_queue.spool.begin().map_err(spool_problem)?, None);
     if form == MediaType::Csv {
         let mut chunks = BodyChunks::new(request.into_body());
         let mut collected = Vec::new();
@@ -243,24 +249,27 @@ async fn upload(
         }
         write(&mut spooling, &mut collected)?;
     } else {
-        kind_name = spool_form(app, request, &mut spooling).await?;
+        form_name = spool_form(app, request, &mut spooling).await?;
     }
     if spooling.bytes() == 0 {
         return Err(Problem::bad_request("the file is empty"));
     }
+    let name = form_name.unwrap_or(name);
     let manifest = &app.settings.manifest;
     let spooled = tokio::task::block_in_place(|| spooling.end()).map_err(spool_problem)?;
-    let shape = tidegate_files::shape(spooled.path(), index, manifest).map_err(spool_problem)?;
-    let shape = shape.map_err(Problem::bad_request)?;
+    let syntax = parameters.syntax(&manifest.datasets[index].csv.syntax)?;
+    let file =
+        UnregisteredFile { path: spooled.path(), name: &name, dataset: index, syntax: syntax.as_ref() };
+    let shape = file.shape(manifest).map_err(spool_problem)?.map_err(Problem::bad_request)?;
     let dataset = &manifest.datasets[index].name;
-    let first_key = first_key(app, index, &spooled).await?;
+    let first_key = first_key(app, &file).await?;
     let SpoolFile { content, bytes, .. } = spooled;
     let source = source_identity(&identity, dataset);
     let (path, fresh) = ingest_queue.spool.keep(spooled, &source).await.map_err(spool_problem)?;
     let new = NewSource {
         dataset: dataset.clone(),
         kind: SourceKind::Upload,
-        name: kind_name.unwrap_or(name),
+        name,
         bytes,
         lines: None,
         text: None,
@@ -268,26 +277,22 @@ async fn upload(
         shape,
     };
     let sources = vec![new];
-    let request = Request { identity, content, sources: sources.clone() };
+    // Parameters that say what the manifest says are none: the file may be sent again without them.
+    let parameters = syntax.as_ref().map(|_| parameters.to_bytes()).unwrap_or_default();
+    let request = Request { identity, content, parameters, sources: sources.clone() };
     let offered = Payload::File { dataset: index, path, fresh };
     let answer = ingest_queue.enter(request, vec![offered]).await?;
     Ok(RegisteredRequest { sources, answer })
 }
 
 /// The first generated key for lines that lack one, if the dataset's keys are generated.
-async fn first_key(app: &Service, index: usize, spooled: &SpoolFile) -> Result<Option<i64>, Problem> {
+async fn first_key(app: &Service, file: &UnregisteredFile<'_>) -> Result<Option<i64>, Problem> {
     let manifest = &app.settings.manifest;
-    let dataset = &manifest.datasets[index];
-    Ok(match dataset.key_column().generated {
+    Ok(match file.keys_needed(manifest).await.map_err(spool_problem)? {
         None => None,
-        Some(Generated::Uuid) => {
-            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Some(since_1970.as_millis() as i64)
-        }
-        Some(Generated::Sequence { start }) => {
-            let lines =
-                tidegate_files::count_lines(spooled.path(), index, manifest).await.map_err(spool_problem)?;
-            Some(requests::take_keys(&app.store, &dataset.name, start, lines).await?)
+        Some(needed) => {
+            let dataset = &manifest.datasets[file.dataset].name;
+            Some(generated_keys::for_upload(&app.store, dataset, needed).await?)
         }
     })
 }
@@ -392,6 +397,7 @@ fn new_receipt(new: NewSource, source: u64) -> ReceiptBody {
         fates: [0; 4],
         effects: Effects::default(),
         repeated: 0,
+        skipped: None,
         registered_at: SystemTime::now(),
         completed_at: None,
     };

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
+use tidegate_core::split::SkippedLines;
 use tidegate_store::{LineFate, Receipt, Store, receipts};
 use tokio::sync::{Notify, oneshot};
 use tracing::debug;
@@ -53,6 +54,11 @@ pub(super) struct ReceiptBody {
     /// Lines whose reference does not exist yet.
     waiting: u64,
     discarded: u64,
+    /// Lines of a file that are no records, by the rule that skips them: `before_header`, `sep`, `header`, `blank`,
+    /// `comment`, `pattern`, `other_kind` and `continuation`. They have no fate and are not among `lines`. Null if they
+    /// were not counted.
+    #[schema(value_type = Option<HashMap<String, u64>>)]
+    skipped: Option<SkippedLines>,
     /// Lines on their way; null while it is not known how many there are.
     in_flight: Option<u64>,
     /// Whether it was found that every line is accounted for: it has one of the four fates.
@@ -92,6 +98,7 @@ impl From<Receipt> for ReceiptBody {
             rejected,
             waiting,
             discarded,
+            skipped: known.skipped,
             registered_at: time(known.registered_at),
             completed_at: known.completed_at.map(time),
             dataset: known.dataset,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tidegate_core::manifest::{Dataset, Generated, Kind, nearest};
-use tidegate_files::RowWriter;
+use tidegate_core::manifest::{Column, Dataset, Generated, Kind, nearest};
+use tidegate_files::write_row;
 use uuid::Uuid;
 
 use super::{Problem, numbers};
@@ -232,16 +232,16 @@ impl<'a> RowTable<'a> {
 
     /// The start of the dataset's sequence, and how many keys it must generate.
     pub(super) fn missing_numbers(&self) -> Option<(i64, u64)> {
-        let Some(Generated::Sequence { start }) = self.dataset.key_column().generated else { return None };
-        let missing = self.rows.iter().filter(|row| row[self.dataset.key].is_none()).count();
+        let Some((key, Generated::Sequence { start })) = self.dataset.generated() else { return None };
+        let missing = self.rows.iter().filter(|row| row[key].is_none()).count();
         (missing > 0).then_some((start, missing as u64))
     }
 
     /// Generates keys for rows that lack one: numbers from `first`, or UUIDs that sort by time.
     pub(super) fn generate_keys(&mut self, mut first: i64) {
-        let Some(generated) = &self.dataset.key_column().generated else { return };
+        let Some((column, generated)) = self.dataset.generated() else { return };
         for row in &mut self.rows {
-            let key = &mut row[self.dataset.key];
+            let key = &mut row[column];
             if key.is_none() {
                 *key = Some(Cow::Owned(match generated {
                     Generated::Uuid => Uuid::now_v7().to_string(),
@@ -254,13 +254,15 @@ impl<'a> RowTable<'a> {
         }
     }
 
-    /// The rows as lines of CSV, in the dataset's dialect, without a header. Fails if a row is too long for a line.
+    /// The rows as lines of RFC 4180, without a header. Fails if a row is too long for a line.
     pub(super) fn lines(&self, max_record_bytes: usize) -> Result<Bytes, Problem> {
-        let writer = RowWriter::new(self.dataset);
+        let means_missing = |column: usize, value: &str| {
+            self.dataset.columns[column].reading.nulls.iter().any(|null| null == value)
+        };
         let mut text = Vec::new();
         for (i, row) in self.rows.iter().enumerate() {
             let start = text.len();
-            writer.row(row.iter().map(Option::as_deref), &mut text);
+            write_row(row.iter().map(Option::as_deref), means_missing, &mut text);
             if text.len() - start > max_record_bytes {
                 let detail = format!("row {} is longer than max_record_bytes, {max_record_bytes}", i + 1);
                 return Err(Problem::too_large(detail).with("row", i + 1));
@@ -287,7 +289,7 @@ fn ordered<'a>(
             let detail = format!("row {number}: '{}' has no column '{name}'; {meant}", dataset.name);
             return Err(Problem::bad_request(detail).with("row", number).with("field", name));
         };
-        values[i] = text_of(value, dataset.columns[i].kind).map_err(|error| {
+        values[i] = text_of(value, &dataset.columns[i]).map_err(|error| {
             let detail = format!("row {number}, field '{name}': {error}");
             Problem::bad_request(detail).with("row", number).with("field", name.as_ref())
         })?;
@@ -295,15 +297,24 @@ fn ordered<'a>(
     Ok(values)
 }
 
-/// A value as a field of CSV. A string is unescaped, and any other value stays as it is written. In columns of
-/// integers, whole numbers are written in digits. A value that does not fit its column makes the line a dead letter, as
-/// for any line.
-fn text_of(value: &RawValue, kind: Kind) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
-    let raw = value.get();
+/// A value as a field of CSV. A string is unescaped. A number and a boolean are written in the notation of the column's
+/// files: with its decimal mark, and with its first word for true or false. Whole numbers are written in digits in
+/// columns of integers. Any other value stays as it is written. A value that does not fit its column makes the line a
+/// dead letter, as for any line.
+fn text_of<'a>(value: &'a RawValue, column: &'a Column) -> Result<Option<Cow<'a, str>>, serde_json::Error> {
+    let (raw, kind, reading) = (value.get(), column.kind, &column.reading);
+    let word = |words: &'a [String]| Cow::Borrowed(words.first().map_or(raw, String::as_str));
     Ok(match (raw.as_bytes().first(), kind) {
         (Some(b'n'), _) => None,
         (Some(b'"'), kind) if kind != Kind::Jsonb => Some(serde_json::from_str::<JsonText<'_>>(raw)?.0),
-        (_, Kind::SmallInt | Kind::Integer | Kind::BigInt) => Some(numbers::whole(raw)),
+        (Some(b't'), Kind::Boolean) => Some(word(&reading.true_words)),
+        (Some(b'f'), Kind::Boolean) => Some(word(&reading.false_words)),
+        (_, kind) if kind.is_number() => {
+            let number = if kind.is_integer() { numbers::whole(raw) } else { Cow::Borrowed(raw) };
+            let is_own = reading.decimal != '.' && number.contains('.');
+            let in_own = |number: Cow<'_, str>| number.replace('.', reading.decimal.encode_utf8(&mut [0; 4]));
+            Some(if is_own { Cow::Owned(in_own(number)) } else { number })
+        }
         _ => Some(Cow::Borrowed(raw)),
     })
 }
@@ -316,4 +327,36 @@ fn excerpt(name: &str) -> String {
 /// The body without the byte order mark that some clients send.
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::manifest::Manifest;
+
+    use super::*;
+
+    #[test]
+    fn numbers_and_booleans_are_written_in_the_notation_of_their_column() {
+        let text = "{pipeline: p, datasets: {d: {key: id, csv: {decimal: ','}, columns: {id: integer, \
+                    n: {type: numeric, thousands: '.'}, b: {type: boolean, true: [Y], false: [N]}, t: text, \
+                    x: {type: boolean, true: [X]}}}}}";
+        let manifest = Manifest::parse(text, &|_| None).unwrap_or_else(|faults| panic!("{faults}"));
+        let columns = &manifest.datasets[0].columns;
+        for (column, json, expected) in [
+            (0, "7.0", Some("7")),
+            (1, "1234.500", Some("1234,500")),
+            (1, "\"1.234,5\"", Some("1.234,5")),
+            (1, "null", None),
+            (2, "true", Some("Y")),
+            (2, "false", Some("N")),
+            (2, "\"n\"", Some("n")),
+            (3, "1.5", Some("1.5")),
+            (3, "true", Some("true")),
+            (4, "true", Some("X")),
+            (4, "false", Some("false")),
+        ] {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(text_of(raw, &columns[column]).unwrap().as_deref(), expected, "{json}");
+        }
+    }
 }

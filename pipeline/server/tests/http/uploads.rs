@@ -58,6 +58,23 @@ async fn a_file_enters_as_a_form_or_as_it_is() {
     home.run("verify").await.succeeded();
 }
 
+#[tokio::test]
+async fn the_content_type_says_how_a_file_is_written() {
+    let home = company().await;
+    let service = Service::start(&home).await;
+    let written = "text/csv; header=present; charset=latin1; delimiter=\";\"";
+    let csv = b"department;id\nJos\xe9;1\nAnn;2\n".to_vec();
+    let pushed = service.post(PATH, written, &[], csv).await.with_status(200).json();
+    assert_eq!((&pushed["lines"], &pushed["accepted"]), (&2.into(), &2.into()), "{pushed}");
+    let plain = service.post(PATH, "text/csv", &[], "3,Bob\n").await.with_status(200).json();
+    assert_eq!(plain["accepted"], 1, "the next file is as the manifest says");
+    let rows = home.query("select id, department from departments order by id").await;
+    assert_eq!(rows, ["1|José", "2|Ann", "3|Bob"]);
+    service.post(PATH, "text/csv; header=maybe", &[], "4,x\n").await.problem(400, "bad-request");
+    service.stop().await;
+    home.run("verify").await.succeeded();
+}
+
 const HEADED: &str = "\
 pipeline: headed
 stable_for: 10ms

@@ -31,7 +31,17 @@ async fn stores_of_an_earlier_version_are_folded_too() {
     company::drop_example(&home);
     home.ingest().await;
     home.query("alter table tidegate.view_hires_by_quarter replica identity default").await;
-    home.query("delete from tidegate.migrations where version >= 10").await;
+    // Shapes that only the column of a later version tells apart are told apart by their rules.
+    home.query(
+        "delete from tidegate.migrations where version >= 10; \
+         alter table tidegate.sources drop column skipped; \
+         update tidegate.shapes set rules = shape; \
+         drop index tidegate.shapes_of_one_form; \
+         alter table tidegate.shapes drop column more, \
+         add constraint shapes_dataset_columns_header_delimiter_quote_null_text_rul_key \
+         unique nulls not distinct (dataset, columns, header, delimiter, quote, null_text, rules)",
+    )
+    .await;
     home.query("create publication everything for all tables").await;
     fold(&home).await;
     company::assert_views_hold(&home).await;

@@ -49,6 +49,8 @@ mod a_file_is_held_against_what_became_of_its_lines {
         a_text_that_is_edited_and_claimed: (&(letter("status = 'claimed', text = 'edited'", 3) + ";" + &a_move(3, "rejected", None)), &["files note 1"]),
         a_text_that_was_edited_and_refused: (&letter("attempt = 1, text = 'edited', reasons = '[]'", 3), &["files note 1"]),
         a_source_with_more_lines_than_its_file: ("update tidegate.sources set lines = 8 where source = 3", &["ledger 3:8 lacks this line", "files 3 the file has 7 lines, the source 8"]),
+        a_source_with_other_lines_that_are_no_records: ("update tidegate.sources set skipped = '{\"comment\": 2}' where source = 3", &["files 3 the file has skipped lines: none; the source: comment 2"]),
+        a_source_whose_skipped_lines_were_not_counted: ("update tidegate.sources set skipped = null", &[]),
     }
 
     async fn and_tells(sql: &str, expected: &[&str]) {

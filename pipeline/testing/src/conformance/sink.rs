@@ -16,6 +16,8 @@ use tidegate_core::position::Position;
 use tidegate_core::record::{Batch, Line};
 use tidegate_core::registry::{Arrival, ArrivalRole, Registry};
 use tidegate_core::shape::Shape;
+use tidegate_core::split::SkippedLines;
+use tidegate_core::syntax::Syntax;
 
 /// The manifest that the suite uses.
 pub const MANIFEST: &str = "
@@ -149,10 +151,19 @@ impl<B: Bench> Stand<B> {
 fn arrival<'a>(dataset: &'a str, name: &'a str, content: &[u8]) -> Arrival<'a> {
     let hash = Box::leak(Box::new(*blake3::hash(content).as_bytes()));
     let columns = ["id", "name", "parent", "other", "boss"].map(str::to_owned).to_vec();
-    let (header, delimiter, quote) = (false, b',', b'"');
-    let shape = Shape { columns, header, delimiter, quote, null: None, rules: String::new() };
+    let (null, rules) = (Vec::new(), String::new());
+    let shape = Shape { columns, syntax: Syntax::default(), null, canonical: false, rules };
     let shape = Box::leak(Box::new(shape));
-    Arrival { dataset, name, fingerprint: hash, content: hash, bytes: 1, role: ArrivalRole::Delivery, shape }
+    Arrival {
+        dataset,
+        name,
+        fingerprint: hash,
+        content: hash,
+        bytes: 1,
+        role: ArrivalRole::Delivery,
+        shape,
+        keys: None,
+    }
 }
 
 async fn register(sink: &impl Registry, name: &str) -> u64 {
@@ -599,7 +610,7 @@ pub async fn a_process_that_was_taken_over_commits_nothing<B: Bench>() {
         sink.heal().await.map(drop),
         sink.store("another", &consumed(5)).await,
         sink.register(arrival("parents", "late", b"late")).await.map(drop),
-        sink.finish(1, 2).await,
+        sink.finish(1, 2, None).await,
         sink.complete(&[1]).await.map(drop),
     ];
     for (call, result) in refused.into_iter().enumerate() {
@@ -628,7 +639,8 @@ pub async fn sources_are_numbered_without_gaps_and_known_again<B: Bench>() {
     }
     let known = async || sink.register(arrival("parents", "b", b"b")).await.expect("a source is known");
     assert!(known().await.known && !known().await.complete && known().await.lines.is_none());
-    sink.finish(2, 7).await.expect("a source has an end");
+    let skipped = SkippedLines { header: 1, ..SkippedLines::default() };
+    sink.finish(2, 7, Some(&skipped)).await.expect("a source has an end");
     assert_eq!(known().await.lines, Some(7));
     let new =
         sink.register(arrival("parents", "b", b"another content")).await.expect("a source can be registered");
@@ -660,7 +672,7 @@ pub async fn a_file_is_known_if_it_came_last_under_its_name<B: Bench>() {
     // A source whose file is awaited is resumed, even if a newer source has its name.
     sink.await_file(1).await.expect("it can be noted");
     assert_eq!(came("parents", "prices", "10", ArrivalRole::Delivery).await, (1, true));
-    sink.finish(1, 0).await.expect("a source has an end");
+    sink.finish(1, 0, None).await.expect("a source has an end");
     assert_eq!(sink.complete(&[1]).await.expect("the registry answers"), [1]);
     assert_eq!(came("parents", "prices", "10", ArrivalRole::Delivery).await, (6, true));
 }
@@ -674,8 +686,8 @@ pub async fn a_source_is_complete_when_the_ledger_holds_all_its_lines<B: Bench>(
     let none = BTreeSet::new();
     stand.apply(&[("parents", 1, 1, "1,a"), ("parents", 1, 3, "3,c")]).await;
     assert_eq!(complete(&[1, 2]).await, none, "its end is not known");
-    stand.sink.finish(1, 4).await.expect("a source has an end");
-    stand.sink.finish(2, 0).await.expect("a source has an end");
+    stand.sink.finish(1, 4, None).await.expect("a source has an end");
+    stand.sink.finish(2, 0, None).await.expect("a source has an end");
     assert_eq!(complete(&[1]).await, none, "lines are missing");
     stand.apply(&[("children", 1, 2, "7,c,1,1")]).await;
     let rejected = letter(("parents", 1, 4, "x"), Event::Rejected, Code::WrongColumnCount);
@@ -683,7 +695,7 @@ pub async fn a_source_is_complete_when_the_ledger_holds_all_its_lines<B: Bench>(
     for _ in 0..2 {
         assert_eq!(complete(&[1, 2, 3]).await, [1, 2].into());
     }
-    stand.sink.finish(1, 9).await.expect("it is too late to change that");
+    stand.sink.finish(1, 9, None).await.expect("it is too late to change that");
     let known = stand.sink.register(arrival("parents", "1", b"1")).await.expect("a source is known");
     assert!(known.complete && known.lines == Some(4), "{known:?}");
 }

@@ -39,7 +39,8 @@ pub(super) async fn row_by_row(
         let text = rows.split(row, &mut split);
         values.extend((0..dataset.columns.len()).map(|column| {
             let value = String::from_utf8_lossy(split.get(column, text)).into_owned();
-            (!value.is_empty()).then_some(value)
+            // An empty text is in quotes.
+            (!value.is_empty() || split.is_literal(column)).then_some(value)
         }));
     }
     let told = tx
@@ -102,9 +103,22 @@ fn function(writer: &Upsert<'_>) -> String {
         let kind = dataset.columns[column].kind.sql();
         format!("tidegate_row_by_row.fields[(own.n - 1) * {width} + {}]::{kind}", column + 1)
     };
-    let written: Vec<String> =
-        (0..width).filter(|column| !table.left_out.contains(column)).map(&field).collect();
+    let position = || ["own.source".to_owned(), "own.line".to_owned()];
+    let columns = (0..width).filter(|column| !table.left_out.contains(column)).map(&field);
+    let written: Vec<String> = position().into_iter().chain(columns).collect();
     let values: Vec<String> = (0..width).map(field).collect();
+    let key_values: Vec<String> = match table.is_keyless {
+        true => position().to_vec(),
+        false => dataset.key.iter().map(|column| values[*column].clone()).collect(),
+    };
+    let is_its = table.key.is("held", &key_values);
+    // Without a key no line replaces a row, so the table is not searched for one.
+    let before = match table.is_keyless {
+        true => "own.before := null;".to_owned(),
+        false => {
+            format!("select max(held._source) into own.before from {} as held where {is_its};", table.name)
+        }
+    };
     let is_new = if writer.tells { "held.xmax = 0" } else { "own.before is null" };
     format!(
         "create or replace function pg_temp.tidegate_row_by_row(sources bigint[], numbers bigint[], fields text[]) \
@@ -117,8 +131,8 @@ fn function(writer: &Upsert<'_>) -> String {
          own.n := m; own.source := sources[m]; own.line := numbers[m]; own.is_left_out := false; \
          repeated := false; message := ''; detail := ''; about := ''; \
          begin \
-         select max(held._source) into own.before from {name} as held where held.{key} = {key_value}; \
-         {insert} select own.source, own.line, {values} {on_conflict} returning {is_new} into own.is_new; \
+         {before} \
+         {insert} select {written} {on_conflict} returning {is_new} into own.is_new; \
          if found then \
          state := case when own.is_new then '{INSERTED}' else '{UPDATED}' end; \
          repeated := not own.is_new and coalesce(own.before = own.source, false); \
@@ -127,7 +141,7 @@ fn function(writer: &Upsert<'_>) -> String {
          coalesce(bool_or((held._source, held._line) > (own.source, own.line)), false), \
          coalesce(bool_or(held._source = own.source and held._line > own.line), false) \
          into own.is_here, own.is_newer, tidegate_row_by_row.repeated \
-         from {name} as held where held.{key} = {key_value}; \
+         from {name} as held where {is_its}; \
          own.is_left_out := not (own.is_here or own.is_newer); \
          if own.is_left_out then raise exception 'left out'; end if; \
          state := case when own.is_here then '{INSERTED}' else '{SUPERSEDED}' end; \
@@ -142,10 +156,8 @@ fn function(writer: &Upsert<'_>) -> String {
          tidegate_row_by_row.i := m; return next; \
          end loop; end $tidegate$",
         name = table.name,
-        key = table.key,
-        key_value = values[dataset.key],
         insert = insert_into(table),
-        values = written.join(", "),
+        written = written.join(", "),
         on_conflict = on_conflict(dataset, table),
         may_be_a_rows = may_be_a_rows_sql(),
     )

@@ -7,13 +7,20 @@ use regex::{Regex, RegexBuilder};
 
 use super::super::limits::{COLUMNS_MAX, IDENTIFIER_BYTES_MAX, TAKEN_COLUMNS};
 use super::super::yaml::{KeyValue, KeyValues, Location, NodeReader, Text, found};
-use super::super::{Bound, Instant, Kind, Rules, compare_decimals, is_decimal, keys};
+use super::super::{Bound, Instant, Kind, Reading, Rules, compare_decimals, is_decimal, keys};
 use super::ColumnDraft;
+use super::reading::ReadingDraft;
 
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 impl NodeReader<'_> {
-    pub(super) fn columns(&mut self, fields: &KeyValues<'_>, place: Location) -> Option<Vec<ColumnDraft>> {
+    /// Reads the columns of a dataset. `all` is how the texts of all of them are read.
+    pub(super) fn columns(
+        &mut self,
+        fields: &KeyValues<'_>,
+        place: Location,
+        all: &ReadingDraft,
+    ) -> Option<Vec<ColumnDraft>> {
         let hint = "list them in the order of the files: \"columns: {id: integer, name: text}\"";
         let node = self.required(fields, "columns", place, hint)?;
         let entries = self.entries(node, "columns")?;
@@ -24,28 +31,38 @@ impl NodeReader<'_> {
             let message = format!("there are {} columns", entries.len());
             self.fault(Location::of(node.span()), message, format!("a table holds at most {COLUMNS_MAX}"));
         }
-        Some(entries.iter().map(|entry| self.column(entry)).collect())
+        Some(entries.iter().map(|entry| self.column(entry, all)).collect())
     }
 
-    fn column(&mut self, entry: &KeyValue<'_>) -> ColumnDraft {
+    fn column(&mut self, entry: &KeyValue<'_>, all: &ReadingDraft) -> ColumnDraft {
         self.column_name(entry);
-        let KeyValue { name, node, .. } = *entry;
+        let KeyValue { name, place, node } = *entry;
         let mut column = ColumnDraft {
             name: name.to_owned(),
+            place,
             kind: None,
+            origin: None,
             optional: false,
             references: None,
+            width: None,
             generated: None,
             rules: Rules::default(),
+            reading: Reading::default(),
+            default_place: None,
         };
         match node {
-            Node::Scalar(_) => column.kind = self.kind(node),
+            Node::Scalar(_) => {
+                column.kind = self.kind(node);
+                if let Some(kind) = column.kind {
+                    column.reading = ReadingDraft::default().merge(all, kind);
+                }
+            }
             Node::Sequence(_) => {
                 let message = format!("expected a type or a mapping, found {}", found(node));
                 let hint = "write \"name: text\" or \"name: {type: text, optional: true}\"";
                 self.fault(Location::of(node.span()), message, hint);
             }
-            Node::Mapping(_) => self.column_fields(&mut column, entry),
+            Node::Mapping(_) => self.column_fields(&mut column, entry, all),
         }
         column
     }
@@ -62,14 +79,17 @@ impl NodeReader<'_> {
         }
     }
 
-    fn column_fields(&mut self, column: &mut ColumnDraft, entry: &KeyValue<'_>) {
+    fn column_fields(&mut self, column: &mut ColumnDraft, entry: &KeyValue<'_>, all: &ReadingDraft) {
         let Some(fields) = self.fields(entry.node, "the column's keys", &keys::COLUMN) else { return };
         let type_node = self.required(&fields, "type", entry.place, "give the column one: \"type: text\"");
         column.kind = type_node.and_then(|node| self.kind(node));
         let optional = fields.get("optional").and_then(|node| self.boolean(node, "optional"));
         column.optional = optional.unwrap_or(false);
         column.references = fields.get("references").and_then(|node| self.text(node, "a dataset's name"));
+        column.width = fields.entry("at").and_then(|entry| self.width(entry));
         column.rules = self.rules(&fields, column.kind);
+        column.origin = self.origin(&fields, column.kind);
+        self.reading(&fields, column, all);
         column.generated = fields.get("generated").and_then(|node| self.generated(node, column));
     }
 
@@ -141,14 +161,15 @@ impl NodeReader<'_> {
             self.misplaced(place, "pattern", "text and varchar", kind);
             return None;
         }
-        match RegexBuilder::new(&value).size_limit(PATTERN_BYTES_MAX).build() {
+        self.regex(&value, place)
+    }
+
+    /// Compiles a regular expression.
+    pub(super) fn regex(&mut self, value: &str, place: Location) -> Option<Regex> {
+        match RegexBuilder::new(value).size_limit(PATTERN_BYTES_MAX).build() {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                let text = error.to_string();
-                let reason = text.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
-                let reason = reason.trim_end_matches('.');
-                let message = format!("\"{value}\" is no regular expression: {reason}");
-                self.fault(place, message, "the syntax is that of the Rust crate regex");
+                self.no_regex(&Text { value: value.to_owned(), place }, &error);
                 None
             }
         }
@@ -182,7 +203,7 @@ impl NodeReader<'_> {
         Some(values)
     }
 
-    fn misplaced(&mut self, place: Location, key: &str, kinds: &str, kind: Kind) {
+    pub(super) fn misplaced(&mut self, place: Location, key: &str, kinds: &str, kind: Kind) {
         let message = format!("{key} is for {kinds}, not for {kind}");
         self.fault(place, message, "remove it, or change the column's type");
     }

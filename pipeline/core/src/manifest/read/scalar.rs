@@ -109,7 +109,16 @@ impl NodeReader<'_> {
         found
     }
 
-    /// An ASCII character that can separate or enclose the fields of a line.
+    /// Adds the fault of a text that is no regular expression.
+    pub(super) fn no_regex(&mut self, text: &Text, error: &regex::Error) {
+        let error = error.to_string();
+        let reason = error.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+        let reason = reason.trim_end_matches('.');
+        let message = format!("\"{}\" is no regular expression: {reason}", text.value);
+        self.fault(text.place, message, "the syntax is that of the Rust crate regex");
+    }
+
+    /// An ASCII character that has a meaning in the lines of a file.
     pub(super) fn character(&mut self, node: &Node, key: &str) -> Option<u8> {
         let Text { value, place } = self.text(node, "one character")?;
         match value.as_bytes() {

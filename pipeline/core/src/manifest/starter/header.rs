@@ -20,8 +20,13 @@ pub(super) struct HeaderGuess {
 /// A longer text is not a name.
 const NAME_CHARS_MAX: usize = 200;
 
-/// Decides what the first row is, above columns of these tallies.
-pub(super) fn judge(first: &[String], columns: &[ColumnTally], delimiter: u8) -> HeaderGuess {
+/// Decides what the first row is, above columns of these tallies. `is_repeated` tells that a later row is the same.
+pub(super) fn judge(
+    first: &[String],
+    columns: &[ColumnTally],
+    delimiter: u8,
+    is_repeated: bool,
+) -> HeaderGuess {
     let named: Vec<&String> = first.iter().filter(|name| !name.is_empty()).collect();
     let distinct = named.iter().collect::<HashSet<_>>().len() == named.len();
     let readable = named.iter().all(|name| is_name(name));
@@ -30,7 +35,8 @@ pub(super) fn judge(first: &[String], columns: &[ColumnTally], delimiter: u8) ->
     }
     if columns.iter().all(|column| column.kind_or_none(delimiter).is_none()) {
         let is_word = |name: &&String| ColumnTally::of(name).kind(delimiter) == Kind::Text;
-        let is_header = readable && distinct && named.len() == first.len() && named.iter().all(is_word);
+        let are_named = first.iter().skip(1).all(|name| !name.is_empty());
+        let is_header = readable && distinct && are_named && named.iter().all(is_word);
         return HeaderGuess { is_header, is_sure: !is_header };
     }
     let (mut unfit, mut fit) = (0, Vec::new());
@@ -42,7 +48,7 @@ pub(super) fn judge(first: &[String], columns: &[ColumnTally], delimiter: u8) ->
             Some(_) => unfit += 1,
         }
     }
-    let repeats = first.iter().zip(columns).any(|(_, column)| column.shapes.has_first_again());
+    let repeats = is_repeated || first.iter().zip(columns).any(|(_, column)| column.shapes.has_first_again());
     let certain = |is_header| HeaderGuess { is_header, is_sure: true };
     let unsure = |is_header| HeaderGuess { is_header, is_sure: false };
     match (unfit, fit.len()) {
@@ -51,6 +57,7 @@ pub(super) fn judge(first: &[String], columns: &[ColumnTally], delimiter: u8) ->
         (1.., 0) => certain(false),
         (0, 0) => among_texts(first, columns, readable && distinct && !repeats),
         _ if is_sequence(&fit) && readable && !repeats => unsure(true),
+        (0, _) if distinct && has_corner(first, columns) && is_ascending(&fit) => unsure(true),
         (0, _) => certain(false),
         (unfit, fit) => unsure(readable && distinct && unfit > fit),
     }
@@ -105,6 +112,19 @@ fn is_sequence(texts: &[&str]) -> bool {
     let mut even = steps.clone().zip(steps.skip(1)).all(|(a, b)| a == b);
     even &= numbers[1] - numbers[0] == 1 || years;
     even && (years || (numbers.len() > 2 && (0..=1).contains(&numbers[0])))
+}
+
+/// Whether the first field alone is empty, above a column that never is: the corner of a cross table.
+fn has_corner(first: &[String], columns: &[ColumnTally]) -> bool {
+    let are_named = first.iter().skip(1).all(|name| !name.is_empty());
+    let is_empty = first.first().is_some_and(String::is_empty);
+    is_empty && are_named && columns.first().is_some_and(ColumnTally::is_never_empty)
+}
+
+/// Whether the numbers in the first row rise from field to field, as the classes of a cross table do.
+fn is_ascending(texts: &[&str]) -> bool {
+    let numbers: Option<Vec<f64>> = texts.iter().map(|text| text.parse().ok()).collect();
+    numbers.is_some_and(|numbers| numbers.len() > 2 && numbers.windows(2).all(|pair| pair[0] < pair[1]))
 }
 
 /// Words that are common in headers and rare among values, separated by blanks.

@@ -25,7 +25,7 @@ pub(super) fn columns(header: &[String]) -> Vec<(String, Option<String>)> {
             blank if blank.trim().is_empty() && index == 0 => "row".to_owned(),
             blank if blank.trim().is_empty() => format!("column_{}", index + 1),
             ours if TAKEN_COLUMNS.contains(&ours.as_str()) => format!("{ours}_"),
-            other => shortened(&other, IDENTIFIER_BYTES_MAX).to_owned(),
+            other => shortened(other.trim(), IDENTIFIER_BYTES_MAX).to_owned(),
         };
         let numbered = |number: usize| match number {
             1 => wanted.clone(),
@@ -45,12 +45,12 @@ fn shortened(text: &str, bytes_max: usize) -> &str {
 
 /// A key as YAML, quoted where it must be.
 pub(super) fn key_text(name: &str) -> String {
-    if is_plain(name) { name.into() } else { quoted(name) }
+    if is_plain(name) { name.into() } else { in_quotes(name, is_harmful) }
 }
 
 /// A text value as YAML, quoted where it must be, with `${` escaped.
 pub(super) fn value_text(value: &str) -> String {
-    if is_plain(value) { value.into() } else { quoted(&value.replace("${", "$${")) }
+    if is_plain(value) { value.into() } else { quoted(value) }
 }
 
 /// Gives each file a dataset's name and a glob that no other file has.
@@ -122,7 +122,13 @@ fn is_plain(text: &str) -> bool {
     begins && goes_on && !word.contains(&text.to_ascii_lowercase().as_str())
 }
 
-/// A text in quotes, as YAML.
+/// Texts in quotes, as a list in YAML.
+pub(super) fn quoted_list(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// A text in quotes, as YAML, with `${` escaped.
 pub(super) fn quoted(text: &str) -> String {
-    in_quotes(text, is_harmful)
+    in_quotes(&text.replace("${", "$${"), is_harmful)
 }

@@ -1,8 +1,13 @@
 //! What a person should know about a guessed dataset.
 
+use super::column::Meaning;
 use super::key::KeyGuess;
-use super::markers::{MARKERS, is_no_word};
-use super::{ColumnSample, DatasetGuess};
+use super::markers::MARKERS;
+use super::references::References;
+use super::syntax::by_place;
+use super::{DatasetGuess, Sample};
+use crate::printable::printable_line;
+use crate::syntax::Delimiter;
 
 /// What was found in a file, and what is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,58 +16,87 @@ pub struct Remarks {
     pub file_name: String,
     /// What was found, in one line.
     pub found: String,
+    /// What the settings were found by.
+    pub evidence: Vec<String>,
     /// What keeps the pipeline from reading the file as it is, each with what to do.
     pub obstacles: Vec<String>,
     /// What may be a wrong guess.
     pub doubts: Vec<String>,
 }
 
+impl Remarks {
+    /// Returns obstacles, evidence and doubts, each as one printable line that says which of them it is.
+    pub fn details(&self) -> impl Iterator<Item = String> {
+        let kinds = [
+            ("not read as it is: ", &self.obstacles),
+            ("found: ", &self.evidence),
+            ("not sure: ", &self.doubts),
+        ];
+        kinds.into_iter().flat_map(|(begin, of_kind)| {
+            of_kind.iter().map(move |what| format!("{begin}{}", printable_line(what)))
+        })
+    }
+}
+
 /// The remarks on one dataset.
-pub(super) fn about(guess: &DatasetGuess<'_>) -> Remarks {
+pub(super) fn about(guess: &DatasetGuess<'_>, references: &References, all: &[DatasetGuess<'_>]) -> Remarks {
+    let layout = &guess.sample.layout;
     let mut remarks = Remarks {
         file_name: guess.sample.file_name.clone(),
         found: found(guess),
-        obstacles: guess.sample.layout.obstacles.clone(),
-        doubts: guess.sample.layout.doubts.clone(),
+        evidence: layout.evidence.clone(),
+        obstacles: layout.obstacles.clone(),
+        doubts: layout.doubts.clone(),
     };
-    of_header(guess, &mut remarks);
+    of_header(guess.sample, &mut remarks);
     of_key(guess, &mut remarks);
     of_missing(guess, &mut remarks);
     of_values(guess, &mut remarks);
-    if guess.sample.ragged > 0 {
-        let what = format!(
-            "{} of {} lines do not have {} fields: they are rejected",
-            guess.sample.ragged,
-            guess.sample.ragged + guess.sample.rows,
-            guess.sample.layout.width
-        );
-        remarks.doubts.push(what);
+    of_lines(guess.sample, &mut remarks);
+    for reference in references.together.iter().filter(|reference| reference.lacking > 0) {
+        remarks.doubts.push(format!(
+            "{} seem to reference '{}', but {} of their values are not in its sample",
+            named(guess.sample, &reference.columns),
+            all[reference.dataset].name,
+            reference.lacking
+        ));
     }
     remarks
 }
 
 fn found(guess: &DatasetGuess<'_>) -> String {
     let sample = guess.sample;
-    let (bytes, rows, columns) = (guess.sample.layout.bytes, sample.rows, guess.sample.columns.len());
-    let looked = match guess.sample.layout.whole {
+    let (bytes, rows, columns) = (sample.layout.bytes, sample.rows, sample.columns.len());
+    let looked = match sample.layout.whole {
         true => format!("all {bytes} bytes"),
         false => format!("the first {bytes} bytes"),
     };
     let header = if sample.header.is_some() { "a header" } else { "no header" };
-    let delimiter = match guess.sample.layout.delimiter {
-        b'\t' => "tab".to_owned(),
-        byte => format!("\"{}\"", char::from(byte)),
+    let delimiter = match &sample.layout.syntax.dialect.delimiter {
+        Delimiter::Byte(b'\t') => "delimiter tab".to_owned(),
+        Delimiter::Byte(byte) => format!("delimiter \"{}\"", char::from(*byte)),
+        Delimiter::Text(text) => format!("delimiter \"{text}\""),
+        Delimiter::Whitespace => "blanks as delimiter".into(),
+        Delimiter::Widths(_) => "fields of fixed width".into(),
     };
-    let key = match guess.key.column() {
-        Some(key) => format!("key '{}'", guess.sample.columns[key].name),
-        None => "no key".to_owned(),
+    let key = match guess.key.columns() {
+        [] => "no key".to_owned(),
+        columns => format!("key {}", named(sample, columns)),
     };
-    let null = sample.null().map(|null| format!(", missing values as \"{null}\"")).unwrap_or_default();
-    format!("{rows} rows of {columns} columns in {looked}: {header}, delimiter {delimiter}, {key}{null}")
+    let null: Vec<String> = guess.nulls.all().iter().map(|null| format!("\"{null}\"")).collect();
+    let null =
+        if null.is_empty() { String::new() } else { format!(", missing values as {}", null.join(", ")) };
+    format!("{rows} rows of {columns} columns in {looked}: {header}, {delimiter}, {key}{null}")
 }
 
-fn of_header(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
-    let sample = guess.sample;
+/// The names of columns, in words.
+fn named(sample: &Sample, columns: &[usize]) -> String {
+    let names: Vec<String> =
+        columns.iter().map(|column| format!("'{}'", sample.columns[*column].name)).collect();
+    names.join(" and ")
+}
+
+fn of_header(sample: &Sample, remarks: &mut Remarks) {
     match (&sample.header, sample.sure_of_header) {
         (Some(_), false) => remarks.doubts.push(
             "the first line seems to name the columns, but it might be a row: without names set 'header: false'".into(),
@@ -74,34 +108,21 @@ fn of_header(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
         ),
         _ => {}
     }
-    if sample.odd.trailing_delimiter {
-        remarks.obstacles.push(
-            "lines end in a delimiter, so that the header has a last, empty name, which a run refuses: take it away".into(),
-        );
+    if let Some(why) = by_place(sample) {
+        remarks.evidence.push(format!("{why}: its line is skipped, and columns are taken by their place"));
+        return;
     }
-    if sample.odd.short_header {
-        remarks.obstacles.push(
-            "the header has one name less than lines have fields, as R writes it, and a run rejects such lines: name the \
-             first column"
-                .into(),
-        );
-    }
-    for column in &guess.sample.columns {
-        if let Some(name) = &column.renamed
-            && !sample.odd.short_header
-        {
-            remarks.obstacles.push(match name.trim().is_empty() {
-                true => format!(
-                    "the header leaves a column without a name, here '{}'; a run refuses that: name it in the file",
-                    column.name
-                ),
-                false => format!(
-                    "the header says '{name}', which cannot be the name of a column, or of two; here it is '{}': rename it in \
-                     the file",
-                    column.name
-                ),
-            });
-        }
+    for column in &sample.columns {
+        let Some(name) = &column.renamed else { continue };
+        let ours = &column.name;
+        remarks.evidence.push(match name.trim() {
+            "" => format!("the header leaves a column without a name, here '{ours}'"),
+            trimmed if trimmed == ours => continue,
+            _ => format!(
+                "the header says '{}', which cannot be the name of a column; here it is '{ours}'",
+                printable_line(name)
+            ),
+        });
     }
 }
 
@@ -111,12 +132,24 @@ fn of_key(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
         KeyGuess::Column(_) => return,
         KeyGuess::Unsure(column, why) => format!("'{}' seems to be the key, but {why}", name(*column)),
         KeyGuess::Together(columns) => {
-            let names: Vec<String> = columns.iter().map(|column| format!("'{}'", name(*column))).collect();
-            format!(
-                "no column is the key by itself; {} are distinct together: a key has one column, so give rows one of their \
-                 own, or one that joins these",
-                names.join(" and ")
-            )
+            let together = named(guess.sample, columns);
+            let told = format!(
+                "no column is the key by itself; {together} are distinct together in all {} rows",
+                guess.sample.rows
+            );
+            match guess.sample.layout.whole {
+                true => remarks.evidence.push(told),
+                false => remarks.doubts.push(format!("{told} of the sample, which is not the whole file")),
+            }
+            return;
+        }
+        KeyGuess::Perhaps(columns) => format!(
+            "no column is the key by itself; {} are distinct together in {} rows, perhaps by chance",
+            named(guess.sample, columns),
+            guess.sample.rows
+        ),
+        KeyGuess::Repeated => {
+            "some rows are the same in all columns: if each line is a row of its own, the key is none".into()
         }
         KeyGuess::None(Some(column)) => format!(
             "no column is surely the key; '{}' is distinct in {} rows, perhaps by chance",
@@ -136,51 +169,70 @@ fn of_key(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
 }
 
 fn of_missing(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
-    for column in &guess.sample.columns {
+    for (index, column) in guess.sample.columns.iter().enumerate().filter(|(_, column)| column.is_text()) {
         let found = column.markers.iter().enumerate().filter(|(_, count)| **count > 0);
         for (marker, count) in found {
             let (text, name) = (MARKERS[marker], &column.name);
-            let is_null = guess.null == Some(marker);
-            if is_null && column.is_text() && !guess.means_missing(column) {
-                remarks.doubts.push(format!("'{name}' has \"{text}\" {count} times: missing, or a code?"));
-            } else if is_null && column.is_text() && !is_no_word(marker) {
+            if !guess.nulls.has(index, marker) {
+                remarks.doubts.push(format!(
+                    "'{name}' has \"{text}\" {count} times and keeps it as text: if it means missing, add it to 'null' \
+                     of the column"
+                ));
+            } else if !super::markers::is_no_word(marker) {
                 remarks.doubts.push(format!(
                     "'{name}' has \"{text}\" {count} times, which is read as missing there too"
                 ));
-            } else if !is_null && column.is_text() {
-                remarks.doubts.push(format!(
-                    "'{name}' has \"{text}\" {count} times and keeps it as text: if it means missing, set csv: null"
-                ));
-            } else if !is_null && column.meaning.is_none() {
-                remarks.obstacles.push(format!(
-                    "'{name}' has \"{text}\" {count} times; only one text can mean a missing value, so such lines are rejected"
-                ));
             }
-        }
-        if !column.is_text() && column.quoted_markers > 0 {
-            remarks.obstacles.push(format!(
-                "'{}' has a missing value in quotes {} times, where it counts as a value: such lines are rejected",
-                column.name, column.quoted_markers
-            ));
         }
     }
 }
 
 fn of_values(guess: &DatasetGuess<'_>, remarks: &mut Remarks) {
     for column in &guess.sample.columns {
-        let Some(meaning) = &column.meaning else { continue };
-        let list = if meaning.sure { &mut remarks.obstacles } else { &mut remarks.doubts };
-        list.push(format!("'{}' stays text: {}", column.name, in_words(column)));
+        if let Some(meaning) = &column.meaning {
+            remarks.doubts.push(format!("'{}' stays text: {}", column.name, in_words(meaning)));
+        }
+        if let Some(hint) = &column.hint {
+            remarks.doubts.push(format!("'{}' is {}: {hint}", column.name, column.kind));
+        }
     }
 }
 
-/// What the values of a column mean, if the manifest's types cannot read them.
-pub(super) fn in_words(column: &ColumnSample) -> String {
-    let Some(meaning) = &column.meaning else { return String::new() };
-    let example = match meaning.example.as_str() {
-        "" => String::new(),
-        example => format!(", as in \"{example}\""),
-    };
-    let sure = if meaning.sure { "which is not read yet" } else { "which cannot be told" };
-    format!("{}, {}{example}, {sure}", meaning.kind, meaning.how)
+fn of_lines(sample: &Sample, remarks: &mut Remarks) {
+    let Sample { ragged, short, rows, layout, .. } = sample;
+    let (all, width) = (ragged + rows, layout.width);
+    if sample.odd.trailing_delimiter && sample.header.is_none() {
+        let what = "all lines end in a delimiter: without 'trailing_delimiter' they have one field more, which is \
+                    empty";
+        remarks.doubts.push(what.into());
+    }
+    if sample.repeated_headers > 0 {
+        remarks
+            .evidence
+            .push(format!("the header is repeated {} times, which is recognised", sample.repeated_headers));
+    }
+    if layout.syntax.pads {
+        remarks.doubts.push(
+            "many lines have fewer fields than names: 'short_rows: pad' takes the missing ones for empty"
+                .into(),
+        );
+    }
+    if *ragged > 0 {
+        let pad = match short {
+            0 => String::new(),
+            short => format!("; 'short_rows: pad' would read the {short} short ones"),
+        };
+        remarks
+            .doubts
+            .push(format!("{ragged} of {all} lines do not have {width} fields: they are rejected{pad}"));
+    }
+}
+
+/// What the values of a column may mean.
+pub(super) fn in_words(meaning: &Meaning) -> String {
+    let Meaning { kind, how, example } = meaning;
+    match example.as_str() {
+        "" => format!("{kind}, {how}"),
+        example => format!("{kind}, {how}, as in \"{example}\""),
+    }
 }

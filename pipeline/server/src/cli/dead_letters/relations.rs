@@ -6,10 +6,11 @@ use tidegate_postgres::PgError;
 use tidegate_postgres::relation::ColumnKind::{Json, Number, Text};
 use tidegate_postgres::relation::Relation;
 use tidegate_store::Store;
-use tidegate_store::filter::{self, KeptLetter, LetterCounts, LetterFilter};
+use tidegate_store::filter::{self, KeptLetter, LetterCounts, LetterFilter, ReasonCount};
 use tidegate_store::moves::Job;
 
 use crate::Failure;
+use crate::advice::ReasonAdvice;
 use crate::cli::output::{self, jsonb_text};
 
 /// The maximum number of letters that are read at once.
@@ -106,6 +107,23 @@ fn timestamptz_text(time: &str) -> String {
 pub(in crate::cli) fn counts(counts: &LetterCounts) -> Result<Relation, Failure> {
     let columns = [("dataset", Text), ("status", Text), ("code", Text), ("column", Text), ("lines", Number)];
     output::relation_of(&columns, &counts.reasons)
+}
+
+/// The numbers of dead letters by dataset, status, code and column, with the settings that would accept them.
+pub(super) fn advice(advice: &[ReasonAdvice]) -> Relation {
+    let columns = [
+        ("dataset", Text),
+        ("status", Text),
+        ("code", Text),
+        ("column", Text),
+        ("lines", Number),
+        ("setting", Text),
+    ];
+    let rows = advice.iter().map(|ReasonAdvice { reason, setting }| {
+        let ReasonCount { dataset, status, code, column, lines } = reason;
+        json!([dataset, status, code, column, lines, setting])
+    });
+    output::relation(&columns, rows)
 }
 
 /// Jobs that move dead letters.

@@ -7,8 +7,7 @@ use std::path::Path;
 use indicatif::ProgressBar;
 use tidegate_core::manifest::Dataset;
 use tidegate_core::position::Position;
-use tidegate_core::spelling::same_key;
-use tidegate_core::split::{Dialect, Fields};
+use tidegate_core::split::Fields;
 use tidegate_files::{FileLine, Lines};
 use tidegate_node::Settings;
 use tidegate_store::Store;
@@ -16,6 +15,7 @@ use tidegate_store::trace::{self, SourceFilter, TracedSource};
 use tracing::{debug, warn};
 
 use super::files;
+use super::key::RowKey;
 use super::story::{Story, TraceEvent};
 use crate::Failure;
 use crate::cli::progress;
@@ -53,28 +53,13 @@ impl NewestLines {
     }
 }
 
-/// The text of a line's key; `None` if the line has no such field.
-pub(crate) fn key_in<'a>(
-    fields: &'a mut Fields,
-    text: &'a [u8],
-    dialect: Dialect,
-    key: usize,
-) -> Option<&'a [u8]> {
-    let is_split = fields.split(text, dialect).is_ok();
-    let fields: &'a Fields = fields;
-    if is_split {
-        return (key < fields.len()).then(|| fields.get(key, text));
-    }
-    text.split(|byte| *byte == dialect.delimiter).nth(key)
-}
-
 /// Searches every file of the dataset for the key. Lines of sources go to `newest`. Returns the stories of lines that
 /// have not entered yet.
 pub(crate) async fn search(
     settings: &Settings,
     store: &Store,
     index: usize,
-    key: &str,
+    key: &RowKey,
     newest: &mut NewestLines,
 ) -> Result<Vec<Story>, Failure> {
     let dataset = &settings.manifest.datasets[index];
@@ -86,8 +71,7 @@ pub(crate) async fn search(
     }
     let mut search = KeySearch {
         dataset,
-        key: key.as_bytes(),
-        dialect: dataset.csv.dialect(),
+        key,
         fields: Fields::default(),
         bar: progress::of_bytes(sources.iter().filter_map(|source| source.bytes).sum()),
     };
@@ -116,7 +100,7 @@ pub(crate) async fn search(
     }
     let mut stories = VecDeque::new();
     for (name, path) in files_of(settings, index)? {
-        let Ok(mut file) = Lines::open(&path, &name, &settings.manifest, index, None).await else {
+        let Ok(mut file) = Lines::open(&path, &name, &settings.manifest, index, None, None).await else {
             continue;
         };
         let namesakes = by_name.get(name.as_str());
@@ -171,8 +155,7 @@ fn unregistered(dataset: &str, name: &str, path: &Path, line: FileLine<'_>) -> S
 /// A search for the lines of a key in one file after the other.
 struct KeySearch<'a> {
     dataset: &'a Dataset,
-    key: &'a [u8],
-    dialect: Dialect,
+    key: &'a RowKey,
     fields: Fields,
     bar: ProgressBar,
 }
@@ -185,7 +168,6 @@ impl KeySearch<'_> {
         file: &mut Lines,
         mut found: impl FnMut(FileLine<'_>),
     ) -> Result<(), Failure> {
-        let kind = self.dataset.key_column().kind;
         let mut read = 0;
         let unreadable = |error| Failure::new(format!("{} cannot be read: {error}", path.display()));
         while let Some(line) = file.next_line().map_err(unreadable)? {
@@ -195,8 +177,8 @@ impl KeySearch<'_> {
             }
             // If the columns cannot be matched by name, the file's order is assumed for the key.
             let text = line.ordered.unwrap_or(line.text);
-            let key = key_in(&mut self.fields, text, self.dialect, self.dataset.key);
-            if key.is_some_and(|key| same_key(kind, key, self.key)) {
+            let dialect = line.form.dialect(self.dataset);
+            if self.key.is_in(&mut self.fields, text, dialect, &self.dataset.key) == Some(true) {
                 found(line);
             }
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use tidegate_core::shape::Form;
 use tidegate_files::{FileLine, Lines, done_path};
 use tidegate_node::Settings;
 use tidegate_store::trace::TracedSource;
@@ -24,6 +25,8 @@ pub(crate) struct SourceLine {
     pub(crate) physical_line: u64,
     /// The exact bytes; of a line that is too long, its beginning.
     pub(crate) text: Vec<u8>,
+    /// The form of `ordered`.
+    pub(crate) form: Form,
     /// The line with its fields in the manifest's order.
     pub(crate) ordered: Option<Vec<u8>>,
 }
@@ -40,6 +43,7 @@ impl From<FileLine<'_>> for SourceLine {
         Self {
             physical_line: line.physical_line,
             text: line.text.to_vec(),
+            form: line.form,
             ordered: line.ordered.map(<[u8]>::to_vec),
         }
     }
@@ -58,7 +62,8 @@ pub(crate) async fn open(
     let mut why = Vec::new();
     // `done/` is searched twice, because the file may be moved there at this moment.
     for path in [done.clone(), landing, done] {
-        match Lines::open(&path, &source.name, &settings.manifest, dataset, source.shape.clone()).await {
+        let (shape, first_key) = (source.shape.clone(), source.first_key);
+        match Lines::open(&path, &source.name, &settings.manifest, dataset, shape, first_key).await {
             Ok(lines) => {
                 let known = namesakes.iter().map(|known| (known.source, &known.fingerprint[..]));
                 if lines.sources(known).contains(&source.source) {

@@ -1,14 +1,17 @@
 //! Which line owns the row of an accepted line.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use tidegate_core::dead_letter::Stage;
 use tidegate_core::manifest::Dataset;
 use tidegate_core::position::Position;
-use tidegate_core::validate::{Scratch, Validator};
+use tidegate_core::shape::Form;
+use tidegate_core::validate::{Scratch, Validators};
 use tidegate_store::filter::LetterStatus;
 use tidegate_store::trace::{self, TracedLetter, TracedRow};
 
+use super::key::row_name;
 use super::story::TraceEvent;
 use super::topics::{TopicRecord, TopicStage};
 use super::{SourceTrace, Tracer};
@@ -16,7 +19,8 @@ use crate::Failure;
 
 /// A line that passes validation: its key, and its value for each column.
 pub(super) struct ValidLine {
-    key: String,
+    /// The values of the key, or the position if there is no key.
+    key: Vec<String>,
     values: Vec<Option<String>>,
 }
 
@@ -30,24 +34,30 @@ impl Tracer {
         records: &[TopicRecord],
         letter: Option<&TracedLetter>,
     ) -> Option<ValidLine> {
-        let in_file =
-            traced.file.lines.get(&line).and_then(|found| found.ordered.as_deref()).map(|text| (text, false));
-        let on_topic = records.iter().filter(|record| record.stage != TopicStage::DeadLetters);
-        let on_topic =
-            || on_topic.clone().find_map(|r| Some((r.text.as_deref()?, r.stage == TopicStage::Accepted)));
         let dataset = &self.manifest().datasets[dataset];
-        let kept =
-            letter.and_then(|letter| Some((kept_text(dataset, letter)?, letter.kept.stage == Stage::Sink)));
-        let kept = || kept.as_ref().map(|(text, is_canonical)| (&text[..], *is_canonical));
+        let validators = Validators::new(dataset);
+        let in_file = traced.file.lines.get(&line);
+        let in_file = in_file.and_then(|found| Some((found.form, found.ordered.as_deref()?)));
+        let on_topic = records.iter().filter(|record| record.stage != TopicStage::DeadLetters);
+        let form = |record: &TopicRecord| match record.stage {
+            TopicStage::Accepted => Some(Form::Canonical),
+            _ => validators.form(record.fingerprint),
+        };
+        let on_topic = || on_topic.clone().find_map(|record| Some((form(record)?, record.text.as_deref()?)));
+        let kept = letter.and_then(|letter| kept_text(dataset, letter));
+        let kept = || kept.as_ref().map(|(form, text)| (*form, &text[..]));
         // A replay may have changed the line, so only the dead letter's text counts then.
-        let (text, is_canonical) =
+        let (form, text) =
             if is_replayed(letter) { kept()? } else { in_file.or_else(on_topic).or_else(kept)? };
-        let validator = if is_canonical { Validator::canonical(dataset) } else { Validator::new(dataset) };
-        let mut scratch = Scratch::default();
-        let row = validator.check(text, &mut scratch).ok()?;
+        let mut scratch = Scratch::at(SystemTime::now());
+        let row = validators.of(form).check(text, &mut scratch).ok()?;
         let owned = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let values = (0..dataset.columns.len()).map(|column| row.value(column).map(owned)).collect();
-        Some(ValidLine { key: owned(row.key()), values })
+        let values: Vec<_> = (0..dataset.columns.len()).map(|column| row.value(column).map(owned)).collect();
+        let key = match dataset.is_keyless() {
+            true => vec![traced.source.source.to_string(), line.to_string()],
+            false => dataset.key.iter().map(|column| values[*column].clone().unwrap_or_default()).collect(),
+        };
+        Some(ValidLine { key, values })
     }
 
     /// Which line owns the row of an accepted line. If the line itself does, also when the row was written.
@@ -93,7 +103,8 @@ impl Tracer {
             vec![TraceEvent::new("held", format!("{name} is of this line")).at(written_at.clone())];
         // Columns that the source did not have are left out of the comparison.
         if let Some(shape) = self.known_source(position.source).await?.shape {
-            differing.retain(|column| shape.has(column));
+            let is_of_file = |name: &str| of.columns.iter().any(|its| its.name == name && !its.is_field());
+            differing.retain(|column| shape.has(column) || is_of_file(column));
         }
         if differing.is_empty() {
             return Ok((events, written_at));
@@ -125,25 +136,22 @@ impl Tracer {
     }
 }
 
-/// The text of a dead letter, in the columns that its dataset has now.
-fn kept_text<'a>(dataset: &Dataset, letter: &'a TracedLetter) -> Option<Cow<'a, [u8]>> {
+/// The text of a dead letter, in the columns that its dataset has now, and its form.
+fn kept_text<'a>(dataset: &Dataset, letter: &'a TracedLetter) -> Option<(Form, Cow<'a, [u8]>)> {
     let text = letter.kept.text.as_deref()?.as_bytes();
-    let shape = letter.shape.as_deref();
-    let Some(mut mapping) = shape.and_then(|shape| shape.mapping(dataset, letter.kept.stage == Stage::Sink))
-    else {
-        return Some(Cow::Borrowed(text));
+    let by_sink = letter.kept.stage == Stage::Sink;
+    let (form, mapping) = match &letter.shape {
+        Some(shape) => shape.form_of_letter(dataset, by_sink),
+        None => (if by_sink { Form::Canonical } else { Form::Given }, None),
     };
+    let Some(mut mapping) = mapping else { return Some((form, Cow::Borrowed(text))) };
     let mut mapped = Vec::new();
     mapping.write(text, None, &mut mapped).ok()?;
-    Some(Cow::Owned(mapped))
+    Some((form, Cow::Owned(mapped)))
 }
 
 fn is_replayed(letter: Option<&TracedLetter>) -> bool {
     letter.is_some_and(|letter| letter.kept.attempt > 0 || letter.kept.status == LetterStatus::Replayed)
-}
-
-pub(super) fn row_name(dataset: &Dataset, key: &str) -> String {
-    format!("row of {} with {} {key}", dataset.name, dataset.key_column().name)
 }
 
 pub(super) fn foreign(row: &str) -> TraceEvent {

@@ -23,6 +23,8 @@ pub(crate) struct TopicRecord {
     pub(crate) offset: u64,
     /// When the record was made, if the record says so.
     pub(crate) at: Option<String>,
+    /// The fingerprint of the text: see [`fingerprint`](tidegate_core::shape::fingerprint).
+    pub(crate) fingerprint: u32,
     /// The text of the line in the record.
     pub(crate) text: Option<Vec<u8>>,
 }
@@ -62,10 +64,10 @@ pub(crate) async fn find(
             let mut cursor = ConsumerOffset { topic: topic.clone(), partition, next };
             while let Some(fetched) = read_on(&mut cursor, &snapshot.log).await? {
                 for (offset, record) in (fetched.base..).zip(fetched.batch.iter()) {
-                    let Some((position, at, text)) = read(*stage, record, wanted) else { continue };
-                    let (stage, topic) = (*stage, topic.clone());
-                    let record = TopicRecord { stage, topic, partition, offset, at, text };
-                    found.entry(position).or_default().push(record);
+                    let place = (*stage, topic.as_str(), partition, offset);
+                    if let Some((position, record)) = read(place, record, wanted) {
+                        found.entry(position).or_default().push(record);
+                    }
                 }
             }
         }
@@ -73,18 +75,21 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-/// The position, time and text of a record; `None` if its line is not wanted.
+/// The record at a place, with the position of its line; `None` if its line is not wanted.
 fn read(
-    stage: TopicStage,
+    (stage, topic, partition, offset): (TopicStage, &str, u32, u64),
     record: Record<'_>,
     wanted: &BTreeSet<Position>,
-) -> Option<(Position, Option<String>, Option<Vec<u8>>)> {
-    if stage == TopicStage::DeadLetters {
-        let letter =
-            DeadLetter::parse(record.value).ok().filter(|letter| wanted.contains(&letter.position()))?;
+) -> Option<(Position, TopicRecord)> {
+    let (position, at, fingerprint, text) = if stage == TopicStage::DeadLetters {
+        let letter = DeadLetter::parse(record.value).ok()?;
         let text = letter.text.as_deref().map(|text| text.as_bytes().to_vec());
-        return Some((letter.position(), Some(letter.at), text));
-    }
-    let line = Line::parse(record.value).filter(|line| wanted.contains(&line.position))?;
-    Some((line.position, None, Some(line.text.to_vec())))
+        (letter.position(), Some(letter.at), letter.fingerprint, text)
+    } else {
+        let line = Line::parse(record.value)?;
+        (line.position, None, line.fingerprint, Some(line.text.to_vec()))
+    };
+    let topic = topic.to_owned();
+    let record = TopicRecord { stage, topic, partition, offset, at, fingerprint, text };
+    wanted.contains(&position).then_some((position, record))
 }

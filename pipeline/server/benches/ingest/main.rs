@@ -3,35 +3,47 @@
 //! ```sh
 //! cargo bench --bench ingest                       # 1 and 10 million employees
 //! cargo bench --bench ingest -- 1000000 --rounds 5
+//! cargo bench --bench ingest -- --dialects         # a million orders in each dialect, and nothing else
 //! ```
 //!
 //! For each size it times, in turn, `\copy` of clean rows into a table with its primary key, `\copy` into
 //! one with the two foreign keys, and `tidegate run --until-idle` from a cold start over as many rows with
-//! 3.5 % rejects; then it prints the medians, their ratios, and Tidegate's own CPU time and peak memory.
+//! 3.5 % rejects; then it prints the medians, their ratios, and Tidegate's own CPU time and peak memory. [`dialects`]
+//! follows: the same rows in other dialects and with other keys.
 
 #![allow(clippy::print_stdout)] // what it measures is what it is for
 
+#[path = "../common/mod.rs"]
 mod common;
+mod dialects;
 
 use std::path::Path;
 use std::time::Instant;
 
 use common::{Anything, Bench, REJECTS_PERCENT, Run, median, psql, shipped_views};
 
+/// How many orders are loaded in each dialect.
+const DIALECT_ROWS: u64 = 1_000_000;
+
 fn main() -> Anything<()> {
     let mut sizes: Vec<u64> = Vec::new();
-    let mut rounds = 3;
+    let (mut rounds, mut of_dialects) = (3, false);
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "--dialects" => of_dialects = true,
             "--rounds" => rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?,
             size => sizes.push(size.parse()?),
         }
     }
+    let bench = Bench::start()?;
+    if of_dialects {
+        dialects::compare(&bench, sizes.first().copied().unwrap_or(DIALECT_ROWS), rounds)?;
+        return bench.stop();
+    }
     if sizes.is_empty() {
         sizes = vec![1_000_000, 10_000_000];
     }
-    let bench = Bench::start()?;
     println!("rows in thousands per second; median of {rounds} rounds, taken in turn");
     println!(
         "| rows | \\copy bare | \\copy with foreign keys | tidegate | ÷ bare | ÷ foreign keys | CPU s | peak MiB |"
@@ -44,6 +56,7 @@ fn main() -> Anything<()> {
     if let [first, .., last] = ratios[..] {
         println!("\nratio to bare at the largest size ÷ at the smallest: {:.2}", last / first);
     }
+    dialects::compare(&bench, DIALECT_ROWS, rounds)?;
     bench.stop()
 }
 
