@@ -1,6 +1,5 @@
 //! A pipeline's database: one pool, in which every connection has the same settings, and the pipeline's manifest.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use deadpool_postgres::{
 };
 use tidegate_core::manifest::Manifest;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
 
+use crate::connector::Connector;
 use crate::error::PgError;
 use crate::session::{Sessions, Setting, TransactionMode, end_with_us};
 use crate::table::TableSql;
@@ -33,7 +32,8 @@ pub type Connection = Object;
 pub struct Database {
     pool: Pool,
     sessions: Arc<Sessions>,
-    /// How a session is opened.
+    pub(crate) connector: Connector,
+    /// How a session is begun.
     pub(crate) config: Arc<Config>,
     manifest: Arc<Manifest>,
     tables: Arc<[TableSql]>,
@@ -44,7 +44,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// If the url cannot be parsed.
+    /// If the url cannot be read, or a file with a certificate or a key that it names.
     pub fn new(url: &str, manifest: Arc<Manifest>) -> Result<Self, PgError> {
         Self::open(url, manifest, CONNECTIONS_MAX, TURN_WITHIN, &[])
     }
@@ -54,7 +54,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// If the url cannot be parsed.
+    /// As [`Database::new`].
     pub fn readers(&self, url: &str) -> Result<Self, PgError> {
         Self::open(url, self.manifest.clone(), READERS_MAX, READ_TURN_WITHIN, &READ_SETTINGS)
     }
@@ -66,25 +66,16 @@ impl Database {
         turn_within: Duration,
         settings: &'static [Setting],
     ) -> Result<Self, PgError> {
-        let mut config = Config::from_str(url).map_err(|error| {
-            let cause =
-                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            PgError::halt(format!(
-                "the database url cannot be read: {cause}; write postgres://user@host:5432/name"
-            ))
-        })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(PgError::halt(
-                "sslmode=require is not supported yet; connect over a socket, loopback or a tunnel",
-            ));
-        }
+        let connector = Connector::new(url)?;
+        let mut config = connector.config().clone();
         config.connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
         if config.get_application_name().is_none() {
             config.application_name("tidegate");
         }
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let sessions = Arc::new(Sessions::told(settings));
-        let manager = Manager::from_connect(config.clone(), Watchdog::over(sessions.clone()), recycling);
+        let watchdog = Watchdog::over(sessions.clone(), connector.clone());
+        let manager = Manager::from_connect(config.clone(), watchdog, recycling);
         let pool = Pool::builder(manager)
             .max_size(connections_max)
             .runtime(Runtime::Tokio1)
@@ -93,7 +84,7 @@ impl Database {
             .build()
             .map_err(|error| PgError::halt(error.to_string()))?;
         let tables = manifest.datasets.iter().map(TableSql::new).collect();
-        Ok(Self { pool, sessions, config: Arc::new(config), manifest, tables })
+        Ok(Self { pool, sessions, connector, config: Arc::new(config), manifest, tables })
     }
 
     /// The manifest of the pipeline.
@@ -111,13 +102,18 @@ impl Database {
         self.sessions.are_pooled()
     }
 
+    /// Returns a warning, with what to do, if a connection so far crosses a network without encryption.
+    pub fn unencrypted(&self) -> Option<String> {
+        self.connector.unencrypted()
+    }
+
     /// Takes a connection from the pool.
     ///
     /// # Errors
     ///
     /// If the pool has none in time, or Postgres cannot be reached.
     pub async fn connection(&self) -> Result<Connection, PgError> {
-        Ok(self.pool.get().await?)
+        self.pool.get().await.map_err(|error| PgError::Pool { server: self.connector.named(), error })
     }
 
     /// Takes a connection out of the pool, for statements that take long. Dropping the connection closes it. It is

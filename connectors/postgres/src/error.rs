@@ -4,6 +4,8 @@ use deadpool_postgres::PoolError;
 use tidegate_core::contract;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use crate::tls;
+
 /// Why an operation with Postgres failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PgError {
@@ -15,8 +17,14 @@ pub enum PgError {
     #[error("{}", advise(.0))]
     CopyRefused(#[source] tokio_postgres::Error),
     /// The pool could not give a connection.
-    #[error("{}", describe_pool(.0))]
-    Pool(#[from] PoolError),
+    #[error("{}", describe_pool(.server, .error))]
+    Pool {
+        /// The server, or the servers, of the connection string: host and port.
+        server: String,
+        /// Why.
+        #[source]
+        error: PoolError,
+    },
     /// The ledger changed while a batch was applied, so the batch must be applied anew.
     #[error("the ledger changed under the batch")]
     LedgerChanged,
@@ -78,8 +86,8 @@ impl PgError {
     pub fn kind(&self) -> PgErrorKind {
         match self {
             Self::Postgres(error) | Self::CopyRefused(error) => postgres_kind(error),
-            Self::Pool(PoolError::Backend(error)) => postgres_kind(error),
-            Self::Pool(_) | Self::Failpoint(_) | Self::InTheWay(_) => PgErrorKind::Passing,
+            Self::Pool { error: PoolError::Backend(error), .. } => postgres_kind(error),
+            Self::Pool { .. } | Self::Failpoint(_) | Self::InTheWay(_) => PgErrorKind::Passing,
             Self::LedgerChanged => PgErrorKind::Conflict,
             Self::LeaseLost(_) | Self::SourceLost(_) | Self::AllRefused { .. } | Self::Halt(_) => {
                 PgErrorKind::Lasting
@@ -141,8 +149,12 @@ pub fn is_about_values(state: &str) -> bool {
 pub fn postgres_kind(error: &tokio_postgres::Error) -> PgErrorKind {
     let Some(state) = error.code() else {
         // The server gave no answer: the connection failed, or the statement could not be encoded.
-        let is_connection = error.is_closed()
-            || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        let source = std::error::Error::source(error);
+        if source.and_then(tls::refusal).is_some() {
+            return PgErrorKind::Lasting;
+        }
+        let is_connection =
+            error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         return if is_connection { PgErrorKind::Passing } else { PgErrorKind::Lasting };
     };
     let is_fatal = error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Fatal);
@@ -185,7 +197,11 @@ pub(super) fn setting_behind(error: &tokio_postgres::Error) -> Option<String> {
 /// Returns Postgres's message and hint, but never the row that its `detail` or `where` may repeat.
 pub fn describe(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {
-        return match std::error::Error::source(error) {
+        let source = std::error::Error::source(error);
+        if let Some(refusal) = source.and_then(tls::refusal) {
+            return format!("the server ended the connection: {refusal}");
+        }
+        return match source {
             // Whether the text names the cause depends on the version of the library.
             Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {cause}"),
             _ => error.to_string(),
@@ -195,9 +211,29 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     format!("Postgres says: {} (SQLSTATE {}){hint}", db.message(), db.code().code())
 }
 
+/// Returns whether a login was refused by `pg_hba.conf`: no line of it fits, or one that rejects. Of the message, which
+/// the server may translate, the file's name stays.
+pub(super) fn is_of_pg_hba(error: &tokio_postgres::Error) -> bool {
+    let is_login = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    is_login && error.as_db_error().is_some_and(|db| db.message().contains("pg_hba.conf"))
+}
+
 /// Returns [`describe`]'s text, with advice where no retry helps.
 fn advise(error: &tokio_postgres::Error) -> String {
+    let message = error.as_db_error().map_or("", DbError::message);
     let advice = match error.code().map(SqlState::code) {
+        // The message of an encrypted connection says "SSL encryption", in any language.
+        Some("28000") if is_of_pg_hba(error) && !message.contains("SSL") && !message.contains("GSS") => {
+            "; the server may take encrypted connections only: write sslmode=require in the database's url, or let \
+             pg_hba.conf take this one"
+        }
+        Some("28000") if is_of_pg_hba(error) => "; let pg_hba.conf of the server take this connection",
+        Some("28000") if message.contains("client certificate") => {
+            "; name this user's certificate and its key in the database's url, with sslcert and sslkey"
+        }
+        None if describe(error).ends_with(NO_TLS) => {
+            "; let the server offer it (ssl = on), or write sslmode=prefer, which goes on without"
+        }
         Some("28000" | "28P01") => "; check the user and the password in the database's url",
         Some("3D000") => "; create the database, or correct its url",
         // The role may not write, or the server is read-only.
@@ -222,11 +258,14 @@ fn advise(error: &tokio_postgres::Error) -> String {
     }
 }
 
-fn describe_pool(error: &PoolError) -> String {
+/// How `tokio_postgres` says that a server answers no to TLS.
+const NO_TLS: &str = "server does not support TLS";
+
+fn describe_pool(server: &str, error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => format!("cannot connect to Postgres: {}", advise(error)),
-        PoolError::Timeout(_) => "cannot connect to Postgres in time".to_owned(),
-        other => format!("cannot connect to Postgres: {other}"),
+        PoolError::Backend(error) => format!("cannot connect to Postgres at {server}: {}", advise(error)),
+        PoolError::Timeout(_) => format!("cannot connect to Postgres in time, at {server}"),
+        other => format!("cannot connect to Postgres at {server}: {other}"),
     }
 }
 

@@ -4,8 +4,9 @@
 //!
 //! # Layout
 //!
-//! * [`Database`]: a pool, and the manifest of its pipeline. `session` fixes the settings of its sessions, whatever
-//!   the role, the url or a pooler sets. `watchdog` closes sessions that have fallen silent.
+//! * [`Database`]: a pool, and the manifest of its pipeline. `address` reads the connection string, `tls` its
+//!   certificates, and `connector` opens every session, encrypted or not. `session` fixes the settings of sessions,
+//!   whatever the role, the url or a pooler sets. `watchdog` closes sessions that have fallen silent.
 //! * [`error`]: what to do about an error of Postgres: retry, set a row aside, or stop.
 //! * [`schema`]: Tidegate's own schema. [`table`]: the tables of the datasets. [`key`]: the columns by which their rows
 //!   are found.
@@ -13,6 +14,9 @@
 //! * [`private`]: a private Postgres server, from binaries that are installed or fetched.
 
 pub mod error;
+mod tls;
+mod address;
+mod connector;
 pub mod session;
 mod watchdog;
 pub mod listener;

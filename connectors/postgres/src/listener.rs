@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use deadpool_postgres::GenericClient;
 use tokio::sync::watch;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
@@ -79,7 +79,7 @@ async fn keep_listening(database: Database, is_listening: watch::Sender<bool>) {
     loop {
         // Behind a pooler a session is lent for one transaction only. The pool's first session tells whether there is one.
         if database.connection().await.is_ok() && !database.is_pooled() {
-            if let Err(error) = listen(&database.config, &is_listening).await {
+            if let Err(error) = listen(&database, &is_listening).await {
                 debug!("the session that listens has ended: {}", describe(&error));
             }
             is_listening.send_replace(false);
@@ -89,8 +89,11 @@ async fn keep_listening(database: Database, is_listening: watch::Sender<bool>) {
 }
 
 /// Listens until the session ends.
-async fn listen(config: &Config, is_listening: &watch::Sender<bool>) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = config.connect(NoTls).await?;
+async fn listen(
+    database: &Database,
+    is_listening: &watch::Sender<bool>,
+) -> Result<(), tokio_postgres::Error> {
+    let (client, mut connection) = database.connector.open(&database.config).await?;
     let receive = async {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {

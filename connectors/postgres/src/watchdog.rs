@@ -22,10 +22,11 @@ use futures_util::future::BoxFuture;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Config, Statement};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use crate::connector::Connector;
 use crate::session::{ServerProcess, Sessions};
 
 /// How often the watchdog asks, and how long the server may take to answer.
@@ -39,6 +40,7 @@ const POOLER_HINT: &str = "; or its pooler has no session left: a run needs six"
 /// Opens the connections of a pool, and closes those that are lost.
 pub(super) struct Watchdog {
     begin: Arc<Sessions>,
+    connector: Connector,
     sessions: Arc<Mutex<Vec<Session>>>,
     /// Set with the first connection, which starts the task that looks at the sessions until the pool is dropped.
     looks_out: OnceLock<()>,
@@ -64,8 +66,8 @@ struct ServerSession {
 }
 
 impl Watchdog {
-    pub(super) fn over(begin: Arc<Sessions>) -> Self {
-        Self { begin, sessions: Arc::default(), looks_out: OnceLock::new() }
+    pub(super) fn over(begin: Arc<Sessions>, connector: Connector) -> Self {
+        Self { begin, connector, sessions: Arc::default(), looks_out: OnceLock::new() }
     }
 
     /// Starts a session, and finds out whether it is one of the server itself.
@@ -75,11 +77,11 @@ impl Watchdog {
     ) -> Result<(Client, JoinHandle<()>, Option<ServerProcess>), tokio_postgres::Error> {
         let mut token = None;
         let opened = if self.begin.are_pooled() {
-            open(config).await
+            open(&self.connector, config).await
         } else {
             let (told, its_token) = self.begin.at_start(config);
             token = Some(its_token);
-            open(&told).await
+            open(&self.connector, &told).await
         };
         let (client, task) = match opened {
             Err(error) if token.is_some() && Sessions::may_be_refused(&error) => {
@@ -87,7 +89,7 @@ impl Watchdog {
                 // the real error.
                 debug!("a start with settings was refused: {}", crate::error::describe(&error));
                 token = None;
-                open(config).await?
+                open(&self.connector, config).await?
             }
             opened => opened?,
         };
@@ -108,15 +110,19 @@ impl Connect for Watchdog {
             let session = Session { process, task: task_handle, silence: String::new(), looks: 0 };
             locked(&self.sessions).push(session);
             self.looks_out.get_or_init(|| {
-                tokio::spawn(look_out(Arc::downgrade(&self.sessions), self.begin.clone(), config));
+                let sessions = Arc::downgrade(&self.sessions);
+                tokio::spawn(look_out(sessions, self.begin.clone(), self.connector.clone(), config));
             });
             Ok((client, task))
         })
     }
 }
 
-async fn open(config: &Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
+async fn open(
+    connector: &Connector,
+    config: &Config,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    let (client, connection) = connector.open(config).await?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             // The caller that waits for an answer reports the error too, but not why the server ended an idle
@@ -136,7 +142,12 @@ fn locked(sessions: &Mutex<Vec<Session>>) -> MutexGuard<'_, Vec<Session>> {
 }
 
 /// Looks at the sessions at intervals, until the pool is dropped.
-async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, begin: Arc<Sessions>, config: Config) {
+async fn look_out(
+    sessions: Weak<Mutex<Vec<Session>>>,
+    begin: Arc<Sessions>,
+    connector: Connector,
+    config: Config,
+) {
     let mut lookout: Option<WatchConnection> = None;
     let mut unanswered: Option<(Instant, u32)> = None;
     loop {
@@ -155,7 +166,7 @@ async fn look_out(sessions: Weak<Mutex<Vec<Session>>>, begin: Arc<Sessions>, con
             continue;
         }
         let begun = Instant::now();
-        let looked = tokio::time::timeout(LOOK_TIMEOUT, look(&mut lookout, &config, &pids)).await;
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, look(&mut lookout, &connector, &config, &pids)).await;
         let why = match looked {
             Ok(Ok(seen)) => {
                 unanswered = None;
@@ -195,13 +206,14 @@ struct WatchConnection {
 /// Asks the server for the state of the sessions of these processes.
 async fn look(
     lookout: &mut Option<WatchConnection>,
+    connector: &Connector,
     config: &Config,
     pids: &[i32],
 ) -> Result<Vec<ServerSession>, tokio_postgres::Error> {
     let WatchConnection { client, statement, .. } = match lookout {
         Some(lookout) if !lookout.client.is_closed() => lookout,
         _ => {
-            let (client, task) = open(config).await?;
+            let (client, task) = open(connector, config).await?;
             let _task = AbortOnDropHandle::new(task);
             let statement = client.prepare(include_str!("../../../sql/queries/watch_sessions.sql")).await?;
             lookout.insert(WatchConnection { client, statement, _task })

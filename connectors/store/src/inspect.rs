@@ -45,6 +45,8 @@ pub async fn database(database: &Database) -> Result<Vec<Inspection>, PgError> {
     let row = connection.query_one(include_str!("../../../sql/queries/inspect_server.sql"), &[]).await?;
     let prepared: bool = row.get("prepared");
     let mut findings = vec![inspect_server(&row)];
+    let unencrypted = database.unencrypted();
+    findings.extend(unencrypted.map(|message| Inspection::new("connection", Grade::Warning, message)));
     let rights = rights(database, &connection, row.get("role"), prepared).await?;
     let can_look = rights.grade == Grade::Good;
     findings.push(rights);

@@ -15,7 +15,8 @@ use tidegate_postgres::schema;
 use tidegate_store::{group, prepare, receipts};
 use tidegate_topics::Broker;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::alone::leased;
 use crate::data_dir::DataDir;
@@ -71,7 +72,7 @@ impl Node {
         until: Until,
     ) -> Result<RunResult, Failure> {
         let is_shared = self.settings.manifest.fluvio.is_some() && recovery.is_none();
-        let database = patiently(&self.stop, async || schema::migrate(&self.store).await).await?;
+        let database = self.migrate().await?;
         data_dir.assert_of(database)?;
         // If nodes share the pipeline, another node's lines may be in flight at this moment.
         let awaited_before = match until == Until::Idle && !is_shared {
@@ -102,6 +103,16 @@ impl Node {
             leased(&self.store, &self.holder, self.takes_over, &self.stop, work).await?
         };
         Ok(RunResult { files, dead_letters_before, awaited_before, until })
+    }
+
+    /// Brings Tidegate's schema up to date, and returns the identity of the pipeline in the database. Waits while Postgres
+    /// cannot be reached.
+    async fn migrate(&self) -> Result<Uuid, Failure> {
+        let database = patiently(&self.stop, async || schema::migrate(&self.store).await).await?;
+        if let Some(warning) = self.store.unencrypted() {
+            warn!("{warning}");
+        }
+        Ok(database)
     }
 
     /// Runs all stages for all partitions, under the leases of the whole pipeline.
@@ -181,7 +192,7 @@ impl Node {
         pinned: Option<BTreeSet<u32>>,
         until: Until,
     ) -> Result<Files, Failure> {
-        let database = patiently(&self.stop, async || schema::migrate(&self.store).await).await?;
+        let database = self.migrate().await?;
         let mut data_dir = self.data_dir.take();
         if let Some(data_dir) = &mut data_dir {
             data_dir.bind(database, self.settings.lines_fingerprint())?;

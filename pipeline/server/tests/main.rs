@@ -48,6 +48,7 @@ mod shapes;
 mod show;
 mod strange_files;
 mod text;
+mod tls;
 mod together;
 mod trace;
 mod upgrade;

@@ -5,6 +5,7 @@
 //! * [`conformance`]: what the contracts of sinks and topics promise, as tests that every implementation passes.
 //! * [`company`]: the pipeline of `examples/company`, with its files and views.
 //! * `postgres`, with the feature of that name: an empty database for each test.
+//! * `tls`, with the feature of that name: certificates, and what a server needs to answer TLS.
 //! * `store`, with the feature of that name: a pipeline's store in such a database.
 //!
 //! # A test for each row of a table
@@ -15,6 +16,8 @@ pub mod conformance;
 pub mod company;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "store")]
 pub mod store;
 
