@@ -189,6 +189,11 @@ impl OpenFile {
         Self { keys, ..self }
     }
 
+    /// Returns the key that is generated for a line, counted from 1; `None` if none are generated for the file.
+    pub(super) fn key_of(&self, line: u64) -> Option<String> {
+        self.keys.as_ref().map(|keys| keys.of(line))
+    }
+
     /// Returns the encoding of the text: the one that the byte order mark decides, otherwise the one that was told.
     pub(super) fn encoding(&self, manifest: &Manifest) -> &'static Encoding {
         self.opening.mark.unwrap_or(self.syntax(manifest).encoding)

@@ -18,8 +18,6 @@ use crate::file::{BLOCK_BYTES, OpenFile, changed};
 pub struct Lines {
     content: Content,
     fingerprint: Identity,
-    /// The index of the column whose values are generated, if one is.
-    key: Option<usize>,
     /// The number of the last line that was read.
     line: u64,
     /// The beginning of a line that is too long.
@@ -60,10 +58,9 @@ impl Lines {
     ) -> io::Result<Self> {
         let opened = OpenFile { shape, ..OpenFile::open(path, name, dataset).await? };
         let opened = opened.with_keys(manifest, first_key);
-        let key = manifest.datasets[dataset].generated().map(|(column, _)| column);
         let fingerprint = opened.fingerprint(manifest);
         let content = Content::start(opened, manifest, BLOCK_BYTES)?;
-        Ok(Self { content, fingerprint, key, line: 0, prefix: Vec::new(), ordered: Vec::new() })
+        Ok(Self { content, fingerprint, line: 0, prefix: Vec::new(), ordered: Vec::new() })
     }
 
     /// Returns the sources that the file is, given all sources of its name with their fingerprints, oldest first.
@@ -104,9 +101,8 @@ impl Lines {
         let ordered = match mapping {
             Some(mapping) => {
                 self.ordered.clear();
-                let key = opened.keys.as_ref().map(|keys| keys.of(self.line));
-                let supplied = self.key.zip(key.as_deref());
-                let is_written = is_whole && mapping.write(text, supplied, &mut self.ordered).is_ok();
+                let key = opened.key_of(self.line);
+                let is_written = is_whole && mapping.write(text, key.as_deref(), &mut self.ordered).is_ok();
                 is_written.then_some(&self.ordered[..])
             }
             None => is_whole.then_some(text),

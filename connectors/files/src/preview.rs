@@ -155,7 +155,6 @@ pub fn preview(
     preview.describe(&content, of);
     let mut lines = LineJudge {
         validators: Validators::new(of),
-        key: of.generated().map(|(column, _)| column),
         columns: of.columns.len(),
         record_bytes_max: manifest.max_record_bytes,
         scratch: Scratch::at(SystemTime::now()),
@@ -274,8 +273,6 @@ fn found(column: &Column, content: &Content) -> ColumnFound {
 /// Judges lines as the source and the transform do.
 struct LineJudge {
     validators: Validators,
-    /// The column whose values are generated.
-    key: Option<usize>,
     /// How many columns there are.
     columns: usize,
     record_bytes_max: usize,
@@ -312,9 +309,8 @@ impl LineJudge {
         let mut text = blocks.bytes(record);
         if let Some(mapping) = mapping {
             self.ordered.clear();
-            let key = opened.keys.as_ref().map(|keys| keys.of(number));
-            let supplied = self.key.zip(key.as_deref());
-            mapping.write(text, supplied, &mut self.ordered).map_err(|fault| vec![fault])?;
+            let key = opened.key_of(number);
+            mapping.write(text, key.as_deref(), &mut self.ordered).map_err(|fault| vec![fault])?;
             text = &self.ordered;
         }
         let row = self.validators.of(*form).check(text, &mut self.scratch)?;

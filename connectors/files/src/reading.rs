@@ -206,9 +206,8 @@ impl Reading {
             return give(batch, validators, form, position, text);
         };
         self.ordered.clear();
-        let key = self.content.opened.keys.as_ref().map(|keys| keys.of(self.line));
-        let column = dataset.generated().map(|(column, _)| column);
-        match mapping.write(text, column.zip(key.as_deref()), &mut self.ordered) {
+        let key = self.content.opened.key_of(self.line);
+        match mapping.write(text, key.as_deref(), &mut self.ordered) {
             Ok(()) => give(batch, validators, form, position, &self.ordered),
             Err(fault) => refuse(batch, dataset, (position, text), fault, &self.place()),
         }

@@ -60,7 +60,7 @@ impl<R: Registry> Landing<R> {
             }
             let role = candidate.lost.map_or(ArrivalRole::Delivery, ArrivalRole::Lost);
             let taken = match self.open(&candidate).await {
-                Ok(opened) => self.taken(opened, role).await?,
+                Ok(opened) => self.examine(opened, role).await?,
                 Err(unfit) => Err(unfit),
             };
             match taken {
@@ -117,7 +117,8 @@ impl<R: Registry> Landing<R> {
         Ok(())
     }
 
-    pub(super) async fn taken(
+    /// Reads a file up to its first line, and finds which generated keys its lines need.
+    pub(super) async fn examine(
         &self,
         opened: OpenFile,
         role: ArrivalRole,

@@ -78,7 +78,7 @@ impl<R: Registry> Landing<R> {
             }
             let taken = match self.reopen_done(&again).await {
                 Ok(opened) => {
-                    let taken = self.taken(opened, ArrivalRole::Reload(again.reload)).await?;
+                    let taken = self.examine(opened, ArrivalRole::Reload(again.reload)).await?;
                     taken.map_err(io::Error::from).and_then(|taken| with_its_keys(taken, &again))
                 }
                 Err(error) => Err(error),

@@ -53,19 +53,13 @@ impl Mapping {
         self
     }
 
-    /// Appends a line in the dataset's columns. `supplied` is a value of a column, by its index, that is written if the
-    /// line has none there.
+    /// Appends a line in the dataset's columns. `key` is the key that is generated for the line, if it has none.
     ///
     /// # Errors
     ///
     /// If the line's fields cannot be matched with the names: its quotes are faulty, or it has more or fewer fields
     /// than names.
-    pub fn write(
-        &mut self,
-        text: &[u8],
-        supplied: Option<(usize, &str)>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Reason> {
+    pub fn write(&mut self, text: &[u8], key: Option<&str>, out: &mut Vec<u8>) -> Result<(), Reason> {
         if let Err(unclosed) = self.scratch.split(text, self.from.dialect()) {
             return Err(Reason::new(Code::InvalidCharacter, None, unclosed.to_string(), text));
         }
@@ -75,8 +69,8 @@ impl Mapping {
                 out.push(b',');
             }
             let field = field.filter(|field| *field < self.scratch.len());
-            let its = supplied.filter(|(its, _)| *its == column).map(|(_, value)| value);
-            if let Some(value) = its.or(self.values[column].as_deref())
+            let its_key = key.filter(|_| self.generated.as_ref().is_some_and(|(its, _)| *its == column));
+            if let Some(value) = its_key.or(self.values[column].as_deref())
                 && self.has_no_value(column, field, text)
             {
                 match self.null.iter().any(|null| null == value) {
